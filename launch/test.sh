@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Sets up .venv with the development tools where needed, then runs the tests.
+#
+#   bash launch/test.sh
+#   bash launch/test.sh tests/test_imports.py -k report     # any arguments of pytest
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=setup.sh
+source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
+
+set_up dev
+cd "$root"
+exec "$python" -m pytest "$@"

@@ -1,0 +1,330 @@
+"""Checkpoints of a run: the last ones, to resume from, and the best one, to evaluate.
+
+    <directory>/last/<step>/   the newest two
+    <directory>/best/<step>/   the best so far
+
+Each holds the state (Orbax: one array a leaf, every host writes its shards) and a small JSON
+record: the caller's progress, and the names, types and shapes of the leaves. A step's directory
+gets its name when all in it is written, and older ones go only then, so a crash at any moment
+leaves a whole checkpoint. Reading falls back to an older one where the newest is damaged.
+
+Leaves are named by their path in the tree ("params.encoder.kernel"), so what is on disk does not
+depend on the Python types of the containers, and nothing is pickled.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+import contextlib
+import logging
+import pathlib
+import shutil
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rearec_jax.errors import UserError
+
+PyTree = Any
+Progress = Mapping[str, int | float | str | bool | None]
+Record = Mapping[str, Any]
+
+_log = logging.getLogger(__name__)
+
+
+class Checkpoints:
+    """Saves and restores the state of a run. Every process of a run makes the same calls.
+
+    Saving returns once the state is copied to host memory: its buffers may be donated to the next
+    step at once, and the writing goes on in the background. One save is under way at a time and
+    kind; the next one of that kind waits for it.
+    """
+
+    def __init__(self, directory: pathlib.Path):
+        self._last = _Series(directory / "last", keep=2)
+        self._best = _Series(directory / "best", keep=1)
+        self._newest_best: int | None = None  # step of the best checkpoint, saved or being saved
+        self._pending_best: int | None = None
+
+    def save_last(self, step: int, state: PyTree, progress: Progress) -> None:
+        """Saves what a later process resumes from; the newest two are kept."""
+        # The progress of this checkpoint speaks of the best one. If the process dies while both
+        # are being written, ``restore_last`` sees which is missing and goes back one; that needs
+        # the checkpoint before this one, so only the save of the same step may be under way.
+        if self._pending_best not in (None, step):
+            self._best.wait()
+            self._pending_best = None
+        self._last.save(step, state, {"progress": progress, "best_step": self._newest_best})
+
+    def save_best(self, step: int, state: PyTree, progress: Progress) -> None:
+        """Saves a new best; the old one goes when this one is whole. Call before ``save_last``."""
+        self._best.save(step, state, {"progress": progress, "best_step": step})
+        self._newest_best = self._pending_best = step
+
+    def restore_last(self, abstract_state: PyTree) -> tuple[PyTree, dict[str, Any]] | None:
+        """State and progress to resume from, or None where nothing was saved.
+
+        ``abstract_state`` has the tree of the state with a ``jax.ShapeDtypeStruct`` a leaf; arrays
+        are placed on its shardings (on the first local device where it has none).
+
+        Raises:
+            UserError: the checkpoint is of another model, or none can be read.
+        """
+        found = self._last.newest(abstract_state, self._lacks_its_best)
+        if found is None:
+            return None
+        state, record = found
+        self._newest_best = record["best_step"]
+        return state, record["progress"]
+
+    def restore_best(self, abstract_state: PyTree) -> tuple[PyTree, dict[str, Any]] | None:
+        """State and progress of the best checkpoint; as ``restore_last``."""
+        found = self._best.newest(abstract_state)
+        return None if found is None else (found[0], found[1]["progress"])
+
+    def wait(self) -> None:
+        """Returns when all that was saved is on disk. Raises UserError if that failed."""
+        self._best.wait()
+        self._pending_best = None
+        self._last.wait()
+
+    def close(self) -> None:
+        """Finishes the saves under way and ends the background threads."""
+        self._best.close()
+        self._last.close()
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _lacks_its_best(self, record: Record) -> str:
+        """Why this checkpoint must not be resumed from, or ""."""
+        step = record["best_step"]
+        # A later best is of steps that will be computed again, and then saved again.
+        if step is None or any(best >= step for best in self._best.steps()):
+            return ""
+        return f"the best checkpoint of step {step} that it builds on was never finished"
+
+
+class _Series:
+    """One directory of checkpoints, of which the newest ``keep`` stay."""
+
+    def __init__(self, directory: pathlib.Path, keep: int):
+        self.directory = directory.absolute()
+        self._keep = keep
+        self._open_manager: Any = None
+        self._unusable: list[int] = []
+        self._saved = False
+
+    def steps(self) -> list[int]:
+        """Steps that are whole on disk, rising. Does not load Orbax where there are none."""
+        if self._open_manager is None and not self.directory.is_dir():
+            return []
+        return sorted(self._manager.all_steps())
+
+    def save(self, step: int, state: PyTree, record: dict[str, Any]) -> None:
+        from orbax.checkpoint import args  # see _manager
+
+        leaves = _named_leaves(state)
+        record = record | {
+            "progress": dict(record["progress"]),
+            "leaves": {name: _describe(leaf) for name, leaf in leaves.items()},
+            "checksums": _checksums(leaves),
+        }
+        with self._explained():
+            if not self._saved:
+                self._remove_leftovers()
+                self._saved = True
+            for stale in self.steps():
+                # Damaged, or of a future that was abandoned by going back to an older checkpoint:
+                # it would be taken for newer than what is saved now.
+                if stale >= step or stale in self._unusable:
+                    self._manager.wait_until_finished()
+                    self._manager.delete(stale)
+            items = args.Composite(state=args.StandardSave(leaves), record=args.JsonSave(record))
+            self._manager.save(step, args=items, force=True)
+
+    def newest(
+        self, abstract_state: PyTree, refuse: Callable[[Record], str] = lambda record: ""
+    ) -> tuple[PyTree, Record] | None:
+        """(state, record) of the newest checkpoint that can be read, or None if there is none.
+
+        ``refuse(record)`` gives a reason to prefer an older checkpoint, or "".
+        """
+        reasons: dict[int, str] = {}
+        for step, record in self._records(reasons, refuse):
+            try:
+                state = self._read_state(step, record, abstract_state)
+            except UserError:
+                raise
+            except Exception as error:  # what damage raises is not specified
+                reasons[step] = f"it cannot be read: {_first_line(error)}"
+                continue
+            self._warn(reasons, step)
+            return state, record
+        if reasons:
+            listed = "".join(f"\n  step {step}: {reason}" for step, reason in reasons.items())
+            raise UserError(
+                f"no checkpoint in {self.directory} can be used; choose another --workdir to train"
+                f" from the start:{listed}"
+            )
+        return None
+
+    def _records(
+        self, reasons: dict[int, str], refuse: Callable[[Record], str]
+    ) -> list[tuple[int, Record]]:
+        """Steps and their records, best choice first; fills in why not, where that is known."""
+        good, refused = [], []
+        for step in reversed(self.steps()):
+            try:
+                record = self._read_record(step)
+                reason = refuse(record)
+            except Exception as error:  # as above
+                reasons[step] = f"it cannot be read: {_first_line(error)}"
+                continue
+            if reason:
+                reasons[step] = reason
+            (refused if reason else good).append((step, record))
+        return good + refused
+
+    def wait(self) -> None:
+        if self._open_manager is not None:
+            with self._explained():
+                self._open_manager.wait_until_finished()
+
+    def close(self) -> None:
+        if self._open_manager is not None:
+            with self._explained():
+                self._open_manager.close()
+            self._open_manager = None
+
+    @property
+    def _manager(self) -> Any:
+        """The Orbax manager, made when first needed.
+
+        A run that starts fresh need not wait for its import (0.4 s) before the first step.
+        """
+        if self._open_manager is None:
+            from orbax.checkpoint import CheckpointManager, CheckpointManagerOptions
+            from orbax.checkpoint.checkpoint_managers import LatestN
+
+            self.directory.mkdir(parents=True, exist_ok=True)
+            options = CheckpointManagerOptions(preservation_policy=LatestN(self._keep))
+            self._open_manager = CheckpointManager(self.directory, options=options)
+        return self._open_manager
+
+    def _read_record(self, step: int) -> Record:
+        from orbax.checkpoint import args
+
+        items = args.Composite(record=args.JsonRestore())
+        return self._manager.restore(step, args=items)["record"]
+
+    def _read_state(self, step: int, record: Record, abstract_state: PyTree) -> PyTree:
+        from orbax.checkpoint import args
+
+        wanted = {name: _placed(leaf) for name, leaf in _named_leaves(abstract_state).items()}
+        self._check_same_leaves(step, record["leaves"], wanted)
+        items = args.Composite(state=args.StandardRestore(wanted))
+        restored = self._manager.restore(step, args=items)["state"]
+        if _checksums(restored) != record["checksums"]:
+            raise ValueError("its arrays are not those that were saved")
+        structure = jax.tree.structure(abstract_state)
+        return jax.tree.unflatten(structure, [restored[name] for name in wanted])
+
+    def _check_same_leaves(
+        self, step: int, saved: Mapping[str, str], wanted: Mapping[str, jax.ShapeDtypeStruct]
+    ) -> None:
+        for name in [*wanted, *(name for name in saved if name not in wanted)]:
+            has = saved.get(name, "absent")
+            needs = _describe(wanted[name]) if name in wanted else "absent"
+            if has != needs:
+                raise UserError(
+                    f"the checkpoint {self.directory / str(step)} is of another model: {name} is"
+                    f" {has} there and {needs} in this configuration; use the configuration it was"
+                    " trained with, or another --workdir"
+                )
+
+    def _remove_leftovers(self) -> None:
+        """Deletes what a crash left half written.
+
+        Only a run that saves may do so: to one that only reads, the same names may be another
+        process's save under way.
+        """
+        if jax.process_index() == 0:
+            for path in self.directory.glob("*.orbax-checkpoint-tmp*"):
+                shutil.rmtree(path, ignore_errors=True)
+
+    def _warn(self, reasons: Mapping[int, str], used: int) -> None:
+        for step, reason in reasons.items():
+            if step == used:
+                text = "%s: using the checkpoint of step %d although %s"
+                _log.warning(text, self.directory, used, reason)
+            else:
+                self._unusable.append(step)
+                text = "%s: using the checkpoint of step %d, not of step %d: %s"
+                _log.warning(text, self.directory, used, step, reason)
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            # The array storage reports a full disk as a ValueError with this word in its text.
+            if not isinstance(error, OSError) and "os_error_code" not in str(error):
+                raise
+            raise UserError(
+                f"cannot write {self.directory}: {_last_words(error)}; make room and permission"
+                " there, or choose another --workdir"
+            ) from error
+
+
+def _named_leaves(tree: PyTree) -> dict[str, Any]:
+    """Leaves by their path, in the tree's order."""
+    pairs = jax.tree_util.tree_flatten_with_path(tree)[0]
+    named = {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in pairs}
+    if len(named) != len(pairs):
+        raise ValueError("two leaves of the state have the same path")
+    return named
+
+
+def _checksums(leaves: Mapping[str, Any]) -> dict[str, int]:
+    """Sum of the bits of each array. The storage does not notice a changed byte in an array."""
+    names = sorted(leaves)
+    sums = np.asarray(_bit_sums([leaves[name] for name in names]))
+    return dict(zip(names, sums.tolist(), strict=True))
+
+
+@jax.jit  # on the device, so that it costs no copy; integers, so that the order does not matter
+def _bit_sums(arrays: list[Any]) -> jax.Array:
+    def bits(array: Any) -> jax.Array:
+        if jnp.issubdtype(array.dtype, jnp.bool_):
+            array = array.astype(jnp.uint8)
+        size = min(array.dtype.itemsize, 4)  # wider types become pairs of 32 bits
+        return jax.lax.bitcast_convert_type(array, jnp.dtype(f"uint{8 * size}"))
+
+    return jnp.stack([jnp.sum(bits(array), dtype=jnp.uint32) for array in arrays])
+
+
+def _describe(leaf: Any) -> str:
+    """Type and shape: ``float32[12101,256]``."""
+    return f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]"
+
+
+def _placed(leaf: Any) -> jax.ShapeDtypeStruct:
+    sharding = getattr(leaf, "sharding", None)
+    if sharding is None:
+        sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+
+def _last_words(error: Exception) -> str:
+    """The operating system's reason: the storage puts the chain of what it was doing before it."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error).partition(" [os_error_code")[0].rpartition(": ")[2]
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"

@@ -1,0 +1,343 @@
+"""Every option, its default, and the one place where options are checked.
+
+A ``ConfigDict`` comes in from a config file and the command line; ``resolve`` turns it into the
+frozen dataclasses below. Nothing else in the package sees a ConfigDict, and no default lives
+anywhere else.
+"""
+
+from collections.abc import Mapping
+import dataclasses
+import difflib
+import hashlib
+import json
+import math
+import types
+import typing
+from typing import Any
+
+from ml_collections import config_dict
+
+from rearec_jax.errors import UserError
+
+METHODS = ("base", "naive", "rpe", "erl", "prl")
+BACKBONES = ("sasrec",)
+SOURCES = ("demo", "sequences", "table", "recbole")
+SPLITS = ("leave_one_out", "time", "time_fraction", "given")
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """Where interactions come from and how they become examples."""
+
+    name: str = "demo"  # shown in tables and summaries
+    source: str = "demo"  # demo | sequences | table | recbole
+    path: str = ""  # the file (recbole: the .inter file)
+    hint: str = ""  # said when path is missing: what file is meant and where it is published
+    item_text: str = ""  # TSV/CSV/Parquet/.item file with the items' text; optional
+    user_column: str = "user_id"
+    item_column: str = "item_id"
+    timestamp_column: str = "timestamp"  # "" = rows are in time order already
+    rating_column: str = ""  # "" = no ratings
+    split_column: str = "split"  # of split=given: train, valid or test in each row
+    text_id_column: str = "item_id"
+    text_columns: tuple[str, ...] = ("title",)  # joined by a space
+    rating_above: float | None = None  # keep rating > x
+    rating_filter: str = "interactions"  # interactions | targets (histories keep low ratings)
+    core: int = 0  # iterated k-core over users and items; 0 = off
+    min_history: int = 1  # items before a target, at least
+    split: str = "leave_one_out"  # leave_one_out | time | time_fraction | given
+    valid_from: str = ""  # split=time: ISO date or date-time, UTC
+    test_from: str = ""
+    valid_fraction: float = 0.8  # split=time_fraction: cuts as shares of the whole time span
+    test_fraction: float = 0.9
+    known_items_only: bool = False  # validation/test: target and history must occur in training
+    demo_users: int = 3000
+    demo_items: int = 400
+    demo_seed: int = 0
+    cache_dir: str = ""  # prepared arrays; "" = $XDG_CACHE_HOME/rearec_jax or ~/.cache/rearec_jax
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """The encoder (post-LayerNorm Transformer, BERT style)."""
+
+    backbone: str = "sasrec"
+    width: int = 256
+    layers: int = 2
+    heads: int = 2
+    hidden: int = 300  # of the feed-forward layer
+    max_length: int = 50  # items of a history that the model sees; tokens of a row
+    embedding_dropout: float = 0.2
+    dropout: float = 0.5  # attention weights and both sublayer outputs
+    init_stddev: float = 0.02
+    layer_norm_epsilon: float = 1e-12
+    dtype: str = "float32"  # of the matrix products: float32 | bfloat16 | float64 (tests)
+
+
+@dataclasses.dataclass(frozen=True)
+class MethodConfig:
+    """How the model reasons and how the steps are trained. Letters as in the paper."""
+
+    name: str = "prl"  # base | naive | rpe | erl | prl
+    steps: int = 2  # K; base has none, whatever this says
+    temperature: float = 1.0  # tau of the scores
+    kl_weight: float = 0.05  # lambda, ERL
+    kl: str = "released"  # released (mean of ordered pairs, stop-gradient) | paper (sum i<j)
+    temperature_decay: float = 1.0  # alpha, PRL: tau_k = tau * alpha^(K-k)
+    progressive_sum: str = "released"  # released (CE_K + means) | paper (plain sums)
+    noise: float = 0.01  # gamma, PRL: scale of the noisy view's input noise
+    contrastive_weight: float = 1.0  # PRL; 0 = no noisy view at all
+    contrastive_warmup_epochs: int = 0  # epochs before the contrastive term starts (released: 2)
+    negatives: str = "other_users"  # other_users | batch (every other example)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """Optimisation."""
+
+    epochs: int = 300
+    max_steps: int = 0  # stop after so many updates; 0 = no limit
+    batch_size: int = 2048  # targets an update, rounded to whole rows
+    learning_rate: float = 1e-3
+    schedule: str = "constant"  # constant | cosine (to 0 over `epochs`)
+    warmup_steps: int = 0
+    clip_norm: float = 0.0  # 0 = off
+    weight_decay: float = 0.0  # decoupled (AdamW)
+    patience: int = 10  # epochs without a better validation NDCG@20; 0 = never stop early
+    stride: int = 0  # new targets a window of a long sequence; 0 = max_length (no overlap)
+    logits_gib: float = 2.0  # keep whole logits up to this; above, stream over the catalogue
+    catalogue_block: int = 8192  # items a block when streaming
+    checkpoint_minutes: float = 10.0  # within an epoch; one is kept after each epoch in any case
+    log_every_steps: int = 50
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalConfig:
+    """Full ranking."""
+
+    cutoffs: tuple[int, ...] = (5, 10, 20, 50)
+    exclude_seen: bool = False  # rank only items that the user has not had
+    max_users: int = 0  # a fixed random sample, for trials; 0 = all
+    steps: int = -1  # reasoning steps at inference; -1 = as trained
+    batch_size: int = 1024  # users encoded at once
+    score_mib: int = 256  # memory of one block of scores
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """One experiment, resolved and checked."""
+
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    method: MethodConfig = MethodConfig()
+    train: TrainConfig = TrainConfig()
+    eval: EvalConfig = EvalConfig()
+    seed: int = 0
+
+
+def default() -> config_dict.ConfigDict:
+    """A ConfigDict of all options at their defaults: where every config file starts."""
+    return _to_config_dict(Config())
+
+
+def resolve(options: Mapping[str, Any] | config_dict.ConfigDict) -> Config:
+    """Frozen, checked configuration.
+
+    Raises:
+        UserError: unknown option (with the nearest known one), wrong type, or a value out of range.
+    """
+    config = _build(Config, options, "config")
+    if config.method.name == "base":  # does not reason, by definition
+        config = dataclasses.replace(config, method=dataclasses.replace(config.method, steps=0))
+    _check(config)
+    return config
+
+
+def to_dict(config: Config) -> dict[str, Any]:
+    """Plain nested dict for ``config.json``; ``resolve(to_dict(c)) == c``."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def fingerprint(config: Config) -> str:
+    """Ten hex digits that change when any option changes."""
+    text = json.dumps(to_dict(config), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Lines 'data.core: 5 -> 10' for every option that differs between two ``to_dict`` results."""
+    flat_old, flat_new = _flatten(old), _flatten(new)
+    return [
+        f"{key}: {flat_old.get(key, '(absent)')} -> {flat_new.get(key, '(absent)')}"
+        for key in sorted(flat_old | flat_new)
+        if flat_old.get(key, "(absent)") != flat_new.get(key, "(absent)")
+    ]
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def _to_config_dict(value: Any) -> config_dict.ConfigDict:
+    result = config_dict.ConfigDict()
+    hints = typing.get_type_hints(type(value))
+    for field in dataclasses.fields(value):
+        default_value = getattr(value, field.name)
+        if dataclasses.is_dataclass(default_value):
+            result[field.name] = _to_config_dict(default_value)
+        elif default_value is None:
+            result[field.name] = config_dict.placeholder(_plain_type(hints[field.name]))
+        else:
+            result[field.name] = default_value
+    return result
+
+
+def _plain_type(hint: Any) -> type:
+    """float of ``float | None``; tuple of ``tuple[int, ...]``."""
+    if isinstance(hint, types.UnionType):
+        hint = next(part for part in typing.get_args(hint) if part is not type(None))
+    return typing.get_origin(hint) or hint
+
+
+def _build(kind: type, options: Any, path: str) -> Any:
+    hints = typing.get_type_hints(kind)
+    values = {}
+    for key in options:
+        if key not in hints:
+            near = difflib.get_close_matches(key, hints, n=1, cutoff=0.5)
+            hint = f"; did you mean {path}.{near[0]}?" if near else f"; there are: {', '.join(hints)}"
+            raise UserError(f"unknown option {path}.{key}{hint}")
+        value = options[key]
+        name = f"{path}.{key}"
+        if dataclasses.is_dataclass(hints[key]):
+            values[key] = _build(hints[key], value, name)
+        else:
+            values[key] = _convert(value, hints[key], name)
+    return kind(**values)
+
+
+def _convert(value: Any, hint: Any, name: str) -> Any:
+    if value is None and type(None) in typing.get_args(hint):
+        return None
+    kind = _plain_type(hint)
+    if kind is tuple and isinstance(value, list | tuple):
+        (item, *_) = typing.get_args(hint)
+        return tuple(_convert(v, item, name) for v in value)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise UserError(
+            f"option {name} must be {kind.__name__}, got {value!r} ({type(value).__name__})"
+        )
+    return value
+
+
+def _check(config: Config) -> None:
+    data, model, method, train, ev = (
+        config.data,
+        config.model,
+        config.method,
+        config.train,
+        config.eval,
+    )
+    _one_of("data.source", data.source, SOURCES)
+    _one_of("data.split", data.split, SPLITS)
+    _one_of("data.rating_filter", data.rating_filter, ("interactions", "targets"))
+    _one_of("model.backbone", model.backbone, BACKBONES)
+    _one_of("model.dtype", model.dtype, ("float32", "bfloat16", "float64"))
+    _one_of("method.name", method.name, METHODS)
+    _one_of("method.kl", method.kl, ("released", "paper"))
+    _one_of("method.progressive_sum", method.progressive_sum, ("released", "paper"))
+    _one_of("method.negatives", method.negatives, ("other_users", "batch"))
+    _one_of("train.schedule", train.schedule, ("constant", "cosine"))
+
+    for name, value in {
+        "data.min_history": data.min_history,
+        "model.width": model.width,
+        "model.layers": model.layers,
+        "model.heads": model.heads,
+        "model.hidden": model.hidden,
+        "model.max_length": model.max_length,
+        "train.epochs": train.epochs,
+        "train.batch_size": train.batch_size,
+        "train.catalogue_block": train.catalogue_block,
+        "train.log_every_steps": train.log_every_steps,
+        "eval.batch_size": ev.batch_size,
+        "eval.score_mib": ev.score_mib,
+    }.items():
+        _require(value >= 1, f"{name}={value} must be at least 1")
+    for name, value in {
+        "data.core": data.core,
+        "train.max_steps": train.max_steps,
+        "train.warmup_steps": train.warmup_steps,
+        "train.clip_norm": train.clip_norm,
+        "train.weight_decay": train.weight_decay,
+        "train.patience": train.patience,
+        "train.stride": train.stride,
+        "train.logits_gib": train.logits_gib,
+        "method.noise": method.noise,
+        "method.contrastive_weight": method.contrastive_weight,
+        "method.contrastive_warmup_epochs": method.contrastive_warmup_epochs,
+        "eval.max_users": ev.max_users,
+        "seed": config.seed,
+    }.items():
+        _require(0 <= value < math.inf, f"{name}={value} must not be negative")
+    for name, value in {
+        "model.embedding_dropout": model.embedding_dropout,
+        "model.dropout": model.dropout,
+    }.items():
+        _require(0 <= value < 1, f"{name}={value} must be at least 0 and below 1")
+    for name, value in {
+        "train.learning_rate": train.learning_rate,
+        "train.checkpoint_minutes": train.checkpoint_minutes,
+        "method.temperature": method.temperature,
+        "method.temperature_decay": method.temperature_decay,
+        "model.init_stddev": model.init_stddev,
+        "model.layer_norm_epsilon": model.layer_norm_epsilon,
+    }.items():
+        _require(0 < value < math.inf, f"{name}={value} must be a positive number")
+
+    _require(
+        model.width % model.heads == 0,
+        f"model.width={model.width} must be a multiple of model.heads={model.heads}",
+    )
+    _require(
+        method.steps >= 1 or method.name == "base",
+        f"method.name={method.name} needs method.steps of at least 1, got {method.steps}",
+    )
+    _require(
+        -1 <= ev.steps <= method.steps,
+        f"eval.steps={ev.steps} must lie between 0 and the trained method.steps={method.steps}"
+        " (-1 = as trained)",
+    )
+    _require(
+        train.stride <= model.max_length,
+        f"train.stride={train.stride} must not exceed model.max_length={model.max_length}",
+    )
+    _require(
+        0 < data.valid_fraction < data.test_fraction < 1,
+        f"data.valid_fraction={data.valid_fraction} and data.test_fraction={data.test_fraction}"
+        " must rise between 0 and 1",
+    )
+    _require(
+        bool(ev.cutoffs) and all(k >= 1 for k in ev.cutoffs),
+        f"eval.cutoffs={ev.cutoffs} must be positive",
+    )
+
+
+def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        near = difflib.get_close_matches(value, known, n=1, cutoff=0.5)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise UserError(f"{name}={value!r} must be one of {', '.join(known)}{hint}")
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise UserError(message)

@@ -1,0 +1,133 @@
+"""From a configuration to prepared interactions, kept on disk for the next run."""
+
+import dataclasses
+import hashlib
+import json
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from rearec_jax.config import DataConfig
+from rearec_jax.data import demo, filters, readers, splits, tables
+from rearec_jax.data.interactions import Interactions, encode
+from rearec_jax.data.text import read_item_text
+from rearec_jax.errors import UserError
+
+FORMAT = 1  # raise it whenever the same files and options would give other arrays
+_NOT_IN_RECIPE = ("name", "path", "hint", "cache_dir", "item_text")
+
+
+def prepare(config: DataConfig) -> Interactions:
+    """Reads, filters and splits the data of ``config``, or finds the result of an earlier run.
+
+    Prepared arrays are kept in ``cache_dir`` under a key of the files' content and the options;
+    a kept result is memory-mapped (its arrays are read-only). A cache that is damaged or cannot be
+    written costs a warning and time, no more. The demo is generated anew each time.
+
+    Raises:
+        UserError: whatever is wrong with files or options.
+    """
+    if config.source == "demo":
+        return _demo(config)
+    place = _cache_directory(config) / _key(config)
+    if place.exists():
+        try:
+            return dataclasses.replace(Interactions.load(place), name=config.name)
+        except UserError as error:
+            logging.warning("preparing the data again: %s", error)
+    prepared = build(config)
+    try:
+        prepared.save(place)
+    except OSError as error:
+        logging.warning("prepared data are not kept in %s (data.cache_dir): %s", place, error)
+    return prepared
+
+
+def build(config: DataConfig) -> Interactions:
+    """``prepare`` without the cache, for sources other than the demo."""
+    frame = filters.filter_ratings(readers.read(config), config)
+    frame = _core(frame, config)
+    users, user_ids = encode(frame["user"])
+    items, item_ids = encode(frame["item"])
+    order = np.argsort(users, kind="stable")  # the reader has sorted by time, so each user stays so
+    items = items[order].astype(np.int32)
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(users))])
+    column = {
+        name: frame[name].to_numpy()[order]
+        for name in ("timestamp", "split", "target_ok")
+        if name in frame.columns
+    }
+    split = splits.assign(
+        config,
+        items,
+        offsets,
+        timestamps=column.get("timestamp"),
+        given=column.get("split"),
+        target_ok=column["target_ok"],
+        user_ids=user_ids,
+    )
+    return Interactions(
+        items=items,
+        offsets=offsets,
+        split=split.codes,
+        timestamps=column.get("timestamp"),
+        user_ids=user_ids,
+        item_ids=item_ids,
+        item_text=read_item_text(config, item_ids) if config.item_text else None,
+        name=config.name,
+        training_lengths=split.training_lengths,
+    )
+
+
+def _core(frame: pl.DataFrame, config: DataConfig) -> pl.DataFrame:
+    if config.core < 2:
+        return frame
+    users, _ = encode(frame["user"])
+    items, _ = encode(frame["item"])
+    frame = frame.filter(pl.Series(filters.core_mask(users, items, config.core)))
+    if frame.is_empty():
+        raise UserError(
+            f"{config.path}: the {config.core}-core is empty (no set of users and items has"
+            f" {config.core} interactions each); lower data.core"
+        )
+    return frame
+
+
+def _demo(config: DataConfig) -> Interactions:
+    if config.core or config.rating_above is not None:
+        raise UserError(
+            "data.core and data.rating_above have no meaning for data.source=demo; leave them at"
+            " their defaults"
+        )
+    return demo.generate(config)
+
+
+def _cache_directory(config: DataConfig) -> Path:
+    if config.cache_dir:
+        return Path(config.cache_dir).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "rearec_jax"
+
+
+def _key(config: DataConfig) -> str:
+    """Changes with the content of the files and with any option that shapes the result."""
+    path = tables.existing_file(config.path, "data.path", config.hint)
+    recipe = dataclasses.asdict(config)
+    for name in _NOT_IN_RECIPE:
+        del recipe[name]
+    recipe["format"] = FORMAT
+    recipe["source_file"] = _digest(path)
+    if config.item_text:
+        recipe["text_file"] = _digest(tables.existing_file(config.item_text, "data.item_text"))
+    text = json.dumps(recipe, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _digest(path: Path) -> tuple[str, str, bool]:
+    """Content, and what the name says about how to read it."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return digest, tables.suffix(path), path.suffix.lower() == ".gz"

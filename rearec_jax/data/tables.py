@@ -1,0 +1,236 @@
+"""One table file in, its columns out, with the file and the line in every complaint.
+
+Fast by default: polars reads the file whole. Only when something is wrong is it read again record
+by record, to find the line to name.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+import csv
+import dataclasses
+import gzip
+import io
+from pathlib import Path
+from typing import Any
+import zlib
+
+import polars as pl
+
+from rearec_jax.errors import UserError
+
+_SUFFIXES = (".csv", ".tsv", ".txt", ".parquet", ".inter", ".item")
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Columns of one file. Delimited files give Strings (null = empty), Parquet its own types."""
+
+    path: Path
+    frame: pl.DataFrame
+    format: "_Format | None"  # None = Parquet
+
+    def place(self, row: int) -> str:
+        """'FILE, line 12' of a row of ``frame``."""
+        if self.format is not None:
+            filled = (line for line, fields in _records(self.path, self.format) if any(fields))
+            for index, line in enumerate(filled):
+                if index == row + 1:  # record 0 is the header
+                    return f"{self.path}, line {line}"
+        return f"{self.path}, row {row + 1}"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Format:
+    separator: str
+    quotes: bool  # only CSV: titles in tab-separated files hold bare quotes
+
+
+def existing_file(path: str, option: str, hint: str = "") -> Path:
+    """The file that ``option`` names.
+
+    Raises:
+        UserError: no path, or no file there; ends with ``hint`` (where to get it).
+    """
+    hint = f"; {hint}" if hint else ""
+    if not path:
+        raise UserError(f"option {option} names no file{hint}")
+    found = Path(path).expanduser()
+    if not found.is_file():
+        raise UserError(f"file {found} (option {option}) does not exist{hint}")
+    return found
+
+
+def read_table(path: Path, wanted: Mapping[str, str], typed_header: bool = False) -> Table:
+    """Reads the wanted columns of a .csv, .tsv, .txt or .parquet file, plain or with .gz.
+
+    Args:
+        path: the file; its suffix tells the kind.
+        wanted: column name -> the option that names it (said in errors).
+        typed_header: RecBole's ``name:type`` header, tab separated, whatever the suffix.
+
+    Raises:
+        UserError: a missing or repeated column, a line with too many or too few fields, bytes
+            that are not UTF-8, an empty or damaged file.
+    """
+    kind = suffix(path)
+    if kind == ".parquet" and not typed_header:
+        return Table(path, _read_parquet(path, wanted), None)
+    if kind not in _SUFFIXES and not typed_header:
+        raise UserError(
+            f"{path}: what kind of table is '{kind}'? Known are .csv, .tsv, .txt (tab or comma)"
+            " and .parquet, each also with .gz"
+        )
+    return _read_delimited(path, wanted, typed_header)
+
+
+def read_lines(path: Path) -> pl.Series:
+    """Lines of a UTF-8 text file, plain or .gz, without their ends.
+
+    Raises:
+        UserError: not text, or a damaged file.
+    """
+    content = b""
+    try:
+        content = path.read_bytes()
+        if path.suffix.lower() == ".gz":
+            content = gzip.decompress(content)
+        # Not splitlines(): it also splits at characters that editors do not count as lines.
+        return pl.Series("line", content.decode("utf-8-sig").split("\n"), dtype=pl.String)
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise UserError(
+            f"{path}, line {line}: not UTF-8 text; convert the file to UTF-8"
+        ) from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path} cannot be read: {_first_line(error)}") from error
+
+
+def suffix(path: Path) -> str:
+    """'.csv' of both a.csv and a.csv.gz."""
+    name = path.name.lower().removesuffix(".gz")
+    return Path(name).suffix
+
+
+def _read_parquet(path: Path, wanted: Mapping[str, str]) -> pl.DataFrame:
+    try:
+        source = io.BytesIO(gzip.decompress(path.read_bytes())) if path.suffix == ".gz" else path
+        names = pl.read_parquet_schema(source)
+        _require_columns(path, list(names), wanted)
+        if isinstance(source, io.BytesIO):
+            source.seek(0)
+        frame = pl.read_parquet(source, columns=list(wanted))
+    except (pl.exceptions.PolarsError, OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path} cannot be read as Parquet: {_first_line(error)}") from error
+    if frame.is_empty():
+        raise UserError(f"{path} has no rows")
+    return frame
+
+
+def _read_delimited(path: Path, wanted: Mapping[str, str], typed_header: bool) -> Table:
+    form, names = _header(path, typed_header)
+    _require_columns(path, names, wanted)
+    # The last column comes along because it is empty wherever a line is too short.
+    columns = sorted({names.index(name) for name in wanted} | {len(names) - 1})
+    try:
+        frame = pl.read_csv(
+            path,
+            separator=form.separator,
+            quote_char='"' if form.quotes else None,
+            infer_schema=False,
+            columns=columns,
+        )
+    except (pl.exceptions.PolarsError, OSError) as error:
+        _check_records(path, form, len(names))
+        raise UserError(f"{path} cannot be read: {_first_line(error)}") from error
+    frame.columns = [names[index] for index in columns]
+    if any(frame[name].has_nulls() for name in frame.columns):
+        filled = _check_records(path, form, len(names))
+        frame = frame.filter(pl.Series(filled, dtype=pl.Boolean))
+    if frame.is_empty():
+        raise UserError(f"{path} has a header but no rows")
+    return Table(path, frame.select(list(wanted)), form)
+
+
+def _header(path: Path, typed: bool) -> tuple[_Format, list[str]]:
+    try:
+        with _open(path) as file:
+            first = file.readline()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}, line 1: not UTF-8 text; convert the file to UTF-8") from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path} cannot be read: {_first_line(error)}") from error
+    if not first.strip():
+        raise UserError(f"{path} is empty or starts with an empty line; it needs a header line")
+    is_tabbed = typed or suffix(path) == ".tsv" or (suffix(path) != ".csv" and "\t" in first)
+    form = _Format("\t", quotes=False) if is_tabbed else _Format(",", quotes=True)
+    names = _fields([first], form)
+    if typed:
+        untyped = [name for name in names if ":" not in name]
+        if untyped:
+            raise UserError(
+                f"{path}, line 1: column {untyped[0]!r} has no type; a RecBole file starts with"
+                " name:type columns separated by tabs, for example user_id:token"
+            )
+        names = [name.rpartition(":")[0] for name in names]
+    return form, names
+
+
+def _fields(lines: list[str], form: _Format) -> list[str]:
+    return next(iter(_reader(lines, form)))
+
+
+def _reader(lines: Iterable[str], form: _Format) -> Any:
+    quoting = csv.QUOTE_MINIMAL if form.quotes else csv.QUOTE_NONE
+    return csv.reader(lines, delimiter=form.separator, quoting=quoting)
+
+
+def _require_columns(path: Path, names: list[str], wanted: Mapping[str, str]) -> None:
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise UserError(f"{path}, line 1: column {repeated[0]!r} occurs more than once")
+    for name, option in wanted.items():
+        if name not in names:
+            raise UserError(
+                f"{path} has no column {name!r} (option {option}); its columns are"
+                f" {', '.join(names)}"
+            )
+
+
+def _open(path: Path) -> io.TextIOWrapper:
+    is_gzip = path.suffix.lower() == ".gz"
+    return io.TextIOWrapper(
+        gzip.open(path, "rb") if is_gzip else path.open("rb"), encoding="utf-8-sig", newline=""
+    )
+
+
+def _records(path: Path, form: _Format) -> Iterator[tuple[int, list[str]]]:
+    """(first line, fields) of every record, the header and blank lines included."""
+    with _open(path) as file:
+        reader = _reader(file, form)
+        line = 1
+        for fields in reader:
+            yield line, fields
+            line = reader.line_num + 1
+
+
+def _check_records(path: Path, form: _Format, width: int) -> list[bool]:
+    """Which records after the header are not blank; names the first line of another width."""
+    filled = []
+    line = 0
+    try:
+        for line, fields in _records(path, form):
+            filled.append(any(fields))
+            if fields and len(fields) != width:
+                raise UserError(
+                    f"{path}, line {line}: {len(fields)} fields where the header has {width}"
+                )
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path}, after line {line}: not UTF-8 text; convert the file to UTF-8"
+        ) from error
+    except (csv.Error, OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path}, after line {line}: {_first_line(error)}") from error
+    return filled[1:]
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0]

@@ -1,0 +1,162 @@
+"""Full ranking: the rank of every example's target at every reasoning step.
+
+Scores exist for a block of users at a time (``eval.score_mib``), never for [users, items].
+"""
+
+from collections.abc import Callable
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int, Int32, Int64
+import numpy as np
+
+from rearec_jax import objectives
+from rearec_jax.config import Config
+from rearec_jax.data.interactions import Interactions
+from rearec_jax.data.loader import EvaluationBatches, evaluation_batches, prefetch
+from rearec_jax.metrics import MetricSums, rank_of_target
+from rearec_jax.models.backbones import Backbone, Variables
+from rearec_jax.models.reasoning import encode_and_reason
+from rearec_jax.types import Batch
+
+
+class Ranks(NamedTuple):
+    """Ranks of the targets (1 = best) of a split.
+
+    examples: index of each target in ``Interactions.items``, ascending.
+    by_step:  ranked by r_0 .. r_K on their own.
+    final:    ranked by the method's representation (ERL: the mean of the steps).
+    """
+
+    examples: Int64[np.ndarray, " M"]
+    by_step: Int32[np.ndarray, "M S"]
+    final: Int32[np.ndarray, " M"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluator:
+    """Ranks one split again and again with new parameters; compiled once."""
+
+    batches: EvaluationBatches
+    data: Interactions
+    exclude_seen: bool
+    rank: Callable[[Variables, Batch, Array], Int[Array, "B Q S"]]
+
+    def __call__(self, variables: Variables) -> Ranks:
+        """Ranks of every example of the split."""
+        ranks, examples = [], []
+        longest = self._longest_history()
+        with_seen = ((b, e, self._seen(e, longest)) for b, e in self.batches)
+        for batch, example, seen in prefetch(with_seen):
+            real = example >= 0
+            ranks.append(np.asarray(self.rank(variables, batch, seen))[real])
+            examples.append(example[real])
+        order = np.argsort(np.concatenate(examples))
+        table = np.concatenate(ranks)[order]
+        return Ranks(np.concatenate(examples)[order], table[:, :-1], table[:, -1])
+
+    def _longest_history(self) -> int:
+        return int(self.data.lengths.max()) if self.exclude_seen else 0
+
+    def _seen(self, examples: Int64[np.ndarray, "B Q"], longest: int) -> np.ndarray:
+        """Items before each target, the target itself aside; N (no item) fills the rest."""
+        nothing = self.data.num_items
+        seen = np.full((*examples.shape, longest), nothing, np.int32)
+        if longest:
+            starts = self.data.offsets[np.searchsorted(self.data.offsets, examples, "right") - 1]
+            back = examples[..., None] - 1 - np.arange(longest)
+            inside = (back >= starts[..., None]) & (examples[..., None] >= 0)
+            seen[inside] = self.data.items[back[inside]]
+            seen[seen == self.data.items[np.maximum(examples, 0)][..., None]] = nothing
+        return seen
+
+
+def evaluator(model: Backbone, config: Config, data: Interactions, which: int) -> Evaluator:
+    """An evaluator of the split ``which`` (VALIDATION or TEST)."""
+    batches = evaluation_batches(
+        data.items,
+        data.offsets,
+        data.split,
+        which,
+        max_length=config.model.max_length,
+        batch_size=config.eval.batch_size,
+        max_users=config.eval.max_users,
+    )
+    return Evaluator(batches, data, config.eval.exclude_seen, jax.jit(_ranker(model, config)))
+
+
+def _ranker(
+    model: Backbone, config: Config
+) -> Callable[[Variables, Batch, Array], Int[Array, "B Q S"]]:
+    steps = config.method.steps if config.eval.steps < 0 else config.eval.steps
+
+    def rank(variables: Variables, batch: Batch, seen: Array) -> Array:
+        table = model.apply(variables, method="item_table")
+        states = encode_and_reason(model, variables, table, batch, steps).states
+        final = objectives.representation(states, config.method.name)
+        vectors = jnp.concatenate([states, final[..., None, :]], axis=-2)
+        block = _users_per_block(config, table.shape[0], steps + 2)
+        count = batch.targets.size
+        flat = jax.tree.map(
+            lambda x: x.reshape(count, *x.shape[2:]), (vectors, batch.targets, seen)
+        )
+
+        def rank_one(example: tuple[Array, Array, Array]) -> Array:
+            vectors, target, seen = example
+            accumulate = jnp.promote_types(vectors.dtype, jnp.float32)
+            scores = jnp.matmul(
+                vectors, table.astype(vectors.dtype).T, preferred_element_type=accumulate
+            )
+            scores = scores.at[:, seen].set(-jnp.inf, mode="drop")
+            return rank_of_target(scores, jnp.broadcast_to(target, scores.shape[:1]))
+
+        ranks = jax.lax.map(rank_one, flat, batch_size=block)
+        return ranks.reshape(*batch.targets.shape, -1)
+
+    return rank
+
+
+def _users_per_block(config: Config, num_items: int, vectors: int) -> int:
+    return max(1, config.eval.score_mib * 2**20 // (4 * num_items * vectors))
+
+
+def metrics(ranks: Int32[np.ndarray, " M"], cutoffs: tuple[int, ...]) -> dict[str, float]:
+    """NDCG@k, Recall@k and MRR of a list of ranks."""
+    return MetricSums.empty(cutoffs).add(ranks).means()
+
+
+def hindsight(ranks: Ranks) -> Int32[np.ndarray, " M"]:
+    """Each example's rank at its best step: a bound on what choosing the depth could give."""
+    return ranks.by_step.min(axis=1)
+
+
+def popularity_ranks(
+    data: Interactions, examples: Int64[np.ndarray, " M"], exclude_seen: bool
+) -> Int64[np.ndarray, " M"]:
+    """Ranks of the targets when items are ranked by how often they occur in training."""
+    counts = data.training_counts()
+    ascending = np.sort(counts)
+    own = counts[data.items[examples]]
+    ranks = len(counts) - np.searchsorted(ascending, own, "left")
+    if exclude_seen:
+        starts = data.offsets[np.searchsorted(data.offsets, examples, "right") - 1]
+        for row, (start, example) in enumerate(zip(starts, examples, strict=True)):
+            seen = np.unique(data.items[start:example])
+            above = (counts[seen] >= own[row]) & (seen != data.items[example])
+            ranks[row] -= int(above.sum())
+    return ranks
+
+
+def report(ranks: Ranks, cutoffs: tuple[int, ...], name: str) -> dict[str, object]:
+    """The entries of summary.json about one split: '<name>', '<name>_by_step', hindsight."""
+    by_step = [
+        {"step": step, **metrics(ranks.by_step[:, step], cutoffs)}
+        for step in range(ranks.by_step.shape[1])
+    ]
+    return {
+        name: metrics(ranks.final, cutoffs),
+        f"{name}_by_step": by_step,
+        f"{name}_best_step_in_hindsight": metrics(hindsight(ranks), cutoffs),
+    }

@@ -1,0 +1,71 @@
+"""Ensemble reasoning learning (ERL): the steps are averaged, and kept apart by a KL term.
+
+arXiv 2503.22675, section 3.3. The user is the mean of r_0 .. r_K; the loss is
+CE(mean) - lambda * KL diversity.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from rearec_jax.losses import cross_entropy as ce
+from rearec_jax.losses import partition
+
+
+def ensemble_losses(
+    states: Float[Array, "M S D"],
+    targets: Int[Array, " M"],
+    table: Float[Array, "N D"],
+    temperature: float,
+    block: int,
+    kl: str | None,
+) -> tuple[Float[Array, " M"], Float[Array, " M"]]:
+    """Cross-entropy of the mean state, and KL diversity of the S = K + 1 steps, of each example.
+
+    Args:
+        kl: "released", "paper", or None to leave the diversity out (zeros, and no cost).
+    """
+    cross_entropy = ce.cross_entropy(states.mean(axis=1), targets, table, temperature, block)
+    if kl is None:
+        return cross_entropy, jnp.zeros_like(cross_entropy)
+    return cross_entropy, kl_diversity(states, table, temperature, block, kl)
+
+
+def kl_diversity(
+    states: Float[Array, "M S D"],
+    table: Float[Array, "N D"],
+    temperature: float,
+    block: int,
+    kind: str,
+) -> Float[Array, " M"]:
+    """How far apart the steps' distributions over the catalogue are, for each example.
+
+    KL(p_i || p_j) = A_j - A_i - <grad A_i, h_j - h_i>: no array of pairs times the catalogue.
+
+    Args:
+        kind: "paper": sum over i < j of KL(p_i || p_j). "released": mean over ordered pairs i != j
+            of KL(p_i || stop_gradient p_j).
+    """
+    count, steps, width = states.shape
+    scaled = states / jnp.asarray(temperature, states.dtype)
+    released = kind == "released"
+    parts = partition.log_partition_and_expected(
+        scaled.reshape(-1, width), table, block, hold_items=released
+    )
+    log_sum = parts.log_sum.reshape(count, steps)
+    expected = parts.expected.reshape(count, steps, width)
+    scaled = scaled.astype(expected.dtype)
+    if released:
+        # d KL(p_i || p_j) = sum_n dp_i[n] * (log p_i[n] - log p_j[n]): with p_j held, everything
+        # but the probabilities p_i inside the expectation is a constant.
+        log_sum, scaled = jax.lax.stop_gradient((log_sum, scaled))
+
+    def divergence(i: int, j: int) -> Float[Array, " M"]:
+        gap = jnp.sum(expected[:, i] * (scaled[:, j] - scaled[:, i]), axis=-1)
+        return log_sum[:, j] - log_sum[:, i] - gap
+
+    if released:
+        pairs = [divergence(i, j) for j in range(steps) for i in range(steps) if i != j]
+        return jnp.mean(jnp.stack(pairs), axis=0)
+    pairs = [divergence(i, j) for j in range(steps) for i in range(j)]
+    return jnp.sum(jnp.stack(pairs), axis=0)

@@ -1,0 +1,85 @@
+"""Command line: flags, start, dispatch on --mode. Intentionally short."""
+
+import time
+
+STARTED = time.perf_counter()  # before the imports: start-up is part of what a user waits for
+
+from collections.abc import Sequence  # noqa: E402
+import os  # noqa: E402
+import pathlib  # noqa: E402
+import sys  # noqa: E402
+
+from absl import app, flags, logging  # noqa: E402
+import jax  # noqa: E402
+from ml_collections import config_flags  # noqa: E402
+
+from rearec_jax import config as config_lib  # noqa: E402
+from rearec_jax import experiment  # noqa: E402
+from rearec_jax.errors import UserError  # noqa: E402
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "Python file that defines get_config().")
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Directory of the run; runs/<data>-<backbone>-<method>-<hash> by default."
+)
+_MODE = flags.DEFINE_enum(
+    "mode", "train", ["train", "evaluate"], "train: train (or resume), then evaluate."
+)
+
+INTERRUPTED = 130  # what shells report for a program that Ctrl-C ended
+
+
+def main(argv: Sequence[str]) -> None:
+    """Runs one experiment."""
+    if len(argv) > 1:
+        raise UserError(f"unexpected argument {argv[1]!r}; options start with --")
+    _use_compilation_cache()
+    options = _CONFIG.value
+    if _MODE.value == "evaluate":
+        if _WORKDIR.value is None:
+            raise UserError("--mode=evaluate needs --workdir=DIR, the directory of a finished run")
+        experiment.evaluate_run(_WORKDIR.value, options)
+        return
+    if options is None:
+        raise UserError("--config=FILE is missing; try --config=configs/demo.py")
+    config = config_lib.resolve(options)
+    workdir = _WORKDIR.value or experiment.default_workdir(config)
+    experiment.train_run(workdir, config, name=_config_name(), started=STARTED)
+
+
+def _config_name() -> str:
+    return os.path.relpath(config_flags.get_config_filename(flags.FLAGS["config"]))
+
+
+def _use_compilation_cache() -> None:
+    """Keep compiled programs between runs, unless JAX_COMPILATION_CACHE_DIR says otherwise."""
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+        jax.config.update("jax_compilation_cache_dir", f"{base}/rearec_jax/xla")
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+def _parse(argv: list[str]) -> list[str]:
+    try:
+        return flags.FLAGS(argv, known_only=False)
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+        raise UserError(f"command line: {error}") from error
+
+
+def run() -> None:
+    """Entry point: a user's mistake is one sentence and exit code 2."""
+    logging.set_verbosity(logging.WARNING)
+    try:
+        app.run(main, flags_parser=_parse)
+    except UserError as error:
+        sys.exit(_say(f"error: {error}", 2))
+    except KeyboardInterrupt:
+        sys.exit(_say("interrupted; the same command continues", INTERRUPTED))
+
+
+def _say(message: str, code: int) -> int:
+    print(message, file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,1 @@
+"""Encoders and the reasoning unroll. The only place that imports flax.linen."""

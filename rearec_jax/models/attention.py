@@ -1,0 +1,93 @@
+"""Attention over a row's items and over a query's own reasoning tokens."""
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from rearec_jax.config import ModelConfig
+from rearec_jax.models import layers
+
+# Added to the scores of hidden keys. exp() of it is exactly 0, also after subtracting the maximum,
+# and unlike -inf it gives no NaN where a padding query sees nothing.
+HIDDEN = -1e30
+
+
+class Attention(nn.Module):
+    """Multi-head attention whose keys and values are explicit values, not module state."""
+
+    config: ModelConfig
+
+    def setup(self) -> None:
+        self.qkv = layers.dense(self.config, 3 * self.config.width)
+        self.output = layers.dense(self.config, self.config.width)
+        self.weight_dropout = layers.Dropout(self.config.dropout)
+
+    def project(
+        self, x: Float[Array, "*tokens D"]
+    ) -> tuple[
+        Float[Array, "*tokens H Dh"], Float[Array, "*tokens H Dh"], Float[Array, "*tokens H Dh"]
+    ]:
+        """Queries (already divided by sqrt(Dh)), keys and values: one product for all three."""
+        heads = self.config.heads
+        q, k, v = jnp.split(self.qkv(x), 3, axis=-1)
+        head_width = self.config.width // heads
+        q = q * jnp.asarray(head_width**-0.5, q.dtype)
+        return tuple(a.reshape(*a.shape[:-1], heads, head_width) for a in (q, k, v))
+
+    def over_items(
+        self,
+        q: Float[Array, "B Q H Dh"],
+        keys: Float[Array, "B T H Dh"],
+        values: Float[Array, "B T H Dh"],
+        visible: Bool[Array, "B Q T"],
+        train: bool,
+    ) -> Float[Array, "B Q D"]:
+        """Each token attends to the visible tokens of its row."""
+        scores = _scores(q, keys, visible)
+        weights = self._softmax(scores, train, q.dtype)
+        mixed = jnp.einsum("bhqt,bthd->bqhd", weights, values)
+        return self.output(mixed.reshape(*mixed.shape[:2], -1))
+
+    def over_items_and_own(
+        self,
+        q: Float[Array, "V B Q H Dh"],
+        keys: Float[Array, "B T H Dh"],
+        values: Float[Array, "B T H Dh"],
+        own_keys: Float[Array, "V B Q K H Dh"],
+        own_values: Float[Array, "V B Q K H Dh"],
+        visible: Bool[Array, "B Q T"],
+        own_visible: Bool[Array, " K"],
+        train: bool,
+    ) -> Float[Array, "V B Q D"]:
+        """One softmax over the row's visible items (shared by the views) and the own tokens."""
+        views, _, queries = q.shape[:3]
+        # The views share the items: they are more queries of the same row.
+        folded = jnp.concatenate(list(q), axis=1)
+        visible = jnp.concatenate([visible] * views, axis=1)
+        item_scores = _scores(folded, keys, visible)
+        own_scores = jnp.sum(q[:, :, :, None] * own_keys, axis=-1, dtype=item_scores.dtype)
+        own_scores = jnp.where(own_visible[:, None], own_scores, HIDDEN)
+        own_scores = _fold_views(own_scores).transpose(0, 3, 1, 2)  # [B, H, V*Q, K]
+        weights = self._softmax(
+            jnp.concatenate([item_scores, own_scores], axis=-1), train, q.dtype
+        )
+        items = keys.shape[1]
+        mixed = jnp.einsum("bhqt,bthd->bqhd", weights[..., :items], values)
+        own_weights = weights[..., items:].transpose(0, 2, 3, 1)  # [B, V*Q, K, H]
+        mixed += jnp.sum(own_weights[..., None] * _fold_views(own_values), axis=2)
+        mixed = mixed.reshape(mixed.shape[0], views, queries, -1)
+        return self.output(jnp.moveaxis(mixed, 1, 0))
+
+    def _softmax(self, scores: Array, train: bool, dtype: jnp.dtype) -> Array:
+        return self.weight_dropout(jax.nn.softmax(scores, axis=-1).astype(dtype), train)
+
+
+def _scores(q: Array, keys: Array, visible: Array) -> Float[Array, "B H Q T"]:
+    accumulate = jnp.promote_types(q.dtype, jnp.float32)
+    scores = jnp.einsum("bqhd,bthd->bhqt", q, keys, preferred_element_type=accumulate)
+    return jnp.where(visible[:, None], scores, jnp.asarray(HIDDEN, scores.dtype))
+
+
+def _fold_views(x: Float[Array, "V B Q ..."]) -> Float[Array, "B VQ ..."]:
+    return jnp.concatenate(list(x), axis=1)

@@ -1,0 +1,80 @@
+"""Backbone = item encoder x sequence encoder."""
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from rearec_jax.config import Config
+from rearec_jax.models.items import ItemIds
+from rearec_jax.models.transformer import Encoder
+from rearec_jax.types import KVCache, PRNGKey
+
+Variables = dict
+
+
+class Backbone(nn.Module):
+    """The methods that the rest of the package calls through `apply`."""
+
+    items: nn.Module
+    encoder: Encoder
+
+    def item_table(self) -> Float[Array, "N D"]:
+        """Vectors of the whole catalogue: looked up for the histories, scored against."""
+        return self.items()
+
+    def prefill(
+        self,
+        vectors: Float[Array, "B T D"],
+        positions: Int[Array, "B T"],
+        segments: Int[Array, "B T"],
+        train: bool,
+    ) -> tuple[Float[Array, "B T D"], KVCache]:
+        """See `Encoder.prefill`."""
+        return self.encoder.prefill(vectors, positions, segments, train)
+
+    def step(
+        self,
+        inputs: Float[Array, "V B Q D"],
+        items: KVCache,
+        own: KVCache,
+        index: Int[Array, ""],
+        visible: Bool[Array, "B Q T"],
+        train: bool,
+    ) -> tuple[Float[Array, "V B Q D"], KVCache]:
+        """See `Encoder.step`."""
+        return self.encoder.step(inputs, items, own, index, visible, train)
+
+    def step_embeddings(self) -> Float[Array, "K D"]:
+        """See `Encoder.step_embeddings`."""
+        return self.encoder.step_embeddings()
+
+    def __call__(self) -> None:
+        """Touch every parameter once: what `init` runs. Shapes do not depend on the data's."""
+        config = self.encoder.config
+        table = self.item_table()
+        zeros = jnp.zeros((1, 1), jnp.int32)
+        hidden, cache = self.prefill(table[zeros], zeros, zeros, train=False)
+        if self.encoder.steps:
+            heads = (config.heads, config.width // config.heads)
+            shape = (config.layers, 1, 1, 1, self.encoder.steps, *heads)
+            own = KVCache(jnp.zeros(shape, hidden.dtype), jnp.zeros(shape, hidden.dtype))
+            inputs = hidden[None] + self.step_embeddings()[0].astype(hidden.dtype)
+            self.step(inputs, cache, own, jnp.int32(0), jnp.ones((1, 1, 1), bool), train=False)
+
+
+def build(config: Config, num_items: int) -> Backbone:
+    """The backbone that the configuration names."""
+    return Backbone(
+        items=ItemIds(config.model, num_items),
+        encoder=Encoder(
+            config.model,
+            steps=config.method.steps,
+            step_positions=config.method.name != "naive",
+        ),
+    )
+
+
+def initialise(model: Backbone, key: PRNGKey) -> Variables:
+    """Fresh parameters. Jitted: op-by-op initialisation takes seconds."""
+    return jax.jit(model.init)(key)

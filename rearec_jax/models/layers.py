@@ -1,0 +1,49 @@
+"""Dense, LayerNorm and dropout as every layer of the encoder uses them."""
+
+from flax import linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from rearec_jax import random
+from rearec_jax.config import ModelConfig
+
+
+def dense(config: ModelConfig, features: int, name: str | None = None) -> nn.Dense:
+    """Linear layer, weights N(0, init_stddev), zero bias; computes in ``config.dtype``."""
+    return nn.Dense(
+        features,
+        dtype=jnp.dtype(config.dtype),
+        param_dtype=parameter_dtype(config),
+        kernel_init=nn.initializers.normal(config.init_stddev),
+        name=name,
+    )
+
+
+def layer_norm(config: ModelConfig, name: str | None = None) -> nn.LayerNorm:
+    """LayerNorm; statistics in float32 or better whatever ``config.dtype`` says."""
+    return nn.LayerNorm(
+        epsilon=config.layer_norm_epsilon,
+        dtype=jnp.dtype(config.dtype),
+        param_dtype=parameter_dtype(config),
+        use_fast_variance=False,
+        name=name,
+    )
+
+
+def parameter_dtype(config: ModelConfig) -> jnp.dtype:
+    """Parameters stay float32 when the arithmetic is bfloat16."""
+    return jnp.dtype("float64" if config.dtype == "float64" else "float32")
+
+
+class Dropout(nn.Module):
+    """Zeroes each element with probability ``rate`` and scales the rest up to keep the mean."""
+
+    rate: float
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "..."], train: bool) -> Float[Array, "..."]:
+        if not train or self.rate == 0.0:
+            return x
+        kept = random.keep_mask(self.make_rng("dropout"), x.shape, self.rate)
+        scaled = x * jnp.asarray(1.0 / (1.0 - self.rate), x.dtype)
+        return jnp.where(kept, scaled, jnp.zeros((), x.dtype))

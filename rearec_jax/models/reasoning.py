@@ -1,0 +1,104 @@
+"""The unroll: a user's last hidden state thinks K steps before items are scored."""
+
+import chex
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from rearec_jax.models.backbones import Backbone, Variables
+from rearec_jax.types import Batch, KVCache, PRNGKey, Reasoning
+
+
+
+def encode_and_reason(
+    model: Backbone,
+    variables: Variables,
+    table: Float[Array, "N D"],
+    batch: Batch,
+    steps: int,
+    noise: Float[Array, "K B Q D"] | None = None,
+    dropout_key: PRNGKey | None = None,
+) -> Reasoning:
+    """Items once, then all queries of all rows at the same time.
+
+    The one path of training, evaluation and serving.
+
+    Args:
+        table: `model.item_table()` of the same variables.
+        steps: K >= 0; 0 is the plain backbone.
+        noise: added to the clean inputs to make the noisy view; None = no such view.
+        dropout_key: None = no dropout.
+    """
+    vectors = table[batch.tokens]
+    hidden, cache = model.apply(
+        variables,
+        vectors,
+        batch.positions,
+        batch.segments,
+        train=dropout_key is not None,
+        rngs=None if dropout_key is None else {"dropout": jax.random.fold_in(dropout_key, 0)},
+        method="prefill",
+    )
+    first = jnp.take_along_axis(hidden, batch.queries[..., None], axis=1)
+    visible = visible_items(batch.segments, batch.queries)
+    return reason(model, variables, first, cache, visible, steps, noise, dropout_key)
+
+
+def visible_items(
+    segments: Int[Array, "B T"], queries: Int[Array, "B Q"]
+) -> Bool[Array, "B Q T"]:
+    """Items that each query may attend to: of its segment, and not later than itself."""
+    own = jnp.take_along_axis(segments, queries, axis=1)
+    tokens = jnp.arange(segments.shape[1])
+    return (own[..., None] == segments[:, None, :]) & (tokens <= queries[..., None])
+
+
+def reason(
+    model: Backbone,
+    variables: Variables,
+    first: Float[Array, "B Q D"],
+    cache: KVCache,
+    visible: Bool[Array, "B Q T"],
+    steps: int,
+    noise: Float[Array, "K B Q D"] | None = None,
+    dropout_key: PRNGKey | None = None,
+) -> Reasoning:
+    """K reasoning steps from r_0 = `first` (arXiv 2503.22675, section 3.2).
+
+    Input of step k is r_{k-1} + p_k; the noisy view's is the same plus noise[k-1]. Each view keeps
+    its own reasoning tokens, both share the items' cache. The scan stands outside every module:
+    a raw scan inside a Linen module would reuse one dropout mask for all steps.
+    """
+    if steps == 0:
+        return Reasoning(first[:, :, None], None)
+    train = dropout_key is not None
+    views = 1 if noise is None else 2
+    embeddings = model.apply(variables, method="step_embeddings")[:steps].astype(first.dtype)
+    own = _empty_cache(cache, (views, *first.shape[:2], steps))
+
+    def body(
+        carry: tuple[Array, KVCache], x: tuple[Array, Array, Array | None]
+    ) -> tuple[tuple[Array, KVCache], Array]:
+        state, own = carry
+        index, embedding, step_noise = x
+        clean = state + embedding
+        inputs = clean[None] if step_noise is None else jnp.stack([clean, clean + step_noise])
+        rngs = {"dropout": jax.random.fold_in(dropout_key, index + 1)} if train else None
+        outputs, own = model.apply(
+            variables, inputs, cache, own, index, visible, train=train, rngs=rngs, method="step"
+        )
+        return (outputs[0], own), outputs
+
+    xs = (jnp.arange(steps), embeddings, noise)
+    _, outputs = jax.lax.scan(body, (first, own), xs)
+    chex.assert_shape(outputs, (steps, views, *first.shape))
+    states = jnp.concatenate([first[None], outputs[:, 0]])
+    return Reasoning(
+        jnp.moveaxis(states, 0, 2), None if noise is None else jnp.moveaxis(outputs[:, 1], 0, 2)
+    )
+
+
+def _empty_cache(items: KVCache, tokens: tuple[int, ...]) -> KVCache:
+    layers, heads, width = items.keys.shape[0], *items.keys.shape[-2:]
+    zeros = jnp.zeros((layers, *tokens, heads, width), items.keys.dtype)
+    return KVCache(zeros, zeros)

@@ -1,0 +1,160 @@
+"""The sequence encoder: post-LayerNorm Transformer with explicit key/value caches."""
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from rearec_jax.config import ModelConfig
+from rearec_jax.models import attention, layers
+from rearec_jax.types import KVCache
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with GELU (erf) between."""
+
+    config: ModelConfig
+
+    def setup(self) -> None:
+        self.expand = layers.dense(self.config, self.config.hidden)
+        self.contract = layers.dense(self.config, self.config.width)
+
+    def __call__(self, x: Float[Array, "*tokens D"]) -> Float[Array, "*tokens D"]:
+        return self.contract(jax.nn.gelu(self.expand(x), approximate=False))
+
+
+class Layer(nn.Module):
+    """x -> LN(x + dropout(attention(x))) -> LN(x + dropout(feed_forward(x)))."""
+
+    config: ModelConfig
+
+    def setup(self) -> None:
+        self.attention = attention.Attention(self.config)
+        self.attention_norm = layers.layer_norm(self.config)
+        self.feed_forward = FeedForward(self.config)
+        self.feed_forward_norm = layers.layer_norm(self.config)
+        self.dropout = layers.Dropout(self.config.dropout)
+
+    def prefill(
+        self, x: Float[Array, "B T D"], visible: Bool[Array, "B T T"], train: bool
+    ) -> tuple[Float[Array, "B T D"], tuple[Array, Array]]:
+        """All tokens of the rows at once; also returns their keys and values."""
+        q, k, v = self.attention.project(x)
+        return self._finish(x, self.attention.over_items(q, k, v, visible, train), train), (k, v)
+
+    def step(
+        self,
+        x: Float[Array, "V B Q D"],
+        items: KVCache,
+        own: KVCache,
+        index: Int[Array, ""],
+        visible: Bool[Array, "B Q T"],
+        train: bool,
+    ) -> tuple[Float[Array, "V B Q D"], tuple[Array, Array]]:
+        """One reasoning token of every query; caches are this layer's slices, without L."""
+        q, k, v = self.attention.project(x)
+        own_keys = jax.lax.dynamic_update_index_in_dim(own.keys, k, index, axis=3)
+        own_values = jax.lax.dynamic_update_index_in_dim(own.values, v, index, axis=3)
+        own_visible = jnp.arange(own_keys.shape[3]) <= index
+        attended = self.attention.over_items_and_own(
+            q, items.keys, items.values, own_keys, own_values, visible, own_visible, train
+        )
+        return self._finish(x, attended, train), (own_keys, own_values)
+
+    def _finish(self, x: Array, attended: Array, train: bool) -> Array:
+        x = self.attention_norm(x + self.dropout(attended, train))
+        return self.feed_forward_norm(x + self.dropout(self.feed_forward(x), train))
+
+
+class Encoder(nn.Module):
+    """Item vectors in, hidden states and caches out; `step` advances every query by one thought."""
+
+    config: ModelConfig
+    steps: int  # K, reasoning positions to learn; 0 = plain backbone
+    step_positions: bool = True  # False: no reasoning position embedding (`naive`)
+    causal: bool = True  # False: bidirectional inside a segment
+
+    def setup(self) -> None:
+        config = self.config
+        init = nn.initializers.normal(config.init_stddev)
+        dtype = layers.parameter_dtype(config)
+        self.position = self.param("position", init, (config.max_length, config.width), dtype)
+        if self.steps and self.step_positions:
+            self.reasoning_position = self.param(
+                "reasoning_position", init, (self.steps, config.width), dtype
+            )
+        self.input_norm = layers.layer_norm(config)
+        self.input_dropout = layers.Dropout(config.embedding_dropout)
+        self.layers = [Layer(config) for _ in range(config.layers)]
+
+    def prefill(
+        self,
+        vectors: Float[Array, "B T D"],
+        positions: Int[Array, "B T"],
+        segments: Int[Array, "B T"],
+        train: bool,
+    ) -> tuple[Float[Array, "B T D"], KVCache]:
+        """Encode every token of every row once.
+
+        Args:
+            vectors: item vectors; what stands at padding (segment 0) reaches no other segment.
+        Returns:
+            hidden states of the last layer, and all layers' keys and values [L, B, T, H, D/H].
+        """
+        visible = segments[:, :, None] == segments[:, None, :]
+        if self.causal:
+            tokens = jnp.arange(segments.shape[1])
+            visible &= tokens[:, None] >= tokens[None, :]
+        x = self._enter(vectors + self.position[positions], train)
+        caches = []
+        for layer in self.layers:
+            x, cache = layer.prefill(x, visible, train)
+            caches.append(cache)
+        return x, _stack(caches)
+
+    def step(
+        self,
+        inputs: Float[Array, "V B Q D"],
+        items: KVCache,
+        own: KVCache,
+        index: Int[Array, ""],
+        visible: Bool[Array, "B Q T"],
+        train: bool,
+    ) -> tuple[Float[Array, "V B Q D"], KVCache]:
+        """Reasoning step k = index + 1 of every query of every view.
+
+        Args:
+            inputs: r_{k-1} + p_k, with noise in the noisy view; not yet normalised.
+            items: the rows' cache from `prefill`, shared by the views.
+            own: the reasoning tokens so far, slots >= index not yet written.
+            visible: the items that each query may attend to.
+        Returns:
+            r_k of every view, and `own` with slot `index` written.
+        """
+        x = self._enter(inputs, train)
+        caches = []
+        for i, layer in enumerate(self.layers):
+            x, cache = layer.step(
+                x,
+                KVCache(items.keys[i], items.values[i]),
+                KVCache(own.keys[i], own.values[i]),
+                index,
+                visible,
+                train,
+            )
+            caches.append(cache)
+        return x, _stack(caches)
+
+    def step_embeddings(self) -> Float[Array, "K D"]:
+        """p_1 .. p_K; zeros where the method has none."""
+        if self.steps and self.step_positions:
+            return self.reasoning_position
+        return jnp.zeros((self.steps, self.config.width), layers.parameter_dtype(self.config))
+
+    def _enter(self, x: Array, train: bool) -> Array:
+        return self.input_dropout(self.input_norm(x), train)
+
+
+def _stack(caches: list[tuple[Array, Array]]) -> KVCache:
+    keys, values = zip(*caches, strict=True)
+    return KVCache(jnp.stack(keys), jnp.stack(values))

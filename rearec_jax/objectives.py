@@ -1,0 +1,141 @@
+"""The five methods: what represents a user, and what training minimises."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from rearec_jax import random
+from rearec_jax.config import Config, MethodConfig
+from rearec_jax.losses import cross_entropy as ce
+from rearec_jax.losses import ensemble, progressive
+from rearec_jax.models.backbones import Backbone, Variables
+from rearec_jax.models.reasoning import encode_and_reason
+from rearec_jax.types import Batch, PRNGKey, Reasoning
+
+Parts = dict[str, Float[Array, ""]]
+Objective = Callable[[Variables, Batch, PRNGKey | None], tuple[Float[Array, ""], Parts]]
+
+
+def representation(states: Float[Array, "*M S D"], method: str) -> Float[Array, "*M D"]:
+    """The user's vector from r_0 .. r_K: the mean for ERL, the last step for all others."""
+    return states.mean(axis=-2) if method == "erl" else states[..., -1, :]
+
+
+def noisy_view(method: MethodConfig) -> bool:
+    """Does training with this method need the noisy view at all?"""
+    return method.name == "prl" and method.contrastive_weight > 0
+
+
+def build(
+    model: Backbone, config: Config, num_items: int, tokens: int, contrast: bool = True
+) -> Objective:
+    """The objective that the configuration names: (variables, batch, key) -> (loss, parts).
+
+    Args:
+        tokens: queries in a batch, B * Q, to decide whether the logits fit.
+        contrast: False during `contrastive_warmup_epochs`: the noisy view is not computed.
+    """
+    method = config.method
+    contrast = contrast and noisy_view(method)
+    block = catalogue_block(config, num_items, tokens)
+
+    def objective(
+        variables: Variables, batch: Batch, key: PRNGKey | None
+    ) -> tuple[Float[Array, ""], Parts]:
+        table = model.apply(variables, method="item_table")
+        noise = None
+        if contrast:
+            noise_key = jax.random.fold_in(key, 1)
+            noise = unit_noise(noise_key, batch, config) * jnp.asarray(
+                method.noise, config.model.dtype
+            )
+        dropout_key = None if key is None else jax.random.fold_in(key, 2)
+        reasoning = encode_and_reason(
+            model, variables, table, batch, method.steps, noise, dropout_key
+        )
+        return loss_of(reasoning, batch, table, method, block)
+
+    return objective
+
+
+def unit_noise(key: PRNGKey, batch: Batch, config: Config) -> Float[Array, "K B Q D"]:
+    """Standard normal noise for every step's input."""
+    shape = (config.method.steps, *batch.queries.shape, config.model.width)
+    return random.normal(key, shape, jnp.dtype(config.model.dtype))
+
+
+def loss_of(
+    reasoning: Reasoning,
+    batch: Batch,
+    table: Float[Array, "N D"],
+    method: MethodConfig,
+    block: int,
+) -> tuple[Float[Array, ""], Parts]:
+    """Weighted mean loss of a batch, and its named parts."""
+    steps, width = reasoning.states.shape[-2:]
+    states = reasoning.states.reshape(-1, steps, width)
+    noisy = None if reasoning.noisy is None else reasoning.noisy.reshape(-1, steps - 1, width)
+    weights = batch.weights.reshape(-1)
+    weights /= jnp.maximum(weights.sum(), 1.0)
+    batch = jax.tree.map(lambda x: x.reshape(-1), batch)
+    if method.name == "erl":
+        parts = _ensemble(states, batch, table, method, block)
+    elif method.name == "prl":
+        parts = _progressive(states, noisy, batch, table, method, block)
+    else:
+        loss = ce.cross_entropy(states[:, -1], batch.targets, table, method.temperature, block)
+        parts = {"loss": loss, "cross_entropy": loss}
+    means = {name: jnp.sum(value * weights.astype(value.dtype)) for name, value in parts.items()}
+    return means["loss"], means
+
+
+def catalogue_block(config: Config, num_items: int, states: int) -> int:
+    """Items a block: the whole catalogue where the logits of all steps fit `train.logits_gib`."""
+    scored = config.method.steps + 1 if config.method.name in ("erl", "prl") else 1
+    # Logits and their gradient are alive at the same time.
+    logits_gib = 2 * 4 * states * scored * num_items / 2**30
+    return num_items if logits_gib <= config.train.logits_gib else config.train.catalogue_block
+
+
+def _ensemble(
+    states: Array, batch: Batch, table: Array, method: MethodConfig, block: int
+) -> dict[str, Array]:
+    kl = method.kl if method.kl_weight > 0 else None
+    cross_entropy, diversity = ensemble.ensemble_losses(
+        states, batch.targets, table, method.temperature, block, kl
+    )
+    loss = cross_entropy - jnp.asarray(method.kl_weight, cross_entropy.dtype) * diversity
+    return {"loss": loss, "cross_entropy": cross_entropy, "kl_diversity": diversity}
+
+
+def _progressive(
+    states: Array,
+    noisy: Array | None,
+    batch: Batch,
+    table: Array,
+    method: MethodConfig,
+    block: int,
+) -> dict[str, Array]:
+    steps = states.shape[1] - 1
+    temperatures = progressive.step_temperatures(
+        method.temperature, method.temperature_decay, steps
+    )
+    entropies = [
+        ce.cross_entropy(states[:, k], batch.targets, table, temperature, block)
+        for k, temperature in enumerate(temperatures)
+    ]
+    mean = method.progressive_sum == "released"
+    shallow = sum(entropies[:-1]) / (steps if mean else 1)
+    parts = {"cross_entropy": entropies[-1], "shallow_cross_entropy": shallow}
+    loss = entropies[-1] + shallow
+    if noisy is not None:
+        is_negative = progressive.negatives(batch.users, batch.weights, method.negatives)
+        contrast = sum(
+            progressive.contrastive(noisy[:, k], states[:, k + 1], is_negative, method.temperature)
+            for k in range(steps)
+        ) / (steps if mean else 1)
+        parts["contrastive"] = contrast
+        loss += jnp.asarray(method.contrastive_weight, loss.dtype) * contrast
+    return {"loss": loss, **parts}

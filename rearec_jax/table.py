@@ -1,0 +1,77 @@
+"""The results of a run as a table that reads well in a terminal and in a log file."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+COLUMNS = {
+    "ndcg@10": "NDCG@10",
+    "ndcg@20": "NDCG@20",
+    "recall@10": "Recall@10",
+    "recall@20": "Recall@20",
+    "mrr": "MRR",
+}
+
+
+def print_results(summary: Mapping[str, Any], console: Console | None = None) -> None:
+    """Prints the test results of a ``summary.json``.
+
+    Besides the keys of every summary these are shown where present: "popularity" (metrics of
+    ranking by popularity), "best_possible" (metrics nobody can beat, known for generated data),
+    "dataset" or data.name, and "notes" (sentences such as "seen items excluded").
+    """
+    console = console or Console()
+    title = Text(_title(summary))  # a name may hold what Rich would take for markup
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
+    table.add_column("Test", no_wrap=True)
+    for heading in COLUMNS.values():
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name, metrics, style in _rows(summary):
+        table.add_row(name, *(_cell(metrics.get(key)) for key in COLUMNS), style=style)
+    console.print(table)
+    for line in _remarks(summary):
+        console.print(line, markup=False, highlight=False)
+
+
+def _title(summary: Mapping[str, Any]) -> str:
+    data = summary.get("data", {})
+    name = summary.get("dataset") or data.get("name")
+    counts = [f"{data[key]:,} {key}" for key in ("users", "items", "interactions") if key in data]
+    model = f"{summary.get('method', '?')} on {summary.get('backbone', '?')}"
+    return "  ".join(piece for piece in (name, model, ", ".join(counts)) if piece)
+
+
+def _rows(summary: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any], str]]:
+    """Name, metrics and style of each row."""
+    if "popularity" in summary:
+        yield "popularity", summary["popularity"], "dim"
+    by_step = summary.get("test_by_step", [])
+    if len(by_step) > 1:  # a model that does not reason has one row, the final one
+        for metrics in by_step:
+            step = metrics["step"]
+            yield f"step {step}" if step else "step 0 (no reasoning)", metrics, ""
+    yield "final representation", summary.get("test", {}), "bold"
+    if len(by_step) > 1 and "test_best_step_in_hindsight" in summary:
+        # Chosen by looking at the answer, user by user: a bound, not a result.
+        yield "best step in hindsight", summary["test_best_step_in_hindsight"], "dim"
+    if "best_possible" in summary:
+        yield "best possible", summary["best_possible"], "dim"
+
+
+def _cell(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _remarks(summary: Mapping[str, Any]) -> Iterator[str]:
+    for key, bound in summary.get("best_possible", {}).items():
+        value = summary.get("test", {}).get(key)
+        if key in COLUMNS and value is not None and bound:
+            yield f"{value / bound:.0%} of the best possible {COLUMNS[key]}."
+    speed = summary.get("train", {}).get("targets_per_second")
+    if speed:
+        yield f"Best epoch {summary.get('best_epoch', '?')}; {speed:,.0f} targets a second."
+    yield from summary.get("notes", [])

@@ -1,0 +1,63 @@
+"""Glossary of dimensions, and the values that travel between the modules.
+
+    B  rows in a batch            V  views of a reasoning step (1, or 2 with the noisy one)
+    T  tokens in a row            K  reasoning steps
+    Q  queries in a row           D  model width
+    N  items in the catalogue     H  attention heads        L  layers
+    M  states to score, one after another (M = B * Q, or queries of an evaluation block)
+
+A *row* holds several users' sequences end to end, each a *segment*. A *query* is a position of a
+row from which reasoning starts. See docs/design.md for why.
+"""
+
+from typing import NamedTuple
+
+import jax
+from jaxtyping import Array, Float, Int
+import numpy as np
+
+
+class Batch(NamedTuple):
+    """Packed rows and their queries. Arrays are numpy on the host, jax.Array on the device.
+
+    tokens:     item ids; 0 where ``segments`` is 0 (padding; item 0 is a real item elsewhere).
+    positions:  index of the token in its (truncated) sequence, 0 = the oldest item kept.
+    segments:   1, 2, ... within a row; 0 is padding.
+    queries:    token positions, 0 <= query < T, from which reasoning starts.
+    targets:    the item after each query.
+    weights:    1.0 for a real query, 0.0 for padding of the query list.
+    users:      user index of each query: tells examples of one user from another's.
+    """
+
+    tokens: Int[Array | np.ndarray, "B T"]
+    positions: Int[Array | np.ndarray, "B T"]
+    segments: Int[Array | np.ndarray, "B T"]
+    queries: Int[Array | np.ndarray, "B Q"]
+    targets: Int[Array | np.ndarray, "B Q"]
+    weights: Float[Array | np.ndarray, "B Q"]
+    users: Int[Array | np.ndarray, "B Q"]
+
+
+class KVCache(NamedTuple):
+    """Keys and values of every layer: of a row's items, or of a query's own reasoning tokens.
+
+    Items:     [L, B, T, H, D/H], written once by ``prefill``.
+    Reasoning: [L, V, B, Q, K, H, D/H], slot k-1 written by step k.
+    """
+
+    keys: Float[Array, "L *tokens H Dh"]
+    values: Float[Array, "L *tokens H Dh"]
+
+
+class Reasoning(NamedTuple):
+    """What the unroll returns.
+
+    states: r_0 .. r_K of the clean view.
+    noisy:  r~_1 .. r~_K of the noisy view, or None where there is no such view.
+    """
+
+    states: Float[Array, "B Q K+1 D"]
+    noisy: Float[Array, "B Q K D"] | None
+
+
+PRNGKey = jax.Array

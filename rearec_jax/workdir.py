@@ -1,0 +1,267 @@
+"""A work directory: config.json, metrics.jsonl with its TensorBoard mirror, summary.json.
+
+Nothing here knows what an experiment computes. Files appear whole or not at all, except
+metrics.jsonl, which grows by a line an event and forgives a last line cut off by a crash.
+"""
+
+from collections.abc import Iterator, Mapping
+import contextlib
+import dataclasses
+import json
+import math
+import os
+import pathlib
+import tempfile
+from typing import Any
+
+from rearec_jax import config as config_lib
+from rearec_jax.config import Config
+from rearec_jax.errors import UserError
+
+# Options that may change when a run is resumed: they say how to look at a run, how often to save
+# it, or where its input lies, and leave the weights it computes as they are.
+FREE_OPTIONS = (
+    "eval.batch_size",
+    "eval.score_mib",
+    "train.log_every_steps",
+    "train.checkpoint_minutes",
+    "data.path",
+    "data.cache_dir",
+    "data.hint",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Workdir:
+    """Names of what lies in a work directory."""
+
+    path: pathlib.Path
+
+    @property
+    def config(self) -> pathlib.Path:
+        """The options of the run, all of them."""
+        return self.path / "config.json"
+
+    @property
+    def events(self) -> pathlib.Path:
+        """One JSON object a line, see ``EventLog``."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def tensorboard(self) -> pathlib.Path:
+        """Directory of the TensorBoard events."""
+        return self.path / "tensorboard"
+
+    @property
+    def checkpoints(self) -> pathlib.Path:
+        """Directory of the checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def summary(self) -> pathlib.Path:
+        """The results, written when the run is finished."""
+        return self.path / "summary.json"
+
+    def write_summary(
+        self, summary: Mapping[str, Any], path: pathlib.Path | None = None
+    ) -> None:
+        """Writes summary.json (or ``path``) whole. Raises UserError if it cannot be written."""
+        write_whole(path or self.summary, json.dumps(_finite(summary), indent=2) + "\n")
+
+
+def open_workdir(path: str | os.PathLike[str], config: Config) -> Workdir:
+    """Creates the directory and its config.json, or takes up an existing one.
+
+    Raises:
+        UserError: the directory holds a run of another configuration (the message lists the
+            options that differ, those of ``FREE_OPTIONS`` aside), or cannot be written.
+    """
+    workdir = Workdir(pathlib.Path(path))
+    with _explained(workdir.path):
+        workdir.path.mkdir(parents=True, exist_ok=True)
+    new = config_lib.to_dict(config)
+    if workdir.config.exists():
+        old = _read_json(workdir.config)
+        lines = config_lib.difference(old, new)
+        clashes = [line for line in lines if not line.startswith(FREE_OPTIONS)]
+        if clashes:
+            raise UserError(
+                f"{workdir.path} holds a run with other options; choose another --workdir, or set"
+                " them back:\n  " + "\n  ".join(clashes)
+            )
+        if not lines:
+            return workdir
+    write_whole(workdir.config, json.dumps(new, indent=2) + "\n")
+    return workdir
+
+
+def load_config(path: str | os.PathLike[str]) -> Config:
+    """Configuration of a run from its work directory.
+
+    Raises:
+        UserError: no such directory, no config.json in it, or one that cannot be understood.
+    """
+    workdir = Workdir(pathlib.Path(path))
+    if not workdir.path.is_dir():
+        raise UserError(f"--workdir={workdir.path} does not exist; train into it first")
+    if not workdir.config.exists():
+        raise UserError(
+            f"{workdir.config} does not exist: {workdir.path} is not the work directory of a run"
+        )
+    try:
+        return config_lib.resolve(_read_json(workdir.config))
+    except UserError as error:
+        raise UserError(f"{workdir.config}: {error}") from error
+
+
+class EventLog:
+    """metrics.jsonl, one JSON object a line, and the same numbers for TensorBoard.
+
+    An event is a dict with an integer "step"; its other values are numbers, strings, or one level
+    of dicts of them ("valid": {"ndcg@10": ...}). Numbers that are not finite are written as null.
+    """
+
+    def __init__(self, workdir: Workdir, *, tensorboard: bool = True):
+        self._workdir = workdir
+        self._tensorboard = tensorboard
+        self._purge_step: int | None = None
+        self._writer: Any = None
+        with _explained(workdir.events):
+            _cut_half_line(workdir.events)
+            self._file = workdir.events.open("a", encoding="utf-8")
+
+    def append(self, event: Mapping[str, Any]) -> None:
+        """Writes one event, on disk when this returns. Raises UserError if the disk is full."""
+        step = int(event["step"])
+        with _explained(self._workdir.events):
+            self._file.write(json.dumps(_finite(event), allow_nan=False) + "\n")
+            self._file.flush()
+            if self._tensorboard:
+                self._mirror(step, event)
+
+    def read(self) -> list[dict[str, Any]]:
+        """All events, oldest first."""
+        return read_events(self._workdir)
+
+    def truncate_after(self, step: int) -> None:
+        """Drops events of later steps: they will be computed again from the checkpoint."""
+        kept = [event for event in self.read() if event["step"] <= step]
+        self._file.close()
+        write_whole(self._workdir.events, "".join(json.dumps(event) + "\n" for event in kept))
+        with _explained(self._workdir.events):
+            self._file = self._workdir.events.open("a", encoding="utf-8")
+        self._close_writer()
+        self._purge_step = step + 1
+
+    def close(self) -> None:
+        """Closes both files; later events are an error."""
+        self._file.close()
+        self._close_writer()
+
+    def __enter__(self) -> "EventLog":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _mirror(self, step: int, event: Mapping[str, Any]) -> None:
+        if self._writer is None:
+            import tensorboardX  # not needed before the first event
+
+            self._writer = tensorboardX.SummaryWriter(
+                str(self._workdir.tensorboard), purge_step=self._purge_step
+            )
+        for name, value in _scalars(event):
+            self._writer.add_scalar(name, value, step)
+
+    def _close_writer(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+
+def read_events(workdir: Workdir) -> list[dict[str, Any]]:
+    """Events of metrics.jsonl, oldest first; a last line cut off by a crash is left out.
+
+    Raises:
+        UserError: another line that is not an event.
+    """
+    if not workdir.events.exists():
+        return []
+    lines = workdir.events.read_bytes().split(b"\n")[:-1]  # the part after the last newline is cut
+    events = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            event = json.loads(line)
+            int(event["step"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{workdir.events} line {number} is damaged; delete that line and start again"
+            ) from error
+        events.append(event)
+    return events
+
+
+def write_whole(path: pathlib.Path, text: str) -> None:
+    """Writes a text file so that it is seen whole or not at all. Raises UserError if it cannot."""
+    with _explained(path):
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner can read
+            os.replace(temporary, path)
+        except BaseException:
+            pathlib.Path(temporary).unlink(missing_ok=True)
+            raise
+
+
+@contextlib.contextmanager
+def _explained(path: pathlib.Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path}: {error.strerror or error}; make room and permission there, or"
+            " choose another --workdir"
+        ) from error
+
+
+def _read_json(path: pathlib.Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(value, dict):
+            raise ValueError("not a JSON object")
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path} cannot be read ({error}); restore it, or choose another --workdir"
+        ) from error
+    return value
+
+
+def _cut_half_line(path: pathlib.Path) -> None:
+    """Removes what a crash left after the last newline, so that the next event starts a line."""
+    if path.exists():
+        text = path.read_bytes()
+        whole = text.rfind(b"\n") + 1
+        if whole < len(text):
+            os.truncate(path, whole)
+
+
+def _finite(value: Any) -> Any:
+    """The same value with null for NaN and infinities, which JSON has no word for."""
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _scalars(event: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    for key, value in event.items():
+        if isinstance(value, Mapping):
+            yield from _scalars(value, f"{prefix}{key}/")
+        elif isinstance(value, int | float) and (prefix or key != "step"):
+            yield prefix + key.replace("@", "_at_"), float(value)  # TensorBoard allows no "@"

@@ -1,0 +1,44 @@
+"""Strict settings, and where test data lies. Must come before the first import of JAX.
+
+Eight virtual CPU devices; implicit promotion of types and ranks is an error; every call of the
+package is checked against the shapes in its signature.
+"""
+
+import os
+from pathlib import Path
+
+from jaxtyping import install_import_hook
+import pytest
+
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+)
+os.environ["JAX_NUMPY_DTYPE_PROMOTION"] = "strict"
+os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
+
+install_import_hook("rearec_jax", "beartype.beartype")
+
+_TESTS = Path(__file__).resolve().parent
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keeps compiled programs between runs, beside pytest's own cache (--cache-clear drops it)."""
+    cache = config.rootpath / ".pytest_cache" / "jax"
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real data sets, beside the repository; too large to be in it."""
+    path = _TESTS.parents[1] / "shared" / "data"
+    if not path.is_dir():
+        pytest.skip(f"no data sets at {path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """Directory of erl.npz and prl.npz: numbers of the authors' implementation, in float64."""
+    return _TESTS / "golden"
