@@ -82,6 +82,10 @@ class Checkpoints:
         found = self._best.newest(abstract_state)
         return None if found is None else (found[0], found[1]["progress"])
 
+    def last_progress(self) -> dict[str, Any] | None:
+        """Progress alone of the newest checkpoint whose record can be read, or None."""
+        return self._last.newest_progress()
+
     def wait(self) -> None:
         """Returns when all that was saved is on disk. Raises UserError if that failed."""
         self._best.wait()
@@ -170,6 +174,11 @@ class _Series:
                 f"no checkpoint in {self.directory} can be used; choose another --workdir to train"
                 f" from the start:{listed}"
             )
+        return None
+
+    def newest_progress(self) -> dict[str, Any] | None:
+        for _, record in self._records({}, lambda record: ""):
+            return record["progress"]
         return None
 
     def _records(

@@ -17,7 +17,7 @@ from rearec_jax.config import Config
 from rearec_jax.data.interactions import Interactions
 from rearec_jax.data.loader import EvaluationBatches, evaluation_batches, prefetch
 from rearec_jax.metrics import MetricSums, rank_of_target
-from rearec_jax.models.backbones import Backbone, Variables
+from rearec_jax.models.backbones import Backbone, Variables, item_table
 from rearec_jax.models.reasoning import encode_and_reason
 from rearec_jax.types import Batch
 
@@ -42,7 +42,8 @@ class Evaluator:
     batches: EvaluationBatches
     data: Interactions
     exclude_seen: bool
-    rank: Callable[[Variables, Batch, Array], Int[Array, "B Q S"]]
+    steps: int
+    rank: Callable[[Variables, Batch, Array | np.ndarray], Int[Array, "B Q S"]]
 
     def __call__(self, variables: Variables) -> Ranks:
         """Ranks of every example of the split."""
@@ -55,7 +56,8 @@ class Evaluator:
             examples.append(example[real])
         order = np.argsort(np.concatenate(examples))
         table = np.concatenate(ranks)[order]
-        return Ranks(np.concatenate(examples)[order], table[:, :-1], table[:, -1])
+        by_step, final = table[:, : self.steps + 1], table[:, -1]
+        return Ranks(np.concatenate(examples)[order], by_step, final)
 
     def _longest_history(self) -> int:
         return int(self.data.lengths.max()) if self.exclude_seen else 0
@@ -84,20 +86,23 @@ def evaluator(model: Backbone, config: Config, data: Interactions, which: int) -
         batch_size=config.eval.batch_size,
         max_users=config.eval.max_users,
     )
-    return Evaluator(batches, data, config.eval.exclude_seen, jax.jit(_ranker(model, config)))
+    steps = config.method.steps if config.eval.steps < 0 else config.eval.steps
+    rank = jax.jit(_ranker(model, config, steps))
+    return Evaluator(batches, data, config.eval.exclude_seen, steps, rank)
 
 
 def _ranker(
-    model: Backbone, config: Config
-) -> Callable[[Variables, Batch, Array], Int[Array, "B Q S"]]:
-    steps = config.method.steps if config.eval.steps < 0 else config.eval.steps
+    model: Backbone, config: Config, steps: int
+) -> Callable[[Variables, Batch, Array | np.ndarray], Int[Array, "B Q S"]]:
+    """Ranks by r_0 .. r_K and, last, by the representation where that is none of them (ERL)."""
 
-    def rank(variables: Variables, batch: Batch, seen: Array) -> Array:
-        table = model.apply(variables, method="item_table")
-        states = encode_and_reason(model, variables, table, batch, steps).states
-        final = objectives.representation(states, config.method.name)
-        vectors = jnp.concatenate([states, final[..., None, :]], axis=-2)
-        block = _users_per_block(config, table.shape[0], steps + 2)
+    def rank(variables: Variables, batch: Batch, seen: Array | np.ndarray) -> Array:
+        table = item_table(model, variables)
+        vectors = encode_and_reason(model, variables, table, batch, steps).states
+        if config.method.name == "erl":
+            final = objectives.representation(vectors, config.method.name)
+            vectors = jnp.concatenate([vectors, final[..., None, :]], axis=-2)
+        block = _users_per_block(config, vectors.shape[-2], table.shape[0])
         count = batch.targets.size
         flat = jax.tree.map(
             lambda x: x.reshape(count, *x.shape[2:]), (vectors, batch.targets, seen)
@@ -118,11 +123,11 @@ def _ranker(
     return rank
 
 
-def _users_per_block(config: Config, num_items: int, vectors: int) -> int:
-    return max(1, config.eval.score_mib * 2**20 // (4 * num_items * vectors))
+def _users_per_block(config: Config, vectors: int, num_items: int) -> int:
+    return max(1, config.eval.score_mib * 2**20 // (4 * vectors * num_items))
 
 
-def metrics(ranks: Int32[np.ndarray, " M"], cutoffs: tuple[int, ...]) -> dict[str, float]:
+def metrics(ranks: Int[np.ndarray, " M"], cutoffs: tuple[int, ...]) -> dict[str, float]:
     """NDCG@k, Recall@k and MRR of a list of ranks."""
     return MetricSums.empty(cutoffs).add(ranks).means()
 

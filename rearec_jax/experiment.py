@@ -1,13 +1,11 @@
 """A run from configuration to summary: train, evaluate, write, show."""
 
-import dataclasses
 import os
 import pathlib
 import time
 from typing import Any
 
 import jax
-from ml_collections import config_dict
 from rich.console import Console
 
 from rearec_jax import config as config_lib
@@ -18,9 +16,11 @@ from rearec_jax.data import demo
 from rearec_jax.data.interactions import TEST, VALIDATION, Interactions
 from rearec_jax.data.prepare import prepare
 from rearec_jax.errors import UserError
+from rearec_jax.meter import History
 from rearec_jax.models import backbones
 from rearec_jax.models.backbones import Backbone, Variables
-from rearec_jax.workdir import Workdir, load_config, open_workdir
+from rearec_jax.plan import make_plan
+from rearec_jax.workdir import FREE_OPTIONS, Workdir, load_config, opened
 
 Summary = dict[str, Any]
 
@@ -32,65 +32,78 @@ def default_workdir(config: Config) -> str:
 
 
 def train_run(path: str, config: Config, name: str, started: float) -> Summary:
-    """Trains (or resumes), evaluates the best epoch on validation and test, writes summary.json."""
-    data = prepare(config.data)
-    workdir = open_workdir(path, config)
-    _announce(config, data, workdir)
-    outcome = train.train(config, data, workdir, started)
-    model = backbones.build(config, data.num_items)
-    summary = _summary(config, name, data, model, outcome.variables, outcome.history)
-    _finish(workdir, workdir.summary, summary)
+    """Trains (or resumes), evaluates the best epoch on validation and test, writes summary.json.
+
+    Raises:
+        UserError: whatever is wrong with options, data or work directory.
+        KeyboardInterrupt: stopped by a signal; what could be saved is.
+    """
+    with opened(path, config) as workdir:
+        data = prepare(config.data)
+        _announce(config, data, workdir)
+        outcome = train.train(config, data, workdir, started)
+        model = backbones.build(config, data.num_items)
+        summary = _summary(config, name, data, model, outcome.variables, outcome.history)
+        _finish(workdir, workdir.summary, summary)
     return summary
 
 
-def evaluate_run(path: str, options: config_dict.ConfigDict | None) -> Summary:
+def evaluate_run(path: str, given: Config | None) -> Summary:
     """Evaluates the best checkpoint of a run again, perhaps with other ``eval`` options.
 
     With the options of the run it renews summary.json; with others it writes
-    summary.<differences>.json beside it.
+    summary.<option=value>.json beside it.
 
     Raises:
         UserError: no such run, no checkpoint, or options other than ``eval`` that differ.
     """
     trained = load_config(path)
-    config = _evaluation_config(trained, options)
+    config = given or trained
+    changes = _changes(trained, config)
     workdir = Workdir(pathlib.Path(path))
+    if not workdir.is_trained:
+        raise UserError(f"{workdir.path} holds no finished epoch yet; train it first")
     data = prepare(config.data)
     model = backbones.build(config, data.num_items)
-    variables, history = _best(config, model, data, workdir)
+    variables, history = _best(config, data, workdir)
     summary = _summary(config, str(workdir.config), data, model, variables, history)
-    changes = config_lib.difference(config_lib.to_dict(trained), config_lib.to_dict(config))
-    options_of_name = [line.split(": ")[0].removeprefix("eval.") for line in changes]
-    values = [f"{name}={getattr(config.eval, name)}" for name in options_of_name]
-    target = workdir.path / ".".join(["summary", *values, "json"])
+    target = workdir.path / ".".join(["summary", *changes, "json"])
     _finish(workdir, target, summary)
     return summary
 
 
-def _evaluation_config(trained: Config, options: config_dict.ConfigDict | None) -> Config:
-    if options is None:
-        return trained
-    given = config_lib.resolve(options)
-    config = dataclasses.replace(given, eval=trained.eval)
-    lines = config_lib.difference(config_lib.to_dict(trained), config_lib.to_dict(config))
-    lines = [line for line in lines if not line.startswith(("data.path", "data.cache_dir"))]
-    if lines:
+def _changes(trained: Config, given: Config) -> list[str]:
+    """One "option=value" for each ``eval`` option that gives other numbers than the run's own."""
+    lines = config_lib.difference(config_lib.to_dict(trained), config_lib.to_dict(given))
+    changed = [line.split(": ")[0] for line in lines]
+    refused = [
+        line
+        for line, name in zip(lines, changed, strict=True)
+        if name not in FREE_OPTIONS and not name.startswith("eval.")
+    ]
+    if refused:
         raise UserError(
             "--config differs from what the work directory was trained with; leave --config out, or"
-            " set back:\n  " + "\n  ".join(lines)
+            " set back:\n  " + "\n  ".join(refused)
         )
-    return given
+    names = [name.removeprefix("eval.") for name in changed if name not in FREE_OPTIONS]
+    return [f"{name}={_plain(getattr(given.eval, name))}" for name in names]
 
 
-def _best(
-    config: Config, model: Backbone, data: Interactions, workdir: Workdir
-) -> tuple[Variables, train.History]:
-    state = train.abstract_state(config, model, data)
+def _plain(value: object) -> str:
+    """As it may stand in a file's name."""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _best(config: Config, data: Interactions, workdir: Workdir) -> tuple[Variables, History]:
+    """The best epoch's parameters, and the history up to the last epoch."""
+    state = train.abstract_state(make_plan(config, data))
     with Checkpoints(workdir.checkpoints) as checkpoints:
         found = checkpoints.restore_best(state)
+        last = checkpoints.last_progress()
     if found is None:
         raise UserError(f"{workdir.path} holds no finished epoch yet; train it first")
-    return found[0].variables, train.History(**found[1])
+    return found[0].variables, History(**(last or found[1]))
 
 
 def _summary(
@@ -99,7 +112,7 @@ def _summary(
     data: Interactions,
     model: Backbone,
     variables: Variables,
-    history: train.History,
+    history: History,
 ) -> Summary:
     cutoffs = config.eval.cutoffs
     results: Summary = {}
@@ -157,6 +170,7 @@ def _announce(config: Config, data: Interactions, workdir: Workdir) -> None:
         f"{config.method.name} on {config.model.backbone}, {data.name}: {data.num_users:,} users,"
         f" {data.num_items:,} items, {data.num_interactions:,} interactions;"
         f" work directory {workdir.path}",
+        markup=False,
         highlight=False,
         soft_wrap=True,
     )
@@ -165,4 +179,4 @@ def _announce(config: Config, data: Interactions, workdir: Workdir) -> None:
 def _finish(workdir: Workdir, target: pathlib.Path, summary: Summary) -> None:
     workdir.write_summary(summary, target)
     table.print_results(summary)
-    Console().print(f"written: {target}", highlight=False, soft_wrap=True)
+    Console().print(f"written: {target}", markup=False, highlight=False, soft_wrap=True)

@@ -1,9 +1,15 @@
 """Ctrl-C and SIGTERM as a request that the training loop honours between two updates."""
 
+from collections.abc import Iterator
+import contextlib
+import os
 import signal
 import threading
 from types import FrameType, TracebackType
 from typing import Any
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+STDERR = 2
 
 
 class Interruption:
@@ -11,11 +17,12 @@ class Interruption:
 
     def __init__(self) -> None:
         self.requested = False
+        self._at_once = False
         self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "Interruption":
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in SIGNALS:
                 self._previous[number] = signal.signal(number, self._request)
         return self
 
@@ -28,7 +35,19 @@ class Interruption:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
+    @contextlib.contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Where nothing is lost by stopping: the first signal raises KeyboardInterrupt."""
+        self._at_once = True
+        try:
+            yield
+        finally:
+            self._at_once = False
+
     def _request(self, number: int, frame: FrameType | None) -> None:
-        if self.requested and number == signal.SIGINT:
-            raise KeyboardInterrupt
+        again = self.requested and number == signal.SIGINT
         self.requested = True
+        if self._at_once or again:
+            raise KeyboardInterrupt
+        # print() is not safe here: the signal may have come in the middle of another print.
+        os.write(STDERR, b"\nstopping after this step; Ctrl-C: at once\n")

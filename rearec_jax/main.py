@@ -1,8 +1,17 @@
-"""Command line: flags, start, dispatch on --mode. Intentionally short."""
+"""Command line: flags, start, dispatch on --mode. Intentionally short.
+
+Exit codes: 0 done; 2 a mistake of the user's, said in one sentence; 130 stopped by Ctrl-C or
+SIGTERM, all saved that can be, the same command continues; 1 anything else, with a traceback.
+"""
 
 import time
 
 STARTED = time.perf_counter()  # before the imports: start-up is part of what a user waits for
+
+import signal  # noqa: E402
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # during the imports: end, without a traceback
 
 from collections.abc import Sequence  # noqa: E402
 import os  # noqa: E402
@@ -13,8 +22,8 @@ from absl import app, flags, logging  # noqa: E402
 import jax  # noqa: E402
 from ml_collections import config_flags  # noqa: E402
 
+from rearec_jax import command_line, experiment  # noqa: E402
 from rearec_jax import config as config_lib  # noqa: E402
-from rearec_jax import experiment  # noqa: E402
 from rearec_jax.errors import UserError  # noqa: E402
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Python file that defines get_config().")
@@ -22,10 +31,13 @@ _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Directory of the run; runs/<data>-<backbone>-<method>-<hash> by default."
 )
 _MODE = flags.DEFINE_enum(
-    "mode", "train", ["train", "evaluate"], "train: train (or resume), then evaluate."
+    "mode",
+    "train",
+    ["train", "evaluate"],
+    "train: train (or resume), then evaluate; evaluate: the best epoch of --workdir again.",
 )
 
-INTERRUPTED = 130  # what shells report for a program that Ctrl-C ended
+MISTAKE, INTERRUPTED = 2, 130
 
 
 def main(argv: Sequence[str]) -> None:
@@ -37,7 +49,7 @@ def main(argv: Sequence[str]) -> None:
     if _MODE.value == "evaluate":
         if _WORKDIR.value is None:
             raise UserError("--mode=evaluate needs --workdir=DIR, the directory of a finished run")
-        experiment.evaluate_run(_WORKDIR.value, options)
+        experiment.evaluate_run(_WORKDIR.value, options and config_lib.resolve(options))
         return
     if options is None:
         raise UserError("--config=FILE is missing; try --config=configs/demo.py")
@@ -58,22 +70,17 @@ def _use_compilation_cache() -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
-def _parse(argv: list[str]) -> list[str]:
-    try:
-        return flags.FLAGS(argv, known_only=False)
-    except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
-        raise UserError(f"command line: {error}") from error
-
-
 def run() -> None:
     """Entry point: a user's mistake is one sentence and exit code 2."""
     logging.set_verbosity(logging.WARNING)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)  # raises KeyboardInterrupt
     try:
-        app.run(main, flags_parser=_parse)
+        app.run(main, flags_parser=command_line.parse)
     except UserError as error:
-        sys.exit(_say(f"error: {error}", 2))
+        sys.exit(_say(f"error: {error}", MISTAKE))
     except KeyboardInterrupt:
-        sys.exit(_say("interrupted; the same command continues", INTERRUPTED))
+        sys.exit(_say("interrupted; run the same command again to continue", INTERRUPTED))
 
 
 def _say(message: str, code: int) -> int:

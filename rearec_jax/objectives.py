@@ -10,12 +10,12 @@ from rearec_jax import random
 from rearec_jax.config import Config, MethodConfig
 from rearec_jax.losses import cross_entropy as ce
 from rearec_jax.losses import ensemble, progressive
-from rearec_jax.models.backbones import Backbone, Variables
+from rearec_jax.models.backbones import Backbone, Variables, item_table
 from rearec_jax.models.reasoning import encode_and_reason
 from rearec_jax.types import Batch, PRNGKey, Reasoning
 
 Parts = dict[str, Float[Array, ""]]
-Objective = Callable[[Variables, Batch, PRNGKey | None], tuple[Float[Array, ""], Parts]]
+Objective = Callable[[Variables, Batch, PRNGKey], tuple[Float[Array, ""], Parts]]
 
 
 def representation(states: Float[Array, "*M S D"], method: str) -> Float[Array, "*M D"]:
@@ -42,18 +42,17 @@ def build(
     block = catalogue_block(config, num_items, tokens)
 
     def objective(
-        variables: Variables, batch: Batch, key: PRNGKey | None
+        variables: Variables, batch: Batch, key: PRNGKey
     ) -> tuple[Float[Array, ""], Parts]:
-        table = model.apply(variables, method="item_table")
+        table = item_table(model, variables)
         noise = None
         if contrast:
             noise_key = jax.random.fold_in(key, 1)
             noise = unit_noise(noise_key, batch, config) * jnp.asarray(
                 method.noise, config.model.dtype
             )
-        dropout_key = None if key is None else jax.random.fold_in(key, 2)
         reasoning = encode_and_reason(
-            model, variables, table, batch, method.steps, noise, dropout_key
+            model, variables, table, batch, method.steps, noise, jax.random.fold_in(key, 2)
         )
         return loss_of(reasoning, batch, table, method, block)
 
@@ -102,10 +101,11 @@ def catalogue_block(config: Config, num_items: int, states: int) -> int:
 def _ensemble(
     states: Array, batch: Batch, table: Array, method: MethodConfig, block: int
 ) -> dict[str, Array]:
-    kl = method.kl if method.kl_weight > 0 else None
-    cross_entropy, diversity = ensemble.ensemble_losses(
-        states, batch.targets, table, method.temperature, block, kl
-    )
+    mean = representation(states, method.name)
+    cross_entropy = ce.cross_entropy(mean, batch.targets, table, method.temperature, block)
+    if method.kl_weight == 0:
+        return {"loss": cross_entropy, "cross_entropy": cross_entropy}
+    diversity = ensemble.kl_diversity(states, table, method.temperature, block, method.kl)
     loss = cross_entropy - jnp.asarray(method.kl_weight, cross_entropy.dtype) * diversity
     return {"loss": loss, "cross_entropy": cross_entropy, "kl_diversity": diversity}
 
@@ -127,15 +127,16 @@ def _progressive(
         for k, temperature in enumerate(temperatures)
     ]
     mean = method.progressive_sum == "released"
-    shallow = sum(entropies[:-1]) / (steps if mean else 1)
+    shallow = sum(entropies[:-1], start=jnp.zeros_like(entropies[-1])) / (steps if mean else 1)
     parts = {"cross_entropy": entropies[-1], "shallow_cross_entropy": shallow}
     loss = entropies[-1] + shallow
     if noisy is not None:
         is_negative = progressive.negatives(batch.users, batch.weights, method.negatives)
-        contrast = sum(
+        by_step = [
             progressive.contrastive(noisy[:, k], states[:, k + 1], is_negative, method.temperature)
             for k in range(steps)
-        ) / (steps if mean else 1)
+        ]
+        contrast = sum(by_step, start=jnp.zeros_like(by_step[0])) / (steps if mean else 1)
         parts["contrastive"] = contrast
         loss += jnp.asarray(method.contrastive_weight, loss.dtype) * contrast
     return {"loss": loss, **parts}

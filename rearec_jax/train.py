@@ -1,51 +1,27 @@
 """The training loop: one for every method and backbone."""
 
-from collections.abc import Callable
 import dataclasses
-import itertools
 import math
 import time
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
-from jaxtyping import Array, Int
-import optax
 
-from rearec_jax import evaluate, objectives, optimizer
+from rearec_jax import evaluate
 from rearec_jax.checkpoint import Checkpoints
 from rearec_jax.config import Config
-from rearec_jax.data.interactions import VALIDATION, Interactions
-from rearec_jax.data.loader import TrainingBatches, prefetch, training_batches
+from rearec_jax.data.interactions import Interactions
+from rearec_jax.data.loader import prefetch
 from rearec_jax.errors import UserError
 from rearec_jax.interruption import Interruption
-from rearec_jax.models import backbones
-from rearec_jax.models.backbones import Backbone, Variables
+from rearec_jax.meter import History, Meter, Reading
+from rearec_jax.models.backbones import Variables
+from rearec_jax.plan import Plan, make_plan
 from rearec_jax.progress import TrainingProgress
-from rearec_jax.types import Batch, PRNGKey
+from rearec_jax.update import TrainState, UpdateFunction, all_finite
 from rearec_jax.workdir import EventLog, Workdir
 
-SELECTION = "ndcg@20"  # the validation metric that chooses the best epoch
-
-
-class TrainState(NamedTuple):
-    """All that an update changes."""
-
-    step: Int[Array, ""]
-    variables: Variables
-    optimizer: optax.OptState
-
-
-@dataclasses.dataclass
-class History:
-    """What the loop knows besides the state; kept in every checkpoint."""
-
-    epochs: int = 0  # finished, validation included
-    best: float = -1.0  # validation NDCG@20, unrounded
-    best_epoch: int = 0  # counted from 1; 0 = none yet
-    seconds: float = 0.0  # of training, validation and start-up aside
-    targets: int = 0  # trained on in those seconds
-    seconds_to_first_step: float = 0.0
+SELECTION, SELECTION_CUTOFF = "ndcg@20", 20  # the validation metric that chooses the best epoch
 
 
 class Outcome(NamedTuple):
@@ -55,272 +31,186 @@ class Outcome(NamedTuple):
     history: History
 
 
-UpdateFunction = Callable[[TrainState, Batch], tuple[TrainState, dict[str, Array]]]
-
-
-def train(
-    config: Config, data: Interactions, workdir: Workdir, started: float
-) -> Outcome:
+def train(config: Config, data: Interactions, workdir: Workdir, started: float) -> Outcome:
     """Trains until the epochs or the patience are used up; continues what the work directory holds.
 
     Args:
         started: `time.perf_counter()` at the start of the process, for `seconds_to_first_step`.
+
     Raises:
-        UserError: a loss that is not finite, or no validation example.
+        UserError: a loss or state that is not finite, or no validation example.
         KeyboardInterrupt: after Ctrl-C or SIGTERM, with everything saved.
     """
-    model = backbones.build(config, data.num_items)
-    batches = _batches(config, data)
-    transform = optimizer.build(config.train, batches.steps_per_epoch)
+    plan = make_plan(config, data)
     with Checkpoints(workdir.checkpoints) as checkpoints, EventLog(workdir) as log:
-        loop = _Loop(config, data, model, batches, transform, checkpoints, log, started)
-        return loop.run()
+        loop = _Loop(plan, checkpoints, log, started)
+        loop.run()
+        checkpoints.wait()
+        best = checkpoints.restore_best(loop.abstract_state)
+        if best is None:
+            raise UserError(f"{workdir.checkpoints} has lost its best epoch; train it again")
+        return Outcome(best[0].variables, loop.history)
 
 
-def initial_state(
-    config: Config, model: Backbone, transform: optax.GradientTransformation
-) -> TrainState:
-    """Parameters and moments before the first update, from ``config.seed``."""
-
-    def create(key: PRNGKey) -> TrainState:
-        variables = model.init(key)
-        return TrainState(jnp.zeros((), jnp.int32), variables, transform.init(variables))
-
-    return jax.jit(create)(jax.random.key(config.seed))
-
-
-def abstract_state(config: Config, model: Backbone, data: Interactions) -> TrainState:
+def abstract_state(plan: Plan) -> TrainState:
     """Shapes and types of the state, to restore a checkpoint into."""
-    transform = optimizer.build(config.train, _batches(config, data).steps_per_epoch)
-    return jax.eval_shape(lambda: initial_state(config, model, transform))
-
-
-def update_function(
-    config: Config,
-    model: Backbone,
-    transform: optax.GradientTransformation,
-    num_items: int,
-    queries: int,
-    contrast: bool = True,
-) -> UpdateFunction:
-    """One optimizer update as a pure function, jitted, its state donated.
-
-    Randomness of update t is fold_in(key(seed), t): a resumed run draws what it would have drawn.
-    """
-    objective = objectives.build(model, config, num_items, queries, contrast)
-
-    def update(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:
-        key = jax.random.fold_in(jax.random.key(config.seed), state.step)
-        gradient = jax.value_and_grad(objective, has_aux=True)
-        (_, parts), gradients = gradient(state.variables, batch, key)
-        updates, moments = transform.update(gradients, state.optimizer, state.variables)
-        variables = optax.apply_updates(state.variables, updates)
-        return TrainState(state.step + 1, variables, moments), parts
-
-    return jax.jit(update, donate_argnums=0)
-
-
-def _batches(config: Config, data: Interactions) -> TrainingBatches:
-    return training_batches(
-        data.items,
-        data.offsets,
-        data.split,
-        max_length=config.model.max_length,
-        batch_size=config.train.batch_size,
-        stride=config.train.stride,
-        seed=config.seed,
-    )
+    return jax.eval_shape(plan.initial_state)
 
 
 class _Loop:
-    """One training from start or checkpoint to end. Only `run` is called from outside."""
+    """One training, from its start or a checkpoint to its end.
 
-    def __init__(
-        self,
-        config: Config,
-        data: Interactions,
-        model: Backbone,
-        batches: TrainingBatches,
-        transform: optax.GradientTransformation,
-        checkpoints: Checkpoints,
-        log: EventLog,
-        started: float,
-    ):
-        self.config, self.model, self.batches = config, model, batches
-        self.checkpoints, self.log, self.started = checkpoints, log, started
-        self.transform = transform
-        self.num_items = data.num_items
+    Where it stands is (step, history.epochs) and nothing else: an epoch whose updates are done and
+    that `history` does not count has still to be validated, also after a restart.
+    """
+
+    def __init__(self, plan: Plan, checkpoints: Checkpoints, log: EventLog, started: float):
+        self.plan, self.checkpoints, self.log = plan, checkpoints, log
         self.updates: dict[bool, UpdateFunction] = {}
-        self.validate = evaluate.evaluator(model, config, data, VALIDATION)
-        if not self.validate.batches.examples:
-            raise UserError("there is no validation example; change data.split or the filters")
-        self.total_steps = config.train.epochs * batches.steps_per_epoch
-        if config.train.max_steps:
-            self.total_steps = min(self.total_steps, config.train.max_steps)
+        self.abstract_state = abstract_state(plan)
+        self.state, self.history = self._first_state()
+        self.step = int(self.state.step)
+        self.saved: tuple[int, int] | None = None  # (step, epochs) of the newest checkpoint
+        self.saved_at = time.monotonic()
+        self.meter = Meter(self.history, started, self._report)
+        self.progress = TrainingProgress(plan.total_steps, plan.steps_per_epoch)
+        self.interruption = Interruption()
 
-    def run(self) -> Outcome:
-        """Epochs until done; the best epoch's variables."""
-        state, history, step = self._restore()
-        progress = TrainingProgress(self.total_steps, self.config.train.epochs, start_step=step)
-        with Interruption() as interruption, progress:
-            while not self._finished(step, history):
-                state, step = self._epoch(state, step, history, progress, interruption)
-                if interruption.requested and not self._epoch_ended(step):
-                    self._save_last(state, step, history)
-                    break
-                self._end_epoch(state, step, history, progress)
-                if interruption.requested:
-                    break
-        self.checkpoints.wait()
-        if interruption.requested and not self._finished(step, history):
-            raise KeyboardInterrupt
-        best = self.checkpoints.restore_best(jax.eval_shape(lambda: state))
-        return Outcome((best[0] if best else state).variables, history)
+    def run(self) -> None:
+        """Epochs until done."""
+        with self.interruption, self.progress:
+            while not self._finished():
+                if self.history.epochs < self.plan.epochs_done(self.step):
+                    self._validate()
+                else:
+                    self._train_epoch()
+                if self.interruption.requested:
+                    self._save()
+                    raise KeyboardInterrupt
 
-    def _restore(self) -> tuple[TrainState, History, int]:
-        state = initial_state(self.config, self.model, self.transform)
-        found = self.checkpoints.restore_last(jax.eval_shape(lambda: state))
+    def _first_state(self) -> tuple[TrainState, History]:
+        found = self.checkpoints.restore_last(self.abstract_state)
         if found is None:
             self.log.truncate_after(-1)
-            return state, History(), 0
-        state, record = found
-        step = int(state.step)
-        self.log.truncate_after(step)
-        return state, History(**record), step
+            return self.plan.initial_state(), History()
+        state, history = found[0], History(**found[1])
+        self.log.truncate_after(
+            int(state.step),
+            lambda event: event["kind"] == "training" or event["epoch"] <= history.epochs,
+        )
+        return state, history
 
-    def _finished(self, step: int, history: History) -> bool:
-        patience = self.config.train.patience
-        stale = history.epochs - history.best_epoch
-        return step >= self.total_steps or bool(patience and stale >= patience)
+    def _finished(self) -> bool:
+        patience = self.plan.config.train.patience
+        stale = self.history.epochs - self.history.best_epoch
+        validated = self.history.epochs == self.plan.epochs_done(self.step)
+        ended = self.step >= self.plan.total_steps or bool(patience and stale >= patience)
+        return validated and ended
 
-    def _epoch_ended(self, step: int) -> bool:
-        return step % self.batches.steps_per_epoch == 0 or step >= self.total_steps
-
-    def _epoch(
-        self,
-        state: TrainState,
-        step: int,
-        history: History,
-        progress: TrainingProgress,
-        interruption: Interruption,
-    ) -> tuple[TrainState, int]:
+    def _train_epoch(self) -> None:
         """Updates until the epoch (or the run) ends, or a signal asks to stop."""
-        epoch, done = divmod(step, self.batches.steps_per_epoch)
-        left = min(self.batches.steps_per_epoch - done, self.total_steps - step)
-        update = self._update(epoch)
-        meter = _Meter(self, history, progress, epoch, step)
-        saved = time.monotonic()
-        for batch in prefetch(itertools.islice(self.batches.from_step(step), left)):
-            state, parts = update(state, batch)
-            step += 1
-            meter.dispatched(step, parts)
-            if interruption.requested:
+        contrast = self.plan.contrast(self.step)
+        is_new = contrast not in self.updates
+        if is_new:  # once in a run; twice where the contrastive term starts later
+            self.updates[contrast] = self.plan.update_function(contrast)
+        update = self.updates[contrast]
+        self.meter.start(compiling=is_new)
+        for batch, targets in prefetch(self.plan.rest_of_epoch(self.step)):
+            self.state, parts = update(self.state, batch)
+            self.step += 1
+            self.meter.dispatched(self.step, targets, parts)
+            if self.interruption.requested:
                 break
-            if time.monotonic() - saved > 60 * self.config.train.checkpoint_minutes:
-                meter.settle()
-                self._save_last(state, step, history)
-                saved = time.monotonic()
-        meter.settle()
-        return state, step
+            minutes = (time.monotonic() - self.saved_at) / 60
+            if minutes > self.plan.config.train.checkpoint_minutes and not self.plan.epoch_ends(
+                self.step
+            ):
+                self._save()
+        self.meter.settle()
 
-    def _update(self, epoch: int) -> UpdateFunction:
-        """Traced once; twice where the contrastive term starts later."""
-        contrast = epoch >= self.config.method.contrastive_warmup_epochs
-        if contrast not in self.updates:
-            rows, _, queries = self.batches.shape
-            self.updates[contrast] = update_function(
-                self.config, self.model, self.transform, self.num_items, rows * queries, contrast
+    def _report(self, reading: Reading) -> None:
+        """An update is done: stop if it went wrong, show it, log it now and then."""
+        step, parts = reading.step, reading.parts
+        if not math.isfinite(parts["loss"]):
+            raise self._diverged(f"the loss is {parts['loss']}", step)
+        self.progress.update(step, parts, reading.targets_per_second, reading.seconds_per_step)
+        if step % self.plan.config.train.log_every_steps == 0 or self.plan.epoch_ends(step):
+            self.log.append(
+                {
+                    "step": step,
+                    "epoch": self.plan.epoch_of(step),
+                    "kind": "training",
+                    "parts": parts,
+                    "targets_per_second": reading.targets_per_second,
+                }
             )
-        return self.updates[contrast]
 
-    def _end_epoch(
-        self, state: TrainState, step: int, history: History, progress: TrainingProgress
-    ) -> None:
-        """Validate, keep the best, save, log."""
-        ranks = self.validate(state.variables)
-        results = evaluate.report(ranks, self.config.eval.cutoffs, "valid")
-        history.epochs += 1
-        metrics: dict[str, float] = results["valid"]  # type: ignore[assignment]
-        score = metrics.get(SELECTION) or evaluate.metrics(ranks.final, (20,))[SELECTION]
-        better = score > history.best
-        if better:
-            history.best, history.best_epoch = score, history.epochs
-            self.checkpoints.save_best(step, state, dataclasses.asdict(history))
-        self._save_last(state, step, history)
-        by_step = {f"step_{r['step']}": r[SELECTION] for r in results["valid_by_step"]}  # type: ignore
-        self.log.append(
+    def _validate(self) -> None:
+        """The end of an epoch: rank the validation split, keep the best, log, save."""
+        self._check_state()
+        cutoffs = (*self.plan.config.eval.cutoffs, SELECTION_CUTOFF)
+        try:
+            with self.interruption.at_once():
+                ranks = self.plan.validate(self.state.variables)
+        except KeyboardInterrupt:
+            self._save()  # the epoch's updates; it will be validated after the restart
+            raise
+        metrics = evaluate.metrics(ranks.final, cutoffs)
+        by_step = {
+            f"step_{k}": evaluate.metrics(ranks.by_step[:, k], (SELECTION_CUTOFF,))[SELECTION]
+            for k in range(ranks.by_step.shape[1])
+        }
+        is_best = self._count_epoch(metrics[SELECTION])
+        if is_best:
+            self.checkpoints.save_best(self.step, self.state, dataclasses.asdict(self.history))
+        self.log.append(  # before the save: an event that was never followed by one is dropped
             {
-                "step": step,
-                "epoch": history.epochs,
+                "step": self.step,
+                "epoch": self.history.epochs,
                 "kind": "validation",
                 "valid": metrics,
                 f"valid_{SELECTION}_by_step": by_step,
-                "seconds": history.seconds,
+                "seconds": self.history.seconds,
             }
         )
-        note = "best so far" if better else f"best {history.best:.4f} at {history.best_epoch}"
-        progress.message(f"epoch {history.epochs}: validation NDCG@20 {score:.4f}, {note}")
+        self._save()
+        self._show_epoch(metrics[SELECTION], is_best)
 
-    def _save_last(self, state: TrainState, step: int, history: History) -> None:
-        self.checkpoints.save_last(step, state, dataclasses.asdict(history))
+    def _count_epoch(self, score: float) -> bool:
+        """One more epoch is finished; is it the best?"""
+        self.history.epochs += 1
+        is_best = score > self.history.best
+        if is_best:
+            self.history.best, self.history.best_epoch = score, self.history.epochs
+        return is_best
 
+    def _show_epoch(self, score: float, is_best: bool) -> None:
+        history = self.history
+        note = (
+            "best so far" if is_best else f"best {history.best:.4f} in epoch {history.best_epoch}"
+        )
+        self.progress.message(
+            f"epoch {history.epochs}: validation {SELECTION.upper()} {score:.4f}, {note}"
+        )
 
-class _Meter:
-    """Loss parts and speed of an epoch, one update behind so that the device never waits."""
-
-    def __init__(
-        self, loop: _Loop, history: History, progress: TrainingProgress, epoch: int, step: int
-    ):
-        self.loop, self.history, self.progress, self.epoch = loop, history, progress, epoch
-        self.pending: tuple[int, dict[str, Array]] | None = None
-        self.clock = time.perf_counter()
-        self.first = step == 0 or history.seconds_to_first_step == 0.0
-        self.recent: list[tuple[float, int]] = []
-        self.targets = loop.batches.targets_per_epoch / loop.batches.steps_per_epoch
-
-    def dispatched(self, step: int, parts: dict[str, Array]) -> None:
-        """Update ``step`` is on its way: look at the one before it."""
-        self.settle()
-        self.pending = (step, parts)
-
-    def settle(self) -> None:
-        """Wait for the update on its way; raise if its loss is not finite."""
-        if self.pending is None:
+    def _save(self) -> None:
+        """What a restart continues from. Raises UserError rather than save what is not finite."""
+        self.meter.settle()
+        place = (self.step, self.history.epochs)
+        if self.saved == place:
             return
-        step, arrays = self.pending
-        self.pending = None
-        parts = {name: float(value) for name, value in jax.device_get(arrays).items()}
-        self._check(step, parts)
-        now = time.perf_counter()
-        if self.first:  # compilation is not training time
-            self.history.seconds_to_first_step = now - self.loop.started
-            self.first = False
-        else:
-            self.history.seconds += now - self.clock
-            self.history.targets += round(self.targets)
-            self.recent = [*self.recent[-19:], (now - self.clock, round(self.targets))]
-        self.clock = now
-        self._show(step, parts)
+        self._check_state()
+        self.checkpoints.save_last(self.step, self.state, dataclasses.asdict(self.history))
+        self.saved, self.saved_at = place, time.monotonic()
 
-    def _check(self, step: int, parts: dict[str, float]) -> None:
-        if not math.isfinite(parts["loss"]):
-            raise UserError(
-                f"the loss is {parts['loss']} at step {step} (epoch {self.epoch + 1}); the last good"
-                " checkpoint is kept. Try a lower train.learning_rate, train.clip_norm=1,"
-                " train.warmup_steps=500, or a higher method.temperature"
-            )
+    def _check_state(self) -> None:
+        # The loss of an update is that of the parameters before it.
+        if not all_finite((self.state.variables, self.state.optimizer)):
+            raise self._diverged("the parameters or their moments are not finite", self.step)
 
-    def _show(self, step: int, parts: dict[str, float]) -> None:
-        seconds = sum(s for s, _ in self.recent)
-        speed = sum(n for _, n in self.recent) / seconds if seconds else 0.0
-        self.progress.update(step, self.epoch + 1, parts, speed)
-        if step % self.loop.config.train.log_every_steps == 0 or self.loop._epoch_ended(step):
-            self.loop.log.append(
-                {
-                    "step": step,
-                    "epoch": self.epoch + 1,
-                    "kind": "training",
-                    "parts": parts,
-                    "targets_per_second": speed,
-                }
-            )
+    def _diverged(self, what: str, step: int) -> UserError:
+        return UserError(
+            f"{what} at step {step} (epoch {self.plan.epoch_of(step)}); checkpoints before that"
+            " are kept; try a lower train.learning_rate, train.clip_norm=1,"
+            " train.warmup_steps=500 or a higher method.temperature"
+        )

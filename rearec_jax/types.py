@@ -14,39 +14,43 @@ from typing import NamedTuple
 
 import jax
 from jaxtyping import Array, Float, Int
-import numpy as np
 
 
 class Batch(NamedTuple):
-    """Packed rows and their queries. Arrays are numpy on the host, jax.Array on the device.
+    """Packed rows and their queries (numpy arrays until the loader puts them on the device).
 
     tokens:     item ids; 0 where ``segments`` is 0 (padding; item 0 is a real item elsewhere).
     positions:  index of the token in its (truncated) sequence, 0 = the oldest item kept.
     segments:   1, 2, ... within a row; 0 is padding.
     queries:    token positions, 0 <= query < T, from which reasoning starts.
     targets:    the item after each query.
-    weights:    1.0 for a real query, 0.0 for padding of the query list.
-    users:      user index of each query: tells examples of one user from another's.
+    weights:    1.0 where the query counts; 0.0 for padding of the query list and for queries whose
+                target belongs to another split.
+    users:      user index of each query, -1 in padding: tells one user's examples from another's.
     """
 
-    tokens: Int[Array | np.ndarray, "B T"]
-    positions: Int[Array | np.ndarray, "B T"]
-    segments: Int[Array | np.ndarray, "B T"]
-    queries: Int[Array | np.ndarray, "B Q"]
-    targets: Int[Array | np.ndarray, "B Q"]
-    weights: Float[Array | np.ndarray, "B Q"]
-    users: Int[Array | np.ndarray, "B Q"]
+    tokens: Int[Array, "B T"]
+    positions: Int[Array, "B T"]
+    segments: Int[Array, "B T"]
+    queries: Int[Array, "B Q"]
+    targets: Int[Array, "B Q"]
+    weights: Float[Array, "B Q"]
+    users: Int[Array, "B Q"]
 
 
 class KVCache(NamedTuple):
-    """Keys and values of every layer: of a row's items, or of a query's own reasoning tokens.
+    """Keys and values of one layer: of a row's items, or of a query's own reasoning tokens.
 
-    Items:     [L, B, T, H, D/H], written once by ``prefill``.
-    Reasoning: [L, V, B, Q, K, H, D/H], slot k-1 written by step k.
+    Items:     [B, T, H, D/H], written once by ``prefill``.
+    Reasoning: [V, B, Q, K, H, D/H], slot k-1 written by step k.
     """
 
-    keys: Float[Array, "L *tokens H Dh"]
-    values: Float[Array, "L *tokens H Dh"]
+    keys: Float[Array, "*tokens H Dh"]
+    values: Float[Array, "*tokens H Dh"]
+
+
+Caches = tuple[KVCache, ...]
+"""One cache a layer. Not one stacked array: slicing it would copy every layer at every step."""
 
 
 class Reasoning(NamedTuple):

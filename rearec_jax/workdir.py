@@ -4,13 +4,14 @@ Nothing here knows what an experiment computes. Files appear whole or not at all
 metrics.jsonl, which grows by a line an event and forgives a last line cut off by a crash.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 import contextlib
 import dataclasses
 import json
 import math
 import os
 import pathlib
+import shutil
 import tempfile
 from typing import Any
 
@@ -62,9 +63,12 @@ class Workdir:
         """The results, written when the run is finished."""
         return self.path / "summary.json"
 
-    def write_summary(
-        self, summary: Mapping[str, Any], path: pathlib.Path | None = None
-    ) -> None:
+    @property
+    def is_trained(self) -> bool:
+        """Does it hold a whole checkpoint? One being written has another name than a number."""
+        return any(path.name.isdigit() for path in self.checkpoints.glob("last/*"))
+
+    def write_summary(self, summary: Mapping[str, Any], path: pathlib.Path | None = None) -> None:
         """Writes summary.json (or ``path``) whole. Raises UserError if it cannot be written."""
         write_whole(path or self.summary, json.dumps(_finite(summary), indent=2) + "\n")
 
@@ -93,6 +97,33 @@ def open_workdir(path: str | os.PathLike[str], config: Config) -> Workdir:
             return workdir
     write_whole(workdir.config, json.dumps(new, indent=2) + "\n")
     return workdir
+
+
+@contextlib.contextmanager
+def opened(path: str | os.PathLike[str], config: Config) -> Iterator[Workdir]:
+    """``open_workdir`` for the time of a run; a new run that fails before it saves leaves nothing.
+
+    Raises:
+        UserError: as ``open_workdir``.
+    """
+    workdir = Workdir(pathlib.Path(path))
+    is_new_run, is_new_directory = not workdir.config.exists(), not workdir.path.exists()
+    try:
+        yield open_workdir(path, config)
+    except BaseException:
+        if is_new_run and not workdir.is_trained:
+            _discard(workdir, is_new_directory)
+        raise
+
+
+def _discard(workdir: Workdir, with_directory: bool) -> None:
+    for file in (workdir.config, workdir.events):
+        file.unlink(missing_ok=True)
+    for directory in (workdir.tensorboard, workdir.checkpoints):
+        shutil.rmtree(directory, ignore_errors=True)
+    if with_directory:
+        with contextlib.suppress(OSError):
+            workdir.path.rmdir()
 
 
 def load_config(path: str | os.PathLike[str]) -> Config:
@@ -143,9 +174,11 @@ class EventLog:
         """All events, oldest first."""
         return read_events(self._workdir)
 
-    def truncate_after(self, step: int) -> None:
-        """Drops events of later steps: they will be computed again from the checkpoint."""
-        kept = [event for event in self.read() if event["step"] <= step]
+    def truncate_after(
+        self, step: int, keep: Callable[[dict[str, Any]], bool] = lambda event: True
+    ) -> None:
+        """Drops events of later steps, and those that ``keep`` refuses: they will come again."""
+        kept = [event for event in self.read() if event["step"] <= step and keep(event)]
         self._file.close()
         write_whole(self._workdir.events, "".join(json.dumps(event) + "\n" for event in kept))
         with _explained(self._workdir.events):

@@ -13,8 +13,8 @@ ROOT = Path(__file__).resolve().parents[1]
 BASIS = {"errors", "types"}
 OPTIONS = BASIS | {"config"}
 PARTS = {"data", "models", "losses", "metrics", "sharding", "optimizer", "random"}
-RUNNING = {"interruption", "progress", "table", "workdir"}
-METHOD = {"checkpoint", "objectives", "evaluate"}
+RUNNING = {"interruption", "meter", "progress", "table", "workdir"}
+METHOD = {"checkpoint", "objectives", "evaluate", "update", "plan"}
 BELOW_TRAIN = OPTIONS | PARTS | RUNNING | METHOD
 ALLOWED: Mapping[str, set[str]] = {
     "errors": set(),
@@ -28,24 +28,29 @@ ALLOWED: Mapping[str, set[str]] = {
     "sharding": OPTIONS,
     "optimizer": OPTIONS,
     "interruption": OPTIONS,
+    "meter": OPTIONS,
+    "command_line": OPTIONS,
     "progress": OPTIONS,
     "table": OPTIONS,
     "workdir": OPTIONS,
     "checkpoint": OPTIONS | {"sharding", "workdir"},
     "objectives": OPTIONS | PARTS,
     "evaluate": OPTIONS | PARTS | {"objectives"},
+    "update": OPTIONS | PARTS | {"objectives"},
+    "plan": OPTIONS | PARTS | {"objectives", "evaluate", "update"},
     "train": BELOW_TRAIN,
     "recommend": BELOW_TRAIN,
     "export": BELOW_TRAIN,
     "serve": BELOW_TRAIN | {"recommend", "export"},
     "experiment": BELOW_TRAIN | {"train"},
     "report": {"errors", "config"},
-    "main": BELOW_TRAIN | {"train", "experiment", "recommend", "export", "serve", "report"},
+    "main": BELOW_TRAIN
+    | {"command_line", "train", "experiment", "recommend", "export", "serve", "report"},
 }
 
 # Other packages -> the only places that may import them.
 JAX = (PARTS - {"data"}) | METHOD | {"types", "data.loader", "train", "recommend", "export"}
-JAX |= {"experiment", "serve", "main"}
+JAX |= {"experiment", "meter", "serve", "main"}
 ONLY_IN = {
     "jax": JAX,
     "jaxlib": JAX,

@@ -10,7 +10,7 @@ import pytest
 from rearec_jax import config as config_lib
 from rearec_jax.config import Config
 from rearec_jax.errors import UserError
-from rearec_jax.workdir import EventLog, load_config, open_workdir
+from rearec_jax.workdir import EventLog, load_config, open_workdir, opened
 
 
 def changed(section: str, **options) -> Config:
@@ -31,14 +31,14 @@ class TestConfig:
         with pytest.raises(UserError) as caught:
             open_workdir(tmp_path, changed("method", steps=3, kl_weight=0.5))
         assert "method.steps: 2 -> 3" in str(caught.value)
-        assert "method.kl_weight: 0.05 -> 0.5" in str(caught.value)
+        assert "method.kl_weight: 0.0 -> 0.5" in str(caught.value)
         assert "--workdir" in str(caught.value)
         assert load_config(tmp_path) == Config()
 
     @pytest.mark.parametrize(
         "config",
         [
-            changed("eval", max_users=10),
+            changed("eval", batch_size=10),
             changed("train", log_every_steps=7),
             changed("train", checkpoint_minutes=1.0),
             changed("data", path="elsewhere.csv"),
@@ -52,9 +52,28 @@ class TestConfig:
 
     def test_training_options_may_not_change(self, tmp_path):
         open_workdir(tmp_path, Config())
-        for config in (changed("train", epochs=5), dataclasses.replace(Config(), seed=1)):
+        for config in (
+            changed("train", epochs=5),
+            changed("eval", max_users=10),  # the best epoch is chosen by what it changes
+            dataclasses.replace(Config(), seed=1),
+        ):
             with pytest.raises(UserError):
                 open_workdir(tmp_path, config)
+
+    def test_new_run_that_fails_leaves_nothing(self, tmp_path):
+        for path in (tmp_path / "new", tmp_path):
+            with pytest.raises(UserError, match="no data"), opened(path, Config()) as workdir:
+                workdir.events.write_text("{}")
+                raise UserError("no data")
+        assert list(tmp_path.iterdir()) == []
+
+    def test_run_with_a_checkpoint_outlives_a_failure(self, tmp_path):
+        with pytest.raises(UserError), opened(tmp_path, Config()) as workdir:
+            (workdir.checkpoints / "last" / "3").mkdir(parents=True)
+            raise UserError("diverged")
+        with pytest.raises(UserError), opened(tmp_path, changed("train", epochs=5)):
+            pass
+        assert load_config(tmp_path) == Config()
 
     def test_load_says_what_is_missing(self, tmp_path):
         with pytest.raises(UserError, match="does not exist"):
@@ -89,6 +108,13 @@ class TestEvents:
             log.append({"step": 3, "run": 2})
             want = [{"step": 1, "run": 1}, {"step": 2, "run": 1}, {"step": 3, "run": 2}]
             assert log.read() == want
+
+    def test_truncation_also_drops_what_is_refused(self, workdir):
+        with EventLog(workdir, tensorboard=False) as log:
+            for step in (1, 2):
+                log.append({"step": step, "kind": "validation"})
+            log.truncate_after(2, lambda event: event["step"] == 1)
+            assert log.read() == [{"step": 1, "kind": "validation"}]
 
     @pytest.mark.parametrize("half", ['{"st', '{"step": 2, "loss": 3.5}', "\x00\x00"])
     def test_half_written_last_line_is_forgiven(self, workdir, half):

@@ -18,6 +18,13 @@ import numpy as np
 
 from rearec_jax.data import packing
 from rearec_jax.data.interactions import TRAIN
+from rearec_jax.data.windows import (
+    Windows,
+    count_targets,
+    evaluation_windows,
+    latest_windows,
+    training_windows,
+)
 from rearec_jax.errors import UserError
 from rearec_jax.types import Batch
 
@@ -79,7 +86,7 @@ class TrainingBatches:
         packed = packing.pack_batch(
             self.items, self.split, self.plan, self.orders(epoch), TRAIN, index, self.rows_per_batch
         )
-        return Batch(*packed[: len(Batch._fields)])
+        return Batch._make(packed[: len(Batch._fields)])
 
     def from_step(self, step: int = 0) -> Iterator[Batch]:
         """Batches without end, epoch after epoch, from update ``step`` (0 = the very first)."""
@@ -124,7 +131,7 @@ class EvaluationBatches:
         packed = packing.pack_batch(
             self.items, self.split, self.plan, self.order, self.which, index, self.rows_per_batch
         )
-        return Batch(*packed[: len(Batch._fields)]), packed.examples
+        return Batch._make(packed[: len(Batch._fields)]), packed.examples
 
 
 def training_batches(
@@ -155,13 +162,13 @@ def training_batches(
     Raises:
         UserError: no training target has a history.
     """
-    windows = packing.training_windows(offsets, split, max_length, stride or max_length)
+    windows = training_windows(offsets, split, max_length, stride or max_length)
     if not len(windows):
         raise UserError(
             "no user has a training target with an item before it; check data.split and the filters"
         )
     plan = packing.plan(windows, max_length, queries_per_row)
-    targets = packing.count_targets(split, windows, TRAIN)
+    targets = count_targets(split, windows, TRAIN)
     rows = _rows_per_batch(batch_size, targets / plan.rows, rows_multiple)
     return TrainingBatches(items, split, plan, rows, targets, _EpochOrders(plan, seed))
 
@@ -182,7 +189,7 @@ def evaluation_batches(
     ``max_users`` keeps a random sample of so many examples, always the same one; 0 = all. A split
     without examples has no batches.
     """
-    windows = packing.evaluation_windows(offsets, split, which, max_length)
+    windows = evaluation_windows(offsets, split, which, max_length)
     if 0 < max_users < len(windows):
         words = np.random.Philox(key=0).random_raw(len(windows))
         windows = windows.take(np.sort(np.argsort(words, kind="stable")[:max_users]))
@@ -199,7 +206,7 @@ def latest_batches(
 ) -> EvaluationBatches:
     """One example a user with items, the future unknown: weight 1, target 0. To recommend from."""
     split = np.zeros(len(items), np.uint8)
-    windows = packing.latest_windows(offsets, max_length)
+    windows = latest_windows(offsets, max_length)
     return _last_positions(items, split, windows, None, max_length, batch_size, rows_multiple)
 
 
@@ -248,7 +255,7 @@ def _place_array(
 def _last_positions(
     items: np.ndarray,
     split: np.ndarray,
-    windows: packing.Windows,
+    windows: Windows,
     which: int | None,
     max_length: int,
     batch_size: int,

@@ -6,29 +6,9 @@ CE(mean) - lambda * KL diversity.
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
-from rearec_jax.losses import cross_entropy as ce
 from rearec_jax.losses import partition
-
-
-def ensemble_losses(
-    states: Float[Array, "M S D"],
-    targets: Int[Array, " M"],
-    table: Float[Array, "N D"],
-    temperature: float,
-    block: int,
-    kl: str | None,
-) -> tuple[Float[Array, " M"], Float[Array, " M"]]:
-    """Cross-entropy of the mean state, and KL diversity of the S = K + 1 steps, of each example.
-
-    Args:
-        kl: "released", "paper", or None to leave the diversity out (zeros, and no cost).
-    """
-    cross_entropy = ce.cross_entropy(states.mean(axis=1), targets, table, temperature, block)
-    if kl is None:
-        return cross_entropy, jnp.zeros_like(cross_entropy)
-    return cross_entropy, kl_diversity(states, table, temperature, block, kl)
 
 
 def kl_diversity(

@@ -24,11 +24,11 @@ class Partition(NamedTuple):
 
 
 class _Online(NamedTuple):
-    """Running maximum, and sums scaled by exp(-maximum)."""
+    """Running maximum, and sums scaled by exp(-maximum) over the blocks so far."""
 
     maximum: Float[Array, " M"]
     total: Float[Array, " M"]
-    weighted: Float[Array, "M D"] | None
+    weighted: Float[Array, "M W"]  # W = D, or 0 where the expected item is not asked for
 
 
 def log_partition(
@@ -81,7 +81,7 @@ def _stream(
     start = _Online(
         maximum=jnp.full((count,), -jnp.inf, dtype),
         total=jnp.zeros((count,), dtype),
-        weighted=jnp.zeros((count, width), dtype) if with_expected else None,
+        weighted=jnp.zeros((count, width if with_expected else 0), dtype),
     )
     step = jax.checkpoint(functools.partial(_add_block, states, hold_items))
     online, _ = jax.lax.scan(step, start, (padded.reshape(blocks, block, width), real))
@@ -92,13 +92,12 @@ def _add_block(
     states: Array, hold_items: bool, online: _Online, block: tuple[Array, Array]
 ) -> tuple[_Online, None]:
     rows, real = block
-    logits = jnp.where(real, scores(states, rows), -jnp.inf)
+    logits = jnp.where(real[None], scores(states, rows), -jnp.inf)
     # The maximum only keeps exp() in range: A does not depend on it, so no gradient flows through.
     maximum = jnp.maximum(online.maximum, jax.lax.stop_gradient(logits.max(axis=-1)))
     shrink = jnp.exp(online.maximum - maximum)
     weights = jnp.exp(logits - maximum[:, None])
-    weighted = online.weighted
-    if weighted is not None:
-        items = jax.lax.stop_gradient(rows) if hold_items else rows
-        weighted = weighted * shrink[:, None] + weights @ items.astype(weights.dtype)
+    items = jax.lax.stop_gradient(rows) if hold_items else rows
+    items = items[:, : online.weighted.shape[1]].astype(weights.dtype)
+    weighted = online.weighted * shrink[:, None] + weights @ items
     return _Online(maximum, online.total * shrink + weights.sum(axis=-1), weighted), None

@@ -29,11 +29,10 @@ class Attention(nn.Module):
         Float[Array, "*tokens H Dh"], Float[Array, "*tokens H Dh"], Float[Array, "*tokens H Dh"]
     ]:
         """Queries (already divided by sqrt(Dh)), keys and values: one product for all three."""
-        heads = self.config.heads
-        q, k, v = jnp.split(self.qkv(x), 3, axis=-1)
-        head_width = self.config.width // heads
-        q = q * jnp.asarray(head_width**-0.5, q.dtype)
-        return tuple(a.reshape(*a.shape[:-1], heads, head_width) for a in (q, k, v))
+        heads, head_width = self.config.heads, self.config.width // self.config.heads
+        qkv = self.qkv(x).reshape(*x.shape[:-1], 3, heads, head_width)
+        q, k, v = qkv[..., 0, :, :], qkv[..., 1, :, :], qkv[..., 2, :, :]
+        return q * jnp.asarray(head_width**-0.5, q.dtype), k, v
 
     def over_items(
         self,
@@ -67,11 +66,9 @@ class Attention(nn.Module):
         visible = jnp.concatenate([visible] * views, axis=1)
         item_scores = _scores(folded, keys, visible)
         own_scores = jnp.sum(q[:, :, :, None] * own_keys, axis=-1, dtype=item_scores.dtype)
-        own_scores = jnp.where(own_visible[:, None], own_scores, HIDDEN)
+        own_scores = jnp.where(own_visible[None, None, None, :, None], own_scores, HIDDEN)
         own_scores = _fold_views(own_scores).transpose(0, 3, 1, 2)  # [B, H, V*Q, K]
-        weights = self._softmax(
-            jnp.concatenate([item_scores, own_scores], axis=-1), train, q.dtype
-        )
+        weights = self._softmax(jnp.concatenate([item_scores, own_scores], axis=-1), train, q.dtype)
         items = keys.shape[1]
         mixed = jnp.einsum("bhqt,bthd->bqhd", weights[..., :items], values)
         own_weights = weights[..., items:].transpose(0, 2, 3, 1)  # [B, V*Q, K, H]

@@ -1,16 +1,17 @@
 """Backbone = item encoder x sequence encoder."""
 
+from typing import Any, cast
+
 from flax import linen as nn
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from rearec_jax.config import Config
 from rearec_jax.models.items import ItemIds
 from rearec_jax.models.transformer import Encoder
-from rearec_jax.types import KVCache, PRNGKey
+from rearec_jax.types import Caches, KVCache, PRNGKey
 
-Variables = dict
+Variables = dict[str, Any]
 
 
 class Backbone(nn.Module):
@@ -29,19 +30,19 @@ class Backbone(nn.Module):
         positions: Int[Array, "B T"],
         segments: Int[Array, "B T"],
         train: bool,
-    ) -> tuple[Float[Array, "B T D"], KVCache]:
+    ) -> tuple[Float[Array, "B T D"], Caches]:
         """See `Encoder.prefill`."""
         return self.encoder.prefill(vectors, positions, segments, train)
 
     def step(
         self,
         inputs: Float[Array, "V B Q D"],
-        items: KVCache,
-        own: KVCache,
+        items: Caches,
+        own: Caches,
         index: Int[Array, ""],
         visible: Bool[Array, "B Q T"],
         train: bool,
-    ) -> tuple[Float[Array, "V B Q D"], KVCache]:
+    ) -> tuple[Float[Array, "V B Q D"], Caches]:
         """See `Encoder.step`."""
         return self.encoder.step(inputs, items, own, index, visible, train)
 
@@ -54,13 +55,13 @@ class Backbone(nn.Module):
         config = self.encoder.config
         table = self.item_table()
         zeros = jnp.zeros((1, 1), jnp.int32)
-        hidden, cache = self.prefill(table[zeros], zeros, zeros, train=False)
+        hidden, caches = self.prefill(table[zeros], zeros, zeros, train=False)
         if self.encoder.steps:
-            heads = (config.heads, config.width // config.heads)
-            shape = (config.layers, 1, 1, 1, self.encoder.steps, *heads)
-            own = KVCache(jnp.zeros(shape, hidden.dtype), jnp.zeros(shape, hidden.dtype))
-            inputs = hidden[None] + self.step_embeddings()[0].astype(hidden.dtype)
-            self.step(inputs, cache, own, jnp.int32(0), jnp.ones((1, 1, 1), bool), train=False)
+            head = (config.heads, config.width // config.heads)
+            slots = jnp.zeros((1, 1, 1, self.encoder.steps, *head), hidden.dtype)
+            own = (KVCache(slots, slots),) * config.layers
+            inputs = hidden[None] + self.step_embeddings()[:1, None, None].astype(hidden.dtype)
+            self.step(inputs, caches, own, jnp.int32(0), jnp.ones((1, 1, 1), bool), train=False)
 
 
 def build(config: Config, num_items: int) -> Backbone:
@@ -76,5 +77,10 @@ def build(config: Config, num_items: int) -> Backbone:
 
 
 def initialise(model: Backbone, key: PRNGKey) -> Variables:
-    """Fresh parameters. Jitted: op-by-op initialisation takes seconds."""
-    return jax.jit(model.init)(key)
+    """Fresh parameters."""
+    return cast(Variables, model.init(key))
+
+
+def item_table(model: Backbone, variables: Variables) -> Float[Array, "N D"]:
+    """The catalogue's vectors: once an update, once an evaluation, not once a batch of users."""
+    return cast(Array, model.apply(variables, method="item_table"))

@@ -1,13 +1,19 @@
 """The unroll: a user's last hidden state thinks K steps before items are scored."""
 
+from typing import cast
+
 import chex
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from rearec_jax.models.backbones import Backbone, Variables
-from rearec_jax.types import Batch, KVCache, PRNGKey, Reasoning
+from rearec_jax.types import Batch, Caches, KVCache, PRNGKey, Reasoning
 
+# Steps compiled as straight-line code: XLA then need not copy what the backward pass keeps of each
+# step in and out of a stacked buffer (10 % of a training step on a CPU). More only lengthens
+# compilation.
+UNROLLED = 4
 
 
 def encode_and_reason(
@@ -30,7 +36,7 @@ def encode_and_reason(
         dropout_key: None = no dropout.
     """
     vectors = table[batch.tokens]
-    hidden, cache = model.apply(
+    encoded = model.apply(
         variables,
         vectors,
         batch.positions,
@@ -39,25 +45,25 @@ def encode_and_reason(
         rngs=None if dropout_key is None else {"dropout": jax.random.fold_in(dropout_key, 0)},
         method="prefill",
     )
+    hidden, caches = cast(tuple[Array, Caches], encoded)
     first = jnp.take_along_axis(hidden, batch.queries[..., None], axis=1)
     visible = visible_items(batch.segments, batch.queries)
-    return reason(model, variables, first, cache, visible, steps, noise, dropout_key)
+    return reason(model, variables, first, caches, visible, steps, noise, dropout_key)
 
 
-def visible_items(
-    segments: Int[Array, "B T"], queries: Int[Array, "B Q"]
-) -> Bool[Array, "B Q T"]:
+def visible_items(segments: Int[Array, "B T"], queries: Int[Array, "B Q"]) -> Bool[Array, "B Q T"]:
     """Items that each query may attend to: of its segment, and not later than itself."""
     own = jnp.take_along_axis(segments, queries, axis=1)
-    tokens = jnp.arange(segments.shape[1])
-    return (own[..., None] == segments[:, None, :]) & (tokens <= queries[..., None])
+    tokens = jnp.arange(segments.shape[1], dtype=queries.dtype)
+    earlier = tokens[None, None] <= queries[..., None]
+    return (own[..., None] == segments[:, None, :]) & earlier
 
 
 def reason(
     model: Backbone,
     variables: Variables,
     first: Float[Array, "B Q D"],
-    cache: KVCache,
+    caches: Caches,
     visible: Bool[Array, "B Q T"],
     steps: int,
     noise: Float[Array, "K B Q D"] | None = None,
@@ -66,31 +72,33 @@ def reason(
     """K reasoning steps from r_0 = `first` (arXiv 2503.22675, section 3.2).
 
     Input of step k is r_{k-1} + p_k; the noisy view's is the same plus noise[k-1]. Each view keeps
-    its own reasoning tokens, both share the items' cache. The scan stands outside every module:
+    its own reasoning tokens, both share the items' caches. The scan stands outside every module:
     a raw scan inside a Linen module would reuse one dropout mask for all steps.
     """
     if steps == 0:
         return Reasoning(first[:, :, None], None)
     train = dropout_key is not None
     views = 1 if noise is None else 2
-    embeddings = model.apply(variables, method="step_embeddings")[:steps].astype(first.dtype)
-    own = _empty_cache(cache, (views, *first.shape[:2], steps))
+    embeddings = cast(Array, model.apply(variables, method="step_embeddings"))
+    embeddings = embeddings[:steps].astype(first.dtype)
+    own = _empty_caches(caches, (views, *first.shape[:2], steps))
 
     def body(
-        carry: tuple[Array, KVCache], x: tuple[Array, Array, Array | None]
-    ) -> tuple[tuple[Array, KVCache], Array]:
+        carry: tuple[Array, Caches], x: tuple[Array, Array, Array | None]
+    ) -> tuple[tuple[Array, Caches], Array]:
         state, own = carry
         index, embedding, step_noise = x
-        clean = state + embedding
+        clean = state + embedding[None, None]
         inputs = clean[None] if step_noise is None else jnp.stack([clean, clean + step_noise])
         rngs = {"dropout": jax.random.fold_in(dropout_key, index + 1)} if train else None
-        outputs, own = model.apply(
-            variables, inputs, cache, own, index, visible, train=train, rngs=rngs, method="step"
+        stepped = model.apply(
+            variables, inputs, caches, own, index, visible, train=train, rngs=rngs, method="step"
         )
+        outputs, own = cast(tuple[Array, Caches], stepped)
         return (outputs[0], own), outputs
 
     xs = (jnp.arange(steps), embeddings, noise)
-    _, outputs = jax.lax.scan(body, (first, own), xs)
+    _, outputs = jax.lax.scan(body, (first, own), xs, unroll=min(steps, UNROLLED))
     chex.assert_shape(outputs, (steps, views, *first.shape))
     states = jnp.concatenate([first[None], outputs[:, 0]])
     return Reasoning(
@@ -98,7 +106,9 @@ def reason(
     )
 
 
-def _empty_cache(items: KVCache, tokens: tuple[int, ...]) -> KVCache:
-    layers, heads, width = items.keys.shape[0], *items.keys.shape[-2:]
-    zeros = jnp.zeros((layers, *tokens, heads, width), items.keys.dtype)
-    return KVCache(zeros, zeros)
+def _empty_caches(items: Caches, tokens: tuple[int, ...]) -> Caches:
+    def empty(cache: KVCache) -> KVCache:
+        slots = jnp.zeros((*tokens, *cache.keys.shape[-2:]), cache.keys.dtype)
+        return KVCache(slots, slots)
+
+    return tuple(empty(cache) for cache in items)

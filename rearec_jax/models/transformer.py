@@ -7,7 +7,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from rearec_jax.config import ModelConfig
 from rearec_jax.models import attention, layers
-from rearec_jax.types import KVCache
+from rearec_jax.types import Caches, KVCache
 
 
 class FeedForward(nn.Module):
@@ -37,10 +37,11 @@ class Layer(nn.Module):
 
     def prefill(
         self, x: Float[Array, "B T D"], visible: Bool[Array, "B T T"], train: bool
-    ) -> tuple[Float[Array, "B T D"], tuple[Array, Array]]:
+    ) -> tuple[Float[Array, "B T D"], KVCache]:
         """All tokens of the rows at once; also returns their keys and values."""
         q, k, v = self.attention.project(x)
-        return self._finish(x, self.attention.over_items(q, k, v, visible, train), train), (k, v)
+        attended = self.attention.over_items(q, k, v, visible, train)
+        return self._finish(x, attended, train), KVCache(k, v)
 
     def step(
         self,
@@ -50,16 +51,16 @@ class Layer(nn.Module):
         index: Int[Array, ""],
         visible: Bool[Array, "B Q T"],
         train: bool,
-    ) -> tuple[Float[Array, "V B Q D"], tuple[Array, Array]]:
-        """One reasoning token of every query; caches are this layer's slices, without L."""
+    ) -> tuple[Float[Array, "V B Q D"], KVCache]:
+        """One reasoning token of every query."""
         q, k, v = self.attention.project(x)
         own_keys = jax.lax.dynamic_update_index_in_dim(own.keys, k, index, axis=3)
         own_values = jax.lax.dynamic_update_index_in_dim(own.values, v, index, axis=3)
-        own_visible = jnp.arange(own_keys.shape[3]) <= index
+        own_visible = jnp.arange(own_keys.shape[3], dtype=index.dtype) <= index
         attended = self.attention.over_items_and_own(
             q, items.keys, items.values, own_keys, own_values, visible, own_visible, train
         )
-        return self._finish(x, attended, train), (own_keys, own_values)
+        return self._finish(x, attended, train), KVCache(own_keys, own_values)
 
     def _finish(self, x: Array, attended: Array, train: bool) -> Array:
         x = self.attention_norm(x + self.dropout(attended, train))
@@ -93,34 +94,34 @@ class Encoder(nn.Module):
         positions: Int[Array, "B T"],
         segments: Int[Array, "B T"],
         train: bool,
-    ) -> tuple[Float[Array, "B T D"], KVCache]:
+    ) -> tuple[Float[Array, "B T D"], Caches]:
         """Encode every token of every row once.
 
         Args:
             vectors: item vectors; what stands at padding (segment 0) reaches no other segment.
+
         Returns:
-            hidden states of the last layer, and all layers' keys and values [L, B, T, H, D/H].
+            hidden states of the last layer, and every layer's keys and values.
         """
         visible = segments[:, :, None] == segments[:, None, :]
         if self.causal:
-            tokens = jnp.arange(segments.shape[1])
-            visible &= tokens[:, None] >= tokens[None, :]
+            visible &= jnp.tri(segments.shape[1], dtype=bool)[None]
         x = self._enter(vectors + self.position[positions], train)
         caches = []
         for layer in self.layers:
             x, cache = layer.prefill(x, visible, train)
             caches.append(cache)
-        return x, _stack(caches)
+        return x, tuple(caches)
 
     def step(
         self,
         inputs: Float[Array, "V B Q D"],
-        items: KVCache,
-        own: KVCache,
+        items: Caches,
+        own: Caches,
         index: Int[Array, ""],
         visible: Bool[Array, "B Q T"],
         train: bool,
-    ) -> tuple[Float[Array, "V B Q D"], KVCache]:
+    ) -> tuple[Float[Array, "V B Q D"], Caches]:
         """Reasoning step k = index + 1 of every query of every view.
 
         Args:
@@ -128,22 +129,16 @@ class Encoder(nn.Module):
             items: the rows' cache from `prefill`, shared by the views.
             own: the reasoning tokens so far, slots >= index not yet written.
             visible: the items that each query may attend to.
+
         Returns:
             r_k of every view, and `own` with slot `index` written.
         """
         x = self._enter(inputs, train)
         caches = []
-        for i, layer in enumerate(self.layers):
-            x, cache = layer.step(
-                x,
-                KVCache(items.keys[i], items.values[i]),
-                KVCache(own.keys[i], own.values[i]),
-                index,
-                visible,
-                train,
-            )
+        for layer, layer_items, layer_own in zip(self.layers, items, own, strict=True):
+            x, cache = layer.step(x, layer_items, layer_own, index, visible, train)
             caches.append(cache)
-        return x, _stack(caches)
+        return x, tuple(caches)
 
     def step_embeddings(self) -> Float[Array, "K D"]:
         """p_1 .. p_K; zeros where the method has none."""
@@ -153,8 +148,3 @@ class Encoder(nn.Module):
 
     def _enter(self, x: Array, train: bool) -> Array:
         return self.input_dropout(self.input_norm(x), train)
-
-
-def _stack(caches: list[tuple[Array, Array]]) -> KVCache:
-    keys, values = zip(*caches, strict=True)
-    return KVCache(jnp.stack(keys), jnp.stack(values))

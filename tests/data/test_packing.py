@@ -6,14 +6,11 @@ import numpy as np
 import pytest
 
 from rearec_jax.data.interactions import CONTEXT, TEST, TRAIN, VALIDATION
-from rearec_jax.data.packing import (
+from rearec_jax.data.packing import epoch_order, fixed_order, pack_batch, plan
+from rearec_jax.data.windows import (
     count_targets,
-    epoch_order,
     evaluation_windows,
-    fixed_order,
     latest_windows,
-    pack_batch,
-    plan,
     training_windows,
 )
 

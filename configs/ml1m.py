@@ -1,0 +1,24 @@
+"""MovieLens-1M (6,040 users, 3,416 items; histories of 96 items in the median), leave-one-out.
+
+    python -m rearec_jax.main --config=configs/ml1m.py --config.data.path=FILE
+
+RESULT:ml1m
+"""
+
+from ml_collections import config_dict
+
+from rearec_jax import config
+
+
+def get_config() -> config_dict.ConfigDict:
+    options = config.default()
+    options.data.name = "ml1m"
+    options.data.source = "table"
+    options.data.hint = (
+        "a TSV with the columns user_id, item_id, timestamp of MovieLens-1M, published at"
+        " https://grouplens.org/datasets/movielens/1m/; for RecBole's ml-1m.inter add"
+        " --config.data.source=recbole"
+    )
+    options.model.width = 64
+    options.train.patience = 5
+    return options

@@ -1,0 +1,23 @@
+"""Amazon Sports and Outdoors (2014, 5-core; 35,598 users, 18,357 items), leave-one-out.
+
+    python -m rearec_jax.main --config=configs/sports.py --config.data.path=Sports_and_Outdoors.txt
+
+RESULT:sports
+"""
+
+from ml_collections import config_dict
+
+from rearec_jax import config
+
+
+def get_config() -> config_dict.ConfigDict:
+    options = config.default()
+    options.data.name = "sports"
+    options.data.source = "sequences"
+    options.data.hint = (
+        "Sports_and_Outdoors.txt of the S³-Rec release (a user a line: user item item ...),"
+        " published at https://github.com/RUCAIBox/CIKM2020-S3Rec in data/"
+    )
+    options.model.width = 64
+    options.train.patience = 5
+    return options

@@ -1,0 +1,25 @@
+"""Yelp, the academic file (30,431 users, 20,033 items), leave-one-out.
+
+Users go back to the same place here (11,830 repeats), so never set eval.exclude_seen.
+
+    python -m rearec_jax.main --config=configs/yelp_s3.py --config.data.path=Yelp.txt
+
+RESULT:yelp_s3
+"""
+
+from ml_collections import config_dict
+
+from rearec_jax import config
+
+
+def get_config() -> config_dict.ConfigDict:
+    options = config.default()
+    options.data.name = "yelp_s3"
+    options.data.source = "sequences"
+    options.data.hint = (
+        "Yelp.txt of the S³-Rec release (one user a line: user item item ..., oldest first),"
+        " published at https://github.com/RUCAIBox/CIKM2020-S3Rec in data/"
+    )
+    options.model.width = 64
+    options.train.patience = 5
+    return options

@@ -1,0 +1,130 @@
+"""From command line arguments to options; every mistake becomes one sentence.
+
+ml_collections loads the config file and applies the overrides. What it says where that fails is
+meant for programmers, so the cause is looked up again here and said in the words of `config`.
+"""
+
+from collections.abc import Iterator, Sequence
+import pathlib
+import re
+import traceback
+from typing import Any
+
+from absl import flags
+from ml_collections import config_dict
+
+from rearec_jax import config as config_lib
+from rearec_jax.errors import UserError
+
+_OVERRIDE = re.compile(r"--?config\.([\w.]+)(?:=(.*))?", re.DOTALL)
+
+
+def parse(argv: Sequence[str]) -> list[str]:
+    """Parses the flags; what is left of ``argv`` is returned.
+
+    Raises:
+        UserError: a flag, an option, its value, or the config file (with its line) is wrong.
+    """
+    path = config_path(argv)
+    if path is not None and not pathlib.Path(path).is_file():
+        raise UserError(f"--config={path} does not exist; name one of configs/*.py or your own")
+    _check_overrides(argv, path)
+    try:
+        left = flags.FLAGS(list(argv))
+        _check_loaded(path)
+    except (UserError, KeyboardInterrupt, SystemExit):
+        raise
+    except Exception as error:  # a config file is a program: it may raise anything
+        raise _explain(error, path) from error
+    return left
+
+
+def config_path(argv: Sequence[str]) -> str | None:
+    """The file that --config names, without what follows a colon; None if there is none."""
+    path = None
+    for argument, following in zip(argv, [*argv[1:], ""], strict=True):
+        name, equals, value = argument.lstrip("-").partition("=")
+        if argument.startswith("-") and name == "config":
+            path = (value if equals else following).split(":", 1)[0]
+    return path
+
+
+def _check_overrides(argv: Sequence[str], path: str | None) -> None:
+    """Raises UserError for the first --config.name that names no option."""
+    for argument in argv:
+        match = _OVERRIDE.fullmatch(argument)
+        if match is None:
+            continue
+        if path is None:
+            raise UserError(f"{argument} needs --config=FILE, the file whose option it changes")
+        option: Any = config_lib.default()
+        for key in match[1].split("."):
+            if not isinstance(option, config_dict.ConfigDict) or key not in option:
+                config_lib.resolve(_nested(match[1], match[2]))
+                raise UserError(f"unknown option config.{match[1]}")
+            option = option[key]
+        if isinstance(option, config_dict.ConfigDict):
+            raise UserError(
+                f"{argument}: config.{match[1]} is a group of options; set one of them, such as"
+                f" --config.{match[1]}.{next(iter(option))}=..."
+            )
+
+
+def _check_loaded(path: str | None) -> None:
+    options: Any = flags.FLAGS["config"].value
+    if path is not None and not isinstance(options, config_dict.ConfigDict):
+        _ = options.lock  # raises what kept the file from loading, if anything did
+        raise TypeError("get_config() returns no options")
+
+
+def _explain(error: Exception, path: str | None) -> UserError:
+    for cause in _causes(error):
+        line = _line_in(cause, path)
+        if line:
+            return UserError(f"{path} line {line}: {_reason(cause)}")
+    if path is not None and "get_config" in str(error):
+        return UserError(
+            f"{path}: a config file defines get_config(), which returns what"
+            " rearec_jax.config.default() returns, changed; see configs/demo.py"
+        )
+    bad_value = re.search(r"flag --config\.([\w.]+)=(.*?): ", str(error), re.DOTALL)
+    if bad_value is not None:
+        try:
+            config_lib.resolve(_nested(bad_value[1], bad_value[2]))
+        except UserError as explained:
+            return explained
+    return UserError(f"command line: {error}")
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _line_in(error: BaseException, path: str | None) -> int | None:
+    """The innermost line of the file ``path`` that led to ``error``."""
+    if isinstance(error, SyntaxError) and error.filename == path:
+        return error.lineno
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == path]
+    return lines[-1] if lines else None
+
+
+def _reason(error: BaseException) -> str:
+    """First line of what ``error`` says; the sentence of `config` for an unknown option."""
+    text = str(error.args[0]) if error.args else ""
+    unknown = re.search(r"""Key "(\w+)" does not exist|^'(\w+)'\n""", text)
+    if unknown is None:
+        return f"{type(error).__name__}: {text.partition(chr(10))[0]}"
+    near = re.search(r'Did you mean "(\w+)"', text)
+    hint = f"; did you mean {near[1]}?" if near else ""
+    return f"unknown option {unknown[1] or unknown[2]}{hint}"
+
+
+def _nested(name: str, value: str | None) -> dict[str, Any]:
+    """{"train": {"epochs": value}} of "train.epochs"."""
+    nested: Any = value
+    for key in reversed(name.split(".")):
+        nested = {key: nested}
+    return nested

@@ -1,0 +1,110 @@
+"""Windows: the stretches of users' sequences that are encoded, and their queries.
+
+numpy only, no loop over users. `packing` lays windows into rows.
+"""
+
+import dataclasses
+
+from jaxtyping import Int, Int32, Int64, UInt8
+import numpy as np
+
+from rearec_jax.data.interactions import TRAIN
+
+
+@dataclasses.dataclass(frozen=True)
+class Windows:
+    """Window w encodes ``items[start[w] : start[w] + length[w]]`` of one user.
+
+    Its queries are its last ``queries[w]`` positions, 1 <= queries <= length; earlier ones are
+    context. The target of the query at absolute position p is ``items[p + 1]``.
+    """
+
+    start: Int64[np.ndarray, "W"]
+    length: Int32[np.ndarray, "W"]
+    queries: Int32[np.ndarray, "W"]
+    user: Int32[np.ndarray, "W"]
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    def take(self, indices: Int[np.ndarray, "n"]) -> "Windows":
+        """The windows at ``indices``, in that order."""
+        return Windows(
+            self.start[indices], self.length[indices], self.queries[indices], self.user[indices]
+        )
+
+
+def training_windows(
+    offsets: Int64[np.ndarray, "users_plus_1"],
+    split: UInt8[np.ndarray, "total"],
+    max_length: int,
+    stride: int,
+) -> Windows:
+    """Windows in which every training target that has a history occurs exactly once.
+
+    A user's targets are cut, from the last one backwards, into chunks of ``stride`` positions; a
+    chunk's window ends at the input of its last training target and reaches ``max_length`` items
+    back, or to the user's first item. Example of 7 items, all but the first a target,
+    max_length 4, stride 2 (inputs of queries in brackets): 2 3 [4 5], 0 1 [2 3], [0 1].
+
+    ``stride == max_length`` encodes no item twice; ``stride == 1`` gives each target the last
+    ``max_length`` items before it, as the authors do.
+    """
+    if not 1 <= stride <= max_length:
+        raise ValueError(f"stride {stride} must lie between 1 and max_length {max_length}")
+    targets, users = _targets(offsets, split, TRAIN)
+    last = np.zeros(len(offsets) - 1, np.int64)
+    last[users] = targets  # ascending, so the last one of a user stays
+    chunk = (last[users] - targets) // stride
+    is_first = np.ones(len(targets), bool)
+    is_first[1:] = (users[1:] != users[:-1]) | (chunk[1:] != chunk[:-1])
+    first, end = targets[is_first], targets[np.roll(is_first, -1)]
+    user = users[is_first]
+    start = np.maximum(offsets[user], end - max_length)
+    return _windows(start, end - start, end - first + 1, user)
+
+
+def evaluation_windows(
+    offsets: Int64[np.ndarray, "users_plus_1"],
+    split: UInt8[np.ndarray, "total"],
+    which: int,
+    max_length: int,
+) -> Windows:
+    """One window a position of split ``which``: the last ``max_length`` items before it, if any."""
+    targets, user = _targets(offsets, split, which)
+    start = np.maximum(offsets[user], targets - max_length)
+    return _windows(start, targets - start, np.ones_like(targets), user)
+
+
+def latest_windows(offsets: Int64[np.ndarray, "users_plus_1"], max_length: int) -> Windows:
+    """For each user with items: the last ``max_length`` of them, to recommend what comes next."""
+    user = np.flatnonzero(np.diff(offsets))
+    end = offsets[user + 1]
+    start = np.maximum(offsets[user], end - max_length)
+    return _windows(start, end - start, np.ones_like(user), user)
+
+
+def count_targets(split: UInt8[np.ndarray, "total"], windows: Windows, which: int) -> int:
+    """Queries of ``windows`` whose target belongs to split ``which``: those of weight 1."""
+    before = np.concatenate([[0], np.cumsum(split == which, dtype=np.int64)])
+    end = windows.start + windows.length + 1
+    return int((before[end] - before[end - windows.queries]).sum())
+
+
+def _targets(offsets: np.ndarray, split: np.ndarray, which: int) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of the split that have a history, ascending, and their users."""
+    positions = np.flatnonzero(split == which)
+    users = np.searchsorted(offsets, positions, side="right") - 1
+    has_history = positions > offsets[users]
+    return positions[has_history], users[has_history]
+
+
+def _windows(
+    start: np.ndarray, length: np.ndarray, queries: np.ndarray, user: np.ndarray
+) -> Windows:
+    return Windows(
+        start.astype(np.int64),
+        length.astype(np.int32),
+        queries.astype(np.int32),
+        user.astype(np.int32),
+    )

@@ -1,0 +1,98 @@
+"""What a training run is made of, before anything of it is computed."""
+
+from collections.abc import Iterator
+import itertools
+from typing import NamedTuple
+
+import numpy as np
+import optax
+
+from rearec_jax import evaluate, objectives, optimizer
+from rearec_jax.config import Config
+from rearec_jax.data.interactions import VALIDATION, Interactions
+from rearec_jax.data.loader import TrainingBatches, training_batches
+from rearec_jax.errors import UserError
+from rearec_jax.evaluate import Evaluator
+from rearec_jax.models import backbones
+from rearec_jax.models.backbones import Backbone
+from rearec_jax.types import Batch
+from rearec_jax.update import TrainState, UpdateFunction, initial_state, update_function
+
+
+class Plan(NamedTuple):
+    """All that does not change during a training. Steps count the updates of the whole run."""
+
+    config: Config
+    model: Backbone
+    num_items: int
+    batches: TrainingBatches
+    transform: optax.GradientTransformation
+    validate: Evaluator
+    total_steps: int  # where the run ends if it does not stop early
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Updates of an epoch; `max_steps` may cut the last one short."""
+        return self.batches.steps_per_epoch
+
+    def epoch_of(self, step: int) -> int:
+        """The epoch, from 1, that update ``step`` (from 1) belongs to."""
+        return -(-step // self.steps_per_epoch)
+
+    def epoch_ends(self, step: int) -> bool:
+        """Is ``step`` the last update of its epoch?"""
+        return step % self.steps_per_epoch == 0 or step >= self.total_steps
+
+    def epochs_done(self, step: int) -> int:
+        """Epochs whose updates are all done after ``step`` of them."""
+        return self.epoch_of(step) - (not self.epoch_ends(step))
+
+    def rest_of_epoch(self, step: int) -> Iterator[tuple[Batch, int]]:
+        """Batches to come after ``step`` updates, with the number of targets that count in each."""
+        epoch_end = (step // self.steps_per_epoch + 1) * self.steps_per_epoch
+        left = min(epoch_end, self.total_steps) - step
+        for batch in itertools.islice(self.batches.from_step(step), left):
+            yield batch, int(np.count_nonzero(batch.weights))
+
+    def contrast(self, step: int) -> bool:
+        """Does the update after ``step`` updates compute the contrastive term?"""
+        method = self.config.method
+        epoch = step // self.steps_per_epoch
+        return objectives.noisy_view(method) and epoch >= method.contrastive_warmup_epochs
+
+    def update_function(self, contrast: bool) -> UpdateFunction:
+        """A new one; it is compiled when first called."""
+        rows, _, queries = self.batches.shape
+        return update_function(
+            self.config, self.model, self.transform, self.num_items, rows * queries, contrast
+        )
+
+    def initial_state(self) -> TrainState:
+        """Parameters and moments before the first update."""
+        return initial_state(self.config, self.model, self.transform)
+
+
+def make_plan(config: Config, data: Interactions) -> Plan:
+    """The plan of ``config``. Raises UserError if no example is left to train or validate on."""
+    model = backbones.build(config, data.num_items)
+    batches = _batches(config, data)
+    transform = optimizer.build(config.train, batches.steps_per_epoch)
+    validate = evaluate.evaluator(model, config, data, VALIDATION)
+    if not validate.batches.examples:
+        raise UserError("there is no validation example; change data.split or the filters")
+    total_steps = config.train.epochs * batches.steps_per_epoch
+    if config.train.max_steps:
+        total_steps = min(total_steps, config.train.max_steps)
+    return Plan(config, model, data.num_items, batches, transform, validate, total_steps)
+
+
+def _batches(config: Config, data: Interactions) -> TrainingBatches:
+    return training_batches(
+        data.items,
+        data.offsets,
+        data.split,
+        max_length=config.model.max_length,
+        batch_size=config.train.batch_size,
+        stride=config.train.stride,
+        seed=config.seed,
+    )

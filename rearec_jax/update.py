@@ -1,0 +1,70 @@
+"""One optimizer update: the state before it, the state after it."""
+
+from collections.abc import Callable
+from typing import NamedTuple, cast
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Int, PyTree
+import optax
+
+from rearec_jax import objectives
+from rearec_jax.config import Config
+from rearec_jax.models.backbones import Backbone, Variables
+from rearec_jax.types import Batch, PRNGKey
+
+
+class TrainState(NamedTuple):
+    """All that an update changes."""
+
+    step: Int[Array, ""]
+    variables: Variables
+    optimizer: optax.OptState
+
+
+UpdateFunction = Callable[[TrainState, Batch], tuple[TrainState, dict[str, Array]]]
+
+
+def initial_state(
+    config: Config, model: Backbone, transform: optax.GradientTransformation
+) -> TrainState:
+    """Parameters and moments before the first update, from ``config.seed``."""
+
+    def create(key: PRNGKey) -> TrainState:
+        variables = cast(Variables, model.init(key))
+        return TrainState(jnp.zeros((), jnp.int32), variables, transform.init(variables))
+
+    return jax.jit(create)(jax.random.key(config.seed))
+
+
+def update_function(
+    config: Config,
+    model: Backbone,
+    transform: optax.GradientTransformation,
+    num_items: int,
+    queries: int,
+    contrast: bool = True,
+) -> UpdateFunction:
+    """One optimizer update as a pure function, jitted, its state donated.
+
+    Randomness of update t is fold_in(key(seed), t): a resumed run draws what it would have drawn.
+    """
+    objective = objectives.build(model, config, num_items, queries, contrast)
+
+    def update(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:
+        key = jax.random.fold_in(jax.random.key(config.seed), state.step)
+        gradient = jax.value_and_grad(objective, has_aux=True)
+        (_, parts), gradients = gradient(state.variables, batch, key)
+        with jax.numpy_dtype_promotion("standard"):  # Optax mixes types where ours is strict
+            updates, moments = transform.update(gradients, state.optimizer, state.variables)
+        variables = cast(Variables, optax.apply_updates(state.variables, updates))
+        return TrainState(state.step + 1, variables, moments), parts
+
+    return jax.jit(update, donate_argnums=0)
+
+
+@jax.jit
+def all_finite(tree: PyTree) -> Bool[Array, ""]:
+    """No NaN and no infinity in any array."""
+    numbers = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.inexact)]
+    return jnp.stack([jnp.isfinite(x).all() for x in numbers]).all()

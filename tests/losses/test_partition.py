@@ -1,0 +1,147 @@
+"""Streaming over the catalogue equals the direct form, in value and gradient, without the logits."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.special import logsumexp, softmax
+
+from rearec_jax.losses import partition
+from tests import tiny
+
+BLOCKS = [1, 4, 11, 16]  # of 11 items: single ones, no multiple, all, more than all
+
+
+@pytest.fixture(scope="module", autouse=True)
+def float64():
+    with tiny.float64():
+        yield
+
+
+def draw(states, items, width, seed=0, scale=1.0):
+    rng = np.random.default_rng(seed)
+    shapes = (states, width), (items, width)
+    return tuple(jnp.asarray(scale * rng.normal(size=shape)) for shape in shapes)
+
+
+def close(got, want, tolerance=1e-11):
+    np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance)
+
+
+def weighted(function, *arguments):
+    """A scalar with a different weight for every output, so that no gradient cancels."""
+    outputs = jax.tree.leaves(function(*arguments))
+    return sum(jnp.sum(jnp.sin(1.0 + jnp.arange(x.size)) * x.ravel()) for x in outputs)
+
+
+def value_and_gradients(function, states, table):
+    def both(states, table):
+        loss = jax.grad(lambda s, t: weighted(function, s, t), argnums=(0, 1))
+        return function(states, table), loss(states, table)
+
+    return tiny.jit(both)(states, table)
+
+
+class TestLogPartition:
+    @pytest.mark.parametrize("block", BLOCKS)
+    def test_value_and_gradient(self, block):
+        states, table = draw(3, 11, 5)
+        value, (by_state, by_item) = value_and_gradients(
+            lambda s, t: partition.log_partition(s, t, block), states, table
+        )
+        close(value, logsumexp(states @ table.T, axis=-1))
+        p = softmax(states @ table.T, axis=-1) * np.sin(1.0 + np.arange(3))[:, None]
+        close(by_state, p @ table)
+        close(by_item, p.T @ states)
+
+    @given(
+        shape=st.tuples(st.integers(1, 3), st.integers(1, 9), st.integers(1, 3)),
+        block=st.integers(1, 10),
+        scale=st.sampled_from([0.1, 30.0]),
+    )
+    @settings(max_examples=6, deadline=None, derandomize=True)
+    def test_any_shape(self, shape, block, scale):
+        states, table = draw(*shape, scale=scale)
+        got = tiny.jit(lambda s, t: partition.log_partition(s, t, block))(states, table)
+        close(got, logsumexp(states @ table.T, axis=-1))
+
+
+class TestExpectedItem:
+    @pytest.mark.parametrize("hold", [False, True])
+    @pytest.mark.parametrize("block", [4, 11])
+    def test_value_and_gradient(self, block, hold):
+        states, table = draw(3, 11, 5)
+
+        def direct(states, table):
+            logits = states @ table.T
+            items = jax.lax.stop_gradient(table) if hold else table
+            return jax.nn.logsumexp(logits, axis=-1), jax.nn.softmax(logits, axis=-1) @ items
+
+        def ours(states, table):
+            return partition.log_partition_and_expected(states, table, block, hold_items=hold)
+
+        got, want = (value_and_gradients(f, states, table) for f in (ours, direct))
+        jax.tree.map(close, (tuple(got[0]), got[1]), want)
+
+    def test_is_the_gradient_of_the_log_partition(self):
+        states, table = draw(3, 11, 5)
+        want = jax.grad(lambda s: partition.log_partition(s, table, 11).sum())(states)
+        close(partition.log_partition_and_expected(states, table, 4).expected, want)
+
+
+@pytest.mark.parametrize("block", [3, 11])
+@pytest.mark.parametrize("offset", [-3000.0, 3000.0], ids=["low", "high"])
+def test_large_scores_do_not_overflow(block, offset):
+    states, table = draw(3, 11, 5, scale=30.0)
+    states, table = states.at[:, 0].set(offset).astype("float32"), table.astype("float32")
+    table = table.at[:, 0].set(1.0)  # so that every score is shifted by the offset
+
+    def ours(states, table):
+        return partition.log_partition_and_expected(states, table, block)
+
+    (log_sum, expected), gradients = value_and_gradients(ours, states, table)
+    scores = np.float64(states) @ np.float64(table).T
+    assert abs(scores).max() > 1000  # exp() of which no float32 holds
+    np.testing.assert_allclose(log_sum, logsumexp(scores, axis=-1), rtol=1e-5)
+    assert np.isfinite(expected).all()
+    assert all(np.isfinite(gradient).all() for gradient in gradients)
+
+
+def sizes(jaxpr):
+    """Elements of every array that a computation makes, also inside its loops."""
+    for equation in jaxpr.eqns:
+        yield from (v.aval.size for v in equation.outvars if hasattr(v.aval, "size"))
+        for parameter in jax.tree.leaves(
+            equation.params, is_leaf=lambda x: hasattr(x, "eqns") or hasattr(x, "jaxpr")
+        ):
+            inner = getattr(parameter, "jaxpr", parameter)
+            if hasattr(inner, "eqns"):
+                yield from sizes(inner)
+
+
+@pytest.mark.parametrize(
+    "function", [partition.log_partition, partition.log_partition_and_expected]
+)
+def test_streaming_never_holds_the_logits(function):
+    states, table = draw(64, 1000, 2)
+
+    def largest(block):
+        whole = jax.value_and_grad(
+            lambda s, t: weighted(lambda s, t: function(s, t, block), s, t), argnums=(0, 1)
+        )
+        return max(sizes(jax.make_jaxpr(whole)(states, table).jaxpr))
+
+    assert largest(1000) >= 64 * 1000
+    assert largest(50) < 64 * 1000 / 8
+
+
+def test_bfloat16_sums_in_float32():
+    states, table = (x.astype("float32") for x in draw(3, 3000, 4, scale=0.3))
+    rounded = states.astype("bfloat16"), table.astype("bfloat16")
+    for block in (700, 3000):
+        got = partition.log_partition(rounded[0], table, block)
+        assert got.dtype == jnp.float32
+        want = logsumexp(np.float64(rounded[0]) @ np.float64(rounded[1]).T, axis=-1)
+        np.testing.assert_allclose(got, want, rtol=1e-4)

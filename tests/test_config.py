@@ -1,0 +1,197 @@
+"""Options are checked once, with a sentence that says which one and what to do."""
+
+import dataclasses
+
+import pytest
+
+from rearec_jax import config
+from rearec_jax.errors import UserError
+
+
+def resolve(**changes):
+    """Defaults with dotted options (__ for the dot) changed, as a plain dict."""
+    options = config.to_dict(config.Config())
+    for name, value in changes.items():
+        *sections, key = name.split("__")
+        place = options
+        for section in sections:
+            place = place[section]
+        place[key] = value
+    return config.resolve(options)
+
+
+def test_defaults_resolve_to_themselves():
+    assert config.resolve(config.default()) == config.resolve({}) == config.Config()
+
+
+def test_resolved_options_survive_a_file():
+    resolved = resolve(
+        method__name="erl", eval__cutoffs=[1, 3], data__rating_above=3, data__text_columns=["a"]
+    )
+    assert resolved.eval.cutoffs == (1, 3)
+    assert resolved.data.rating_above == 3.0
+    assert config.resolve(config.to_dict(resolved)) == resolved
+
+
+def test_options_of_a_config_dict_can_be_set_and_cleared():
+    options = config.default()
+    options.data.rating_above = 3.5
+    options.eval.cutoffs = (7,)
+    resolved = config.resolve(options)
+    assert (resolved.data.rating_above, resolved.eval.cutoffs) == (3.5, (7,))
+    options.data.rating_above = None
+    assert config.resolve(options).data.rating_above is None
+
+
+@pytest.mark.parametrize(
+    ("section", "wrong", "nearest"),
+    [("model", "widht", "model.width"), ("method", "temprature", "method.temperature")],
+)
+def test_unknown_option_names_the_nearest(section, wrong, nearest):
+    with pytest.raises(UserError, match=rf"{section}\.{wrong}.*{nearest}\b"):
+        config.resolve({section: {wrong: 1}})
+
+
+def test_unknown_section_names_the_nearest():
+    with pytest.raises(UserError, match=r"modle.*model"):
+        config.resolve({"modle": {"width": 1}})
+
+
+def test_unlike_any_option_lists_the_known_ones():
+    with pytest.raises(UserError, match=r"zzz.*cutoffs, exclude_seen"):
+        config.resolve({"eval": {"zzz": 1}})
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("model__width", "wide"),
+        ("model__width", 8.5),
+        ("model__width", True),
+        ("method__temperature", "1"),
+        ("method__temperature", True),
+        ("eval__exclude_seen", 1),
+        ("eval__cutoffs", 10),
+        ("eval__cutoffs", ["ten"]),
+        ("data__path", 3),
+        ("seed", None),
+    ],
+)
+def test_wrong_type_names_the_option(option, value):
+    with pytest.raises(UserError, match=option.replace("__", r"\.")):
+        resolve(**{option: value})
+
+
+@pytest.mark.parametrize("section", ["model", "method", "train", "eval", "data"])
+def test_a_section_must_be_one(section):
+    with pytest.raises(UserError, match=section):
+        config.resolve({section: 3})
+
+
+def test_whole_numbers_are_fine_where_a_float_is_asked_for():
+    resolved = resolve(method__temperature=2)
+    assert isinstance(resolved.method.temperature, float)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("method__temperature", 0.0),
+        ("method__temperature", -1.0),
+        ("method__temperature", float("nan")),
+        ("method__temperature", float("inf")),
+        ("method__temperature_decay", 0.0),
+        ("method__steps", 0),
+        ("method__steps", -1),
+        ("method__name", "plr"),
+        ("method__kl", "other"),
+        ("method__negatives", "none"),
+        ("method__noise", -0.1),
+        ("model__heads", 3),
+        ("model__heads", 0),
+        ("model__layers", 0),
+        ("model__dropout", 1.0),
+        ("model__embedding_dropout", -0.1),
+        ("model__dropout", float("nan")),
+        ("model__dtype", "float16"),
+        ("model__backbone", "sasrek"),
+        ("train__learning_rate", 0.0),
+        ("train__batch_size", 0),
+        ("train__stride", 51),
+        ("train__stride", -1),
+        ("train__schedule", "linear"),
+        ("train__catalogue_block", 0),
+        ("train__logits_gib", -1.0),
+        ("eval__steps", 3),
+        ("eval__steps", -2),
+        ("eval__cutoffs", []),
+        ("eval__cutoffs", [0]),
+        ("eval__score_mib", 0),
+        ("data__split", "random"),
+        ("data__valid_fraction", 0.95),
+        ("data__test_fraction", 1.0),
+        ("seed", -1),
+    ],
+)
+def test_out_of_range_names_the_option(option, value):
+    with pytest.raises(UserError, match=option.replace("__", r"\.")):
+        resolve(**{option: value})
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("train__stride", 50),
+        ("eval__steps", 2),
+        ("eval__steps", 0),
+        ("train__logits_gib", 0.0),
+        ("model__dropout", 0.0),
+        ("method__contrastive_weight", 0.0),
+    ],
+)
+def test_ends_of_ranges_are_inside(option, value):
+    resolve(**{option: value})
+
+
+def test_misspelt_choice_names_the_nearest():
+    with pytest.raises(UserError, match="did you mean sasrec"):
+        resolve(model__backbone="sasrek")
+
+
+def test_base_has_no_steps():
+    resolved = resolve(method__name="base", method__steps=5)
+    assert resolved.method.steps == 0
+    assert config.resolve(config.to_dict(resolved)) == resolved
+    with pytest.raises(UserError, match=r"eval\.steps"):
+        resolve(method__name="base", eval__steps=1)
+
+
+def test_fingerprint_changes_with_every_option():
+    resolved = config.Config()
+    seen = {config.fingerprint(resolved)}
+    assert config.fingerprint(config.resolve(config.to_dict(resolved))) in seen
+    count = 1
+    for section in dataclasses.fields(resolved):
+        part = getattr(resolved, section.name)
+        if not dataclasses.is_dataclass(part):
+            continue
+        for field in dataclasses.fields(part):
+            changed = dataclasses.replace(part, **{field.name: "another"})
+            seen.add(config.fingerprint(dataclasses.replace(resolved, **{section.name: changed})))
+            count += 1
+    seen.add(config.fingerprint(dataclasses.replace(resolved, seed=1)))
+    assert len(seen) == count + 1 > 50
+
+
+def test_difference_names_what_changed_and_from_what():
+    old, new = config.to_dict(config.Config()), config.to_dict(resolve(data__core=10, seed=3))
+    assert config.difference(old, new) == ["data.core: 0 -> 10", "seed: 0 -> 3"]
+    assert config.difference(old, old) == []
+
+
+def test_difference_names_options_of_another_version():
+    old, new = {"model": {"width": 1, "gone": 2}}, {"model": {"width": 1, "new": 3}}
+    assert config.difference(old, new) == [
+        "model.gone: 2 -> (absent)",
+        "model.new: (absent) -> 3",
+    ]

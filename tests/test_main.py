@@ -1,0 +1,197 @@
+"""The command line: mistakes are one sentence; a run survives being killed."""
+
+import json
+import os
+from pathlib import Path
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from rearec_jax import command_line, main
+from rearec_jax.errors import UserError
+from rearec_jax.workdir import Workdir, read_events
+
+ROOT = Path(__file__).resolve().parents[1]
+DEMO = f"--config={ROOT / 'configs/demo.py'}"
+TINY = [
+    "--config.data.demo_users=60",
+    "--config.data.demo_items=60",
+    "--config.model.width=8",
+    "--config.model.hidden=8",
+    "--config.model.layers=1",
+    "--config.model.max_length=10",
+    "--config.method.name=rpe",
+    "--config.method.steps=1",
+    "--config.train.batch_size=100",
+    "--config.train.epochs=3",
+    "--config.train.log_every_steps=1",
+    "--config.train.checkpoint_minutes=1e-9",
+]
+
+
+def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    for name in ("XLA_FLAGS", "JAX_NUMPY_DTYPE_PROMOTION", "JAX_NUMPY_RANK_PROMOTION"):
+        environment.pop(name, None)  # as a user has it
+    return subprocess.Popen(
+        [sys.executable, "-m", "rearec_jax.main", *arguments],
+        cwd=cwd,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def said(monkeypatch, capsys, *arguments: str) -> str:
+    """What the program says of a mistake, in this process; the flags are fresh each time."""
+    monkeypatch.setattr(sys, "argv", ["rearec_jax", *arguments])
+    main.flags.FLAGS.unparse_flags()
+    for name in [name for name in main.flags.FLAGS if name.startswith("config.")]:
+        delattr(main.flags.FLAGS, name)
+    for name in ("config", "mode", "workdir"):
+        main.flags.FLAGS[name].unparse()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with pytest.raises(SystemExit) as caught:
+            main.run()
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    output = capsys.readouterr()
+    assert caught.value.code == main.MISTAKE, output
+    assert output.err.startswith("error: ") and "Traceback" not in output.err
+    return output.err
+
+
+class TestMistakes:
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            ([], ["--config=FILE is missing"]),
+            (["--config=no/such.py"], ["--config=no/such.py does not exist"]),
+            ([DEMO, "--config.method.stepz=3"], ["config.method.stepz", "config.method.steps?"]),
+            ([DEMO, "--config.model.width=abc"], ["config.model.width must be int", "'abc'"]),
+            ([DEMO, "--config.model=3"], ["config.model is a group of options"]),
+            (["--config.model.width=8"], ["--config.model.width=8 needs --config=FILE"]),
+            ([DEMO, "--config.train.learning_rate=-1"], ["train.learning_rate=-1"]),
+            ([DEMO, "--config.eval.steps=9"], ["eval.steps=9", "method.steps"]),
+            ([DEMO, "--mode=predict"], ["--mode=predict", "train|evaluate"]),
+            ([DEMO, "--wrokdir=x"], ["wrokdir", "workdir ?"]),
+            ([DEMO, "demo"], ["unexpected argument 'demo'"]),
+            ([DEMO, "--mode=evaluate"], ["needs --workdir"]),
+            ([DEMO, "--mode=evaluate", "--workdir=no"], ["--workdir=no does not exist"]),
+            (
+                [
+                    DEMO,
+                    "--config.data.source=sequences",
+                    "--config.data.path=no.txt",
+                    "--config.data.hint=it is at example.org",
+                ],
+                ["no.txt", "it is at example.org"],
+            ),
+            ([DEMO, "--workdir=/dev/null/run"], ["cannot write /dev/null/run", "--workdir"]),
+        ],
+    )
+    def test_one_sentence_and_nothing_left(self, arguments, words, tmp_path, monkeypatch, capsys):
+        monkeypatch.chdir(tmp_path)
+        text = said(monkeypatch, capsys, *arguments)
+        assert all(word in text for word in words), text
+        assert not list(tmp_path.rglob("*.json"))
+
+    @pytest.mark.parametrize(
+        ("body", "words"),
+        [
+            ("def get_config(:", ["bad.py line 1", "SyntaxError"]),
+            ("import nowhere_at_all", ["bad.py line 1", "nowhere_at_all"]),
+            ("x = 1", ["bad.py", "get_config()"]),
+            ("def get_config():\n    pass", ["bad.py", "get_config()"]),
+            ("def get_config():\n    open('absent.txt')", ["bad.py line 2", "FileNotFoundError"]),
+            (
+                "from rearec_jax import config\n\n\ndef get_config():\n"
+                "    options = config.default()\n    options.model.widht = 3",
+                ["bad.py line 6", "unknown option widht", "width?"],
+            ),
+            (
+                "from rearec_jax import config\n\n\ndef get_config():\n"
+                "    options = config.default()\n    options.model.width = 'wide'",
+                ["bad.py line 6", "width"],
+            ),
+        ],
+    )
+    def test_config_file_is_named_with_its_line(self, body, words, tmp_path, monkeypatch, capsys):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "bad.py").write_text(body + "\n")
+        text = said(monkeypatch, capsys, "--config=bad.py")
+        assert all(word in text for word in words), text
+        assert text.count("\n") == 1
+
+    def test_malformed_line_of_the_data(self, tmp_path, monkeypatch, capsys):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "data.csv").write_text("user_id,item_id,timestamp\na,b,1\na,c,soon\n")
+        options = ["--config.data.source=table", "--config.data.path=data.csv", "--workdir=run"]
+        cache = f"--config.data.cache_dir={tmp_path / 'cache'}"
+        text = said(monkeypatch, capsys, DEMO, *options, cache)
+        assert "data.csv" in text and "3" in text
+        assert not (tmp_path / "run").exists()
+
+    @pytest.mark.parametrize(
+        ("argv", "path"),
+        [
+            (["x", "--config=a.py", "--config.b=c.py"], "a.py"),
+            (["x", "-config", "a.py:large"], "a.py"),
+            (["x", "--mode=train"], None),
+        ],
+    )
+    def test_the_config_file_is_found(self, argv, path):
+        assert command_line.config_path(argv) == path
+
+    def test_flags_without_a_config_file(self):
+        with pytest.raises(UserError, match="needs --config=FILE"):
+            command_line.parse(["x", "--config.seed=1"])
+
+
+def test_killed_and_interrupted_runs_resume(tmp_path):
+    """SIGKILL and Ctrl-C in the middle of epochs change nothing in what comes out."""
+    arguments = [DEMO, *TINY, "--workdir=run"]
+    for directory in ("whole", "stopped"):
+        (tmp_path / directory).mkdir()
+    whole = start(*arguments, cwd=tmp_path / "whole")
+    for number, code, events in ((signal.SIGKILL, -9, 4), (signal.SIGINT, 130, 8)):
+        process = start(*arguments, cwd=tmp_path / "stopped")
+        stop_at(process, number, tmp_path / "stopped/run", events)
+        _, errors = process.communicate(timeout=100)
+        assert process.returncode == code, errors
+        assert "Traceback" not in errors
+        assert code != 130 or "run the same command again to continue" in errors
+    last = start(*arguments, cwd=tmp_path / "stopped")
+    for process in (whole, last):
+        _, errors = process.communicate(timeout=100)
+        assert process.returncode == 0, errors
+    one, other = tmp_path / "whole/run", tmp_path / "stopped/run"
+    assert timeless(one) == timeless(other)
+    summaries = [json.loads((path / "summary.json").read_text()) for path in (one, other)]
+    for key in ("valid", "test", "test_by_step", "best_epoch"):
+        assert summaries[0][key] == summaries[1][key]
+
+
+def stop_at(process: subprocess.Popen[str], number: int, run: Path, events: int) -> None:
+    """Sends the signal when so many events are written."""
+    path = run / "metrics.jsonl"
+    deadline = time.monotonic() + 100
+    while not path.exists() or path.read_bytes().count(b"\n") < events:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(number)
+
+
+def timeless(run: Path) -> list[dict]:
+    timed = ("seconds", "targets_per_second")
+    return [
+        {key: event[key] for key in event if key not in timed}
+        for event in read_events(Workdir(run))
+    ]

@@ -1,0 +1,237 @@
+"""The loss of each method is the formula, and what counts for nothing changes nothing."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rearec_jax import objectives
+from rearec_jax.losses import ensemble, progressive
+from rearec_jax.types import Batch, Reasoning
+from tests import tiny
+
+ITEMS, STEPS, WIDTH, TOKENS = 11, 2, 8, 6
+PARTS = {
+    "base": {"cross_entropy"},
+    "naive": {"cross_entropy"},
+    "rpe": {"cross_entropy"},
+    "erl": {"cross_entropy", "kl_diversity"},
+    "prl": {"cross_entropy", "shallow_cross_entropy", "contrastive"},
+}
+
+
+@pytest.fixture(scope="module")
+def batch():
+    sequences = tiny.sequences([2, 3, 6], ITEMS)
+    return tiny.pack([sequences[:2], sequences[2:]], TOKENS, ITEMS, every_position=True)
+
+
+class TestLossOf:
+    """Against the formulas, on states drawn at random."""
+
+    WEIGHTS = np.array([[1.0, 1.0, 0.0], [1.0, 0.0, 1.0]], np.float32)
+    TARGETS = np.array([[0, 10, 3], [4, 4, 7]])
+    USERS = np.array([[0, 0, 1], [2, -1, 3]])
+
+    @pytest.fixture
+    def drawn(self):
+        rng = np.random.default_rng(0)
+        states, noisy = rng.normal(size=(2, 3, STEPS + 1, WIDTH)), rng.normal(
+            size=(2, 3, STEPS, WIDTH)
+        )
+        return states, noisy, rng.normal(size=(ITEMS, WIDTH))
+
+    def loss(self, drawn, method, **changes):
+        states, noisy, table = (jnp.asarray(x, jnp.float32) for x in drawn)
+        zeros = jnp.zeros((2, TOKENS), int)
+        batch = Batch(
+            zeros,
+            zeros,
+            zeros,
+            jnp.zeros((2, 3), int),
+            *map(jnp.asarray, (self.TARGETS, self.WEIGHTS, self.USERS)),
+        )
+        config = tiny.config(method, STEPS, **changes)
+        unrolled = Reasoning(states, noisy if method == "prl" else None)
+        loss, parts = objectives.loss_of(unrolled, batch, table, config.method, ITEMS)
+        assert set(parts) == PARTS[method] | {"loss"}
+        assert float(parts["loss"]) == float(loss)
+        return {name: float(value) for name, value in parts.items()}
+
+    def mean(self, values):
+        return float(np.sum(values * self.WEIGHTS) / self.WEIGHTS.sum())
+
+    def cross_entropy(self, vectors, table, temperature):
+        scores = vectors @ table.T / temperature
+        log_p = scores - np.log(np.exp(scores).sum(-1, keepdims=True))
+        return -np.take_along_axis(log_p, self.TARGETS[..., None], -1)[..., 0]
+
+    @pytest.mark.parametrize("method", ["naive", "rpe", "base"])
+    def test_last_step_only(self, drawn, method):
+        states, _, table = drawn
+        got = self.loss(drawn, method, method__temperature=0.5)
+        want = self.mean(self.cross_entropy(states[:, :, -1], table, 0.5))
+        assert got["loss"] == pytest.approx(want, rel=1e-5)
+
+    @pytest.mark.parametrize("kind", ["released", "paper"])
+    def test_ensemble(self, drawn, kind):
+        states, _, table = drawn
+        got = self.loss(
+            drawn, "erl", method__kl=kind, method__kl_weight=0.3, method__temperature=0.5
+        )
+        flat = jnp.asarray(states.reshape(-1, STEPS + 1, WIDTH), jnp.float32)
+        diversity = ensemble.kl_diversity(flat, jnp.asarray(table, jnp.float32), 0.5, ITEMS, kind)
+        diversity = self.mean(np.asarray(diversity).reshape(2, 3))
+        cross = self.mean(self.cross_entropy(states.mean(2), table, 0.5))
+        assert diversity > 0.1
+        assert got["kl_diversity"] == pytest.approx(diversity, rel=1e-5)
+        assert got["cross_entropy"] == pytest.approx(cross, rel=1e-5)
+        assert got["loss"] == pytest.approx(cross - 0.3 * diversity, rel=1e-5)
+
+    @pytest.mark.parametrize("negatives", ["other_users", "batch"])
+    @pytest.mark.parametrize("kind", ["released", "paper"])
+    def test_progressive(self, drawn, kind, negatives):
+        states, noisy, table = drawn
+        got = self.loss(
+            drawn,
+            "prl",
+            method__progressive_sum=kind,
+            method__negatives=negatives,
+            method__temperature=0.5,
+            method__temperature_decay=3.0,
+            method__contrastive_weight=0.2,
+        )
+        cross = [
+            self.mean(self.cross_entropy(states[:, :, k], table, 0.5 * 3.0 ** (STEPS - k)))
+            for k in range(STEPS + 1)
+        ]
+        is_negative = progressive.negatives(
+            jnp.asarray(self.USERS.ravel()), jnp.asarray(self.WEIGHTS.ravel()), negatives
+        )
+        contrast = []
+        for k in range(STEPS):
+            views = noisy[:, :, k], states[:, :, k + 1]
+            flat = (jnp.asarray(x.reshape(-1, WIDTH), jnp.float32) for x in views)
+            values = progressive.contrastive(*flat, is_negative, 0.5)
+            contrast.append(self.mean(np.asarray(values).reshape(2, 3)))
+        over = np.mean if kind == "released" else np.sum
+        assert got["cross_entropy"] == pytest.approx(cross[-1], rel=1e-5)
+        assert got["shallow_cross_entropy"] == pytest.approx(over(cross[:-1]), rel=1e-5)
+        assert got["contrastive"] == pytest.approx(over(contrast), rel=1e-5)
+        want = cross[-1] + over(cross[:-1]) + 0.2 * over(contrast)
+        assert got["loss"] == pytest.approx(want, rel=1e-5)
+
+    def test_no_weight_no_loss(self, drawn, monkeypatch):
+        """A batch of padding only, the last of an epoch may have one on some device: 0, not NaN."""
+        monkeypatch.setattr(type(self), "WEIGHTS", 0 * self.WEIGHTS)
+        for method in tiny.METHODS:
+            assert self.loss(drawn, method)["loss"] == 0.0
+
+
+@functools.cache
+def _program(config, contrast, rows):
+    model, variables = tiny.build(config, ITEMS)
+    objective = objectives.build(model, config, ITEMS, rows * TOKENS, contrast)
+    return tiny.jit(jax.value_and_grad(objective, has_aux=True)), variables
+
+
+def run(config, batch, key=0, contrast=True):
+    program, variables = _program(config, contrast, batch.tokens.shape[0])
+    (loss, parts), gradients = program(variables, batch, jax.random.key(key))
+    return loss, parts, gradients
+
+
+def assert_close(got, want, tolerance=1e-5):
+    for one, other in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        scale = max(1.0, float(np.abs(other).max()))
+        np.testing.assert_allclose(one, other, rtol=0, atol=tolerance * scale)
+
+
+@pytest.mark.parametrize("method", ["rpe", "erl", "prl"])
+def test_streaming_where_the_logits_do_not_fit_is_the_same(batch, method):
+    dropout = {"model__dropout": 0.3, "model__embedding_dropout": 0.2}
+    kept = tiny.config(method, STEPS, **dropout)
+    streamed = tiny.config(
+        method, STEPS, train__logits_gib=0.0, train__catalogue_block=4, **dropout
+    )
+    assert objectives.catalogue_block(kept, ITEMS, batch.targets.size) == ITEMS
+    assert objectives.catalogue_block(streamed, ITEMS, batch.targets.size) == 4
+    assert_close(run(streamed, batch), run(kept, batch))
+
+
+def test_logits_are_kept_up_to_the_budget():
+    # rpe scores one state a query, prl and erl K + 1 of them; logits and gradient, 4 bytes each.
+    gib = 2 * 4 * 1000 * 4096 / 2**30
+    for method, steps in (("rpe", 1), ("erl", STEPS + 1), ("prl", STEPS + 1)):
+        for factor, block in ((1.01, 4096), (0.99, 512)):
+            config = tiny.config(
+                method,
+                STEPS,
+                train__logits_gib=steps * gib * factor,
+                train__catalogue_block=512,
+            )
+            assert objectives.catalogue_block(config, 4096, 1000) == block
+
+
+def test_padding_changes_nothing(batch):
+    """More rows and queries of weight 0, whatever they hold: same loss, same gradients."""
+    # Without noise, whose numbers depend on the shape of the batch.
+    config = tiny.config("prl", STEPS, method__noise=0.0, method__negatives="batch")
+    rows, queries = batch.queries.shape
+
+    def pad(array, junk):
+        width = array.shape[1] + (2 if array.shape[1] == queries else 0)
+        wide = np.full((rows + 1, width), junk)
+        wide[:rows, : array.shape[1]] = array
+        return jnp.asarray(wide.astype(array.dtype))
+
+    assert queries != TOKENS or batch.tokens.shape[1] != queries
+    junk = Batch(tokens=5, positions=2, segments=1, queries=3, targets=9, weights=0, users=-1)
+    padded = Batch(*map(pad, batch, junk))
+    assert_close(run(config, padded), run(config, batch))
+
+
+def test_contrastive_warm_up_leaves_the_noisy_view_out(batch):
+    config = tiny.config("prl", STEPS, model__dropout=0.3)
+    without = tiny.config("prl", STEPS, model__dropout=0.3, method__contrastive_weight=0.0)
+    warm = run(config, batch, contrast=False)
+    assert "contrastive" not in warm[1]
+    assert_close(warm, run(without, batch))
+    assert "contrastive" in run(config, batch)[1]
+    assert objectives.noisy_view(config.method) and not objectives.noisy_view(without.method)
+    assert not objectives.noisy_view(tiny.config("erl").method)
+
+
+def test_only_the_key_is_random(batch):
+    config = tiny.config("prl", STEPS, model__dropout=0.3)
+    jax.tree.map(np.testing.assert_array_equal, run(config, batch, 1), run(config, batch, 1))
+    assert float(run(config, batch, 1)[0]) != float(run(config, batch, 2)[0])
+
+
+def test_noise_is_new_for_every_step_query_and_key(batch):
+    config = tiny.config("prl", STEPS)
+    noise = objectives.unit_noise(jax.random.key(0), batch, config)
+    assert noise.shape == (STEPS, *batch.queries.shape, WIDTH)
+    assert len(np.unique(noise.reshape(-1, WIDTH), axis=0)) == STEPS * batch.queries.size
+    other = objectives.unit_noise(jax.random.key(1), batch, config)
+    assert not np.any(noise == other)
+
+
+def test_bfloat16_is_close_to_float32(batch):
+    with jax.numpy_dtype_promotion("standard"):  # Flax's LayerNorm promotes to float32 itself
+        rough = run(tiny.config("prl", STEPS, model__dtype="bfloat16"), batch)
+    exact = run(tiny.config("prl", STEPS), batch)
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(rough)} == {"float32"}
+    assert float(rough[0]) == pytest.approx(float(exact[0]), rel=0.02)
+    for one, other in zip(jax.tree.leaves(rough[2]), jax.tree.leaves(exact[2]), strict=True):
+        assert np.isfinite(one).all()
+        assert np.linalg.norm(one - other) < 0.15 * max(0.1, np.linalg.norm(other))
+
+
+def test_representation():
+    states = jnp.arange(24.0).reshape(1, 2, 3, 4)
+    np.testing.assert_array_equal(objectives.representation(states, "erl"), states.mean(2))
+    for method in ("base", "naive", "rpe", "prl"):
+        np.testing.assert_array_equal(objectives.representation(states, method), states[:, :, 2])
