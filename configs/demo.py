@@ -15,6 +15,7 @@ def get_config() -> config_dict.ConfigDict:
     options.data.name = "demo"
     options.data.source = "demo"
     options.model.width = 64
-    options.train.epochs = 12
+    options.method.name = "erl"  # half the cost of prl
+    options.train.epochs = 20
     options.train.patience = 3
     return options

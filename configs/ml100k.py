@@ -22,5 +22,6 @@ def get_config() -> config_dict.ConfigDict:
     options.data.rating_column = "rating"
     options.data.rating_above = 3.0
     options.model.width = 64
+    options.method.name = "erl"  # half the cost of prl
     options.train.patience = 5
     return options

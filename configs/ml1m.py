@@ -20,5 +20,6 @@ def get_config() -> config_dict.ConfigDict:
         " --config.data.source=recbole"
     )
     options.model.width = 64
+    options.method.name = "erl"  # half the cost of prl
     options.train.patience = 5
     return options

@@ -1,6 +1,6 @@
 """Your own data: a CSV, TSV or Parquet file (plain or gzip) of interactions.
 
-    python -m rearec_jax.main --config=configs/own_data.py --config.data.path=FILE --workdir=runs/mine
+    python -m rearec_jax.main --config=configs/own_data.py --config.data.path=FILE
 
 The file has a row an interaction and a header; name its columns below or on the command line
 (--config.data.user_column=customer). Files in another shape: data.source=sequences for lines of
@@ -23,5 +23,6 @@ def get_config() -> config_dict.ConfigDict:
     options.data.rating_column = ""  # with data.rating_above=3.0: keep ratings above 3
     options.data.core = 5  # keep users and items with at least 5 interactions
     options.model.width = 64  # 128 or 256 where there is much data
+    options.method.name = "erl"  # half the cost of prl
     options.train.patience = 5
     return options

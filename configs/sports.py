@@ -19,5 +19,6 @@ def get_config() -> config_dict.ConfigDict:
         " published at https://github.com/RUCAIBox/CIKM2020-S3Rec in data/"
     )
     options.model.width = 64
+    options.method.name = "erl"  # half the cost of prl
     options.train.patience = 5
     return options

@@ -73,7 +73,7 @@ def _check_overrides(argv: Sequence[str], path: str | None) -> None:
 def _check_loaded(path: str | None) -> None:
     options: Any = flags.FLAGS["config"].value
     if path is not None and not isinstance(options, config_dict.ConfigDict):
-        _ = options.lock  # raises what kept the file from loading, if anything did
+        getattr(options, "lock", None)  # raises what kept the file from loading, if anything did
         raise TypeError("get_config() returns no options")
 
 

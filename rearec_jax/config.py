@@ -82,7 +82,7 @@ class MethodConfig:
     paper's, whose scores are sharper and whose diversity and contrastive terms weigh more.
     """
 
-    name: str = "erl"  # base | naive | rpe | erl | prl
+    name: str = "prl"  # base | naive | rpe | erl | prl
     steps: int = 2  # K; base has none, whatever this says
     temperature: float = 1.0  # tau of the scores
     kl_weight: float = 0.0  # lambda, ERL: weight of the KL diversity

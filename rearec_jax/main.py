@@ -42,6 +42,7 @@ MISTAKE, INTERRUPTED = 2, 130
 
 def main(argv: Sequence[str]) -> None:
     """Runs one experiment."""
+    logging.set_verbosity(logging.WARNING)  # only now: what config_flags warns of is said better
     if len(argv) > 1:
         raise UserError(f"unexpected argument {argv[1]!r}; options start with --")
     _use_compilation_cache()
@@ -72,7 +73,7 @@ def _use_compilation_cache() -> None:
 
 def run() -> None:
     """Entry point: a user's mistake is one sentence and exit code 2."""
-    logging.set_verbosity(logging.WARNING)
+    logging.set_verbosity(logging.ERROR)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)  # raises KeyboardInterrupt
     try:

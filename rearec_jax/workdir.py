@@ -108,8 +108,9 @@ def opened(path: str | os.PathLike[str], config: Config) -> Iterator[Workdir]:
     """
     workdir = Workdir(pathlib.Path(path))
     is_new_run, is_new_directory = not workdir.config.exists(), not workdir.path.exists()
+    open_workdir(path, config)
     try:
-        yield open_workdir(path, config)
+        yield workdir
     except BaseException:
         if is_new_run and not workdir.is_trained:
             _discard(workdir, is_new_directory)

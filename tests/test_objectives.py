@@ -25,7 +25,7 @@ PARTS = {
 @pytest.fixture(scope="module")
 def batch():
     sequences = tiny.sequences([2, 3, 6], ITEMS)
-    return tiny.pack([sequences[:2], sequences[2:]], TOKENS, ITEMS, every_position=True)
+    return tiny.pack([sequences[:2], sequences[2:], []], TOKENS, ITEMS, every_position=True)
 
 
 class TestLossOf:
@@ -38,10 +38,8 @@ class TestLossOf:
     @pytest.fixture
     def drawn(self):
         rng = np.random.default_rng(0)
-        states, noisy = rng.normal(size=(2, 3, STEPS + 1, WIDTH)), rng.normal(
-            size=(2, 3, STEPS, WIDTH)
-        )
-        return states, noisy, rng.normal(size=(ITEMS, WIDTH))
+        shapes = (2, 3, STEPS + 1, WIDTH), (2, 3, STEPS, WIDTH), (ITEMS, WIDTH)
+        return tuple(rng.normal(size=shape) for shape in shapes)
 
     def loss(self, drawn, method, **changes):
         states, noisy, table = (jnp.asarray(x, jnp.float32) for x in drawn)
@@ -123,6 +121,11 @@ class TestLossOf:
         want = cross[-1] + over(cross[:-1]) + 0.2 * over(contrast)
         assert got["loss"] == pytest.approx(want, rel=1e-5)
 
+    def test_no_diversity_where_it_weighs_nothing(self, drawn, monkeypatch):
+        monkeypatch.setitem(PARTS, "erl", {"cross_entropy"})
+        got = self.loss(drawn, "erl", method__kl_weight=0.0)
+        assert got["loss"] == got["cross_entropy"]
+
     def test_no_weight_no_loss(self, drawn, monkeypatch):
         """A batch of padding only, the last of an epoch may have one on some device: 0, not NaN."""
         monkeypatch.setattr(type(self), "WEIGHTS", 0 * self.WEIGHTS)
@@ -130,15 +133,22 @@ class TestLossOf:
             assert self.loss(drawn, method)["loss"] == 0.0
 
 
-@functools.cache
-def _program(config, contrast, rows):
+def objective_of(config, batch, contrast=True):
     model, variables = tiny.build(config, ITEMS)
-    objective = objectives.build(model, config, ITEMS, rows * TOKENS, contrast)
+    return objectives.build(model, config, ITEMS, batch.targets.size, contrast), variables
+
+
+@functools.cache
+def _program(config, batch_shape):
+    batch = Batch(*(jax.ShapeDtypeStruct(shape, int) for shape in batch_shape))
+    objective, variables = objective_of(config, batch)
     return tiny.jit(jax.value_and_grad(objective, has_aux=True)), variables
 
 
-def run(config, batch, key=0, contrast=True):
-    program, variables = _program(config, contrast, batch.tokens.shape[0])
+def run(batch, key=0, **changes):
+    """Loss, parts and gradients of PRL; one layer, for the compiler's sake."""
+    config = tiny.config("prl", STEPS, model__layers=1, **changes)
+    program, variables = _program(config, tuple(array.shape for array in batch))
     (loss, parts), gradients = program(variables, batch, jax.random.key(key))
     return loss, parts, gradients
 
@@ -149,65 +159,82 @@ def assert_close(got, want, tolerance=1e-5):
         np.testing.assert_allclose(one, other, rtol=0, atol=tolerance * scale)
 
 
-@pytest.mark.parametrize("method", ["rpe", "erl", "prl"])
-def test_streaming_where_the_logits_do_not_fit_is_the_same(batch, method):
-    dropout = {"model__dropout": 0.3, "model__embedding_dropout": 0.2}
-    kept = tiny.config(method, STEPS, **dropout)
-    streamed = tiny.config(
-        method, STEPS, train__logits_gib=0.0, train__catalogue_block=4, **dropout
-    )
-    assert objectives.catalogue_block(kept, ITEMS, batch.targets.size) == ITEMS
-    assert objectives.catalogue_block(streamed, ITEMS, batch.targets.size) == 4
-    assert_close(run(streamed, batch), run(kept, batch))
+def test_streaming_where_the_logits_do_not_fit_is_the_same(batch):
+    little = {"train__logits_gib": 0.0, "train__catalogue_block": 4}
+    for changes, block in (({}, ITEMS), (little, 4)):
+        config = tiny.config("prl", STEPS, **changes)
+        assert objectives.catalogue_block(config, ITEMS, batch.targets.size) == block
+    assert_close(run(batch, **little), run(batch))
 
 
 def test_logits_are_kept_up_to_the_budget():
     # rpe scores one state a query, prl and erl K + 1 of them; logits and gradient, 4 bytes each.
     gib = 2 * 4 * 1000 * 4096 / 2**30
-    for method, steps in (("rpe", 1), ("erl", STEPS + 1), ("prl", STEPS + 1)):
+    for method, scored in (("rpe", 1), ("erl", STEPS + 1), ("prl", STEPS + 1)):
         for factor, block in ((1.01, 4096), (0.99, 512)):
-            config = tiny.config(
-                method,
-                STEPS,
-                train__logits_gib=steps * gib * factor,
-                train__catalogue_block=512,
-            )
+            budget = {"train__logits_gib": scored * gib * factor, "train__catalogue_block": 512}
+            config = tiny.config(method, STEPS, **budget)
             assert objectives.catalogue_block(config, 4096, 1000) == block
 
 
-def test_padding_changes_nothing(batch):
-    """More rows and queries of weight 0, whatever they hold: same loss, same gradients."""
-    # Without noise, whose numbers depend on the shape of the batch.
-    config = tiny.config("prl", STEPS, method__noise=0.0, method__negatives="batch")
-    rows, queries = batch.queries.shape
+def test_what_padding_holds_changes_nothing(batch):
+    """Places without an item, queries of weight 0, and a row with neither."""
+    no_item, no_query = np.asarray(batch.segments) == 0, np.asarray(batch.weights) == 0
+    assert no_item.any() and no_query.any() and no_item.all(axis=1).any()
 
-    def pad(array, junk):
-        width = array.shape[1] + (2 if array.shape[1] == queries else 0)
-        wide = np.full((rows + 1, width), junk)
-        wide[:rows, : array.shape[1]] = array
-        return jnp.asarray(wide.astype(array.dtype))
+    def junk(array, where, value):
+        return jnp.asarray(np.where(where, value, array).astype(array.dtype))
 
-    assert queries != TOKENS or batch.tokens.shape[1] != queries
-    junk = Batch(tokens=5, positions=2, segments=1, queries=3, targets=9, weights=0, users=-1)
-    padded = Batch(*map(pad, batch, junk))
-    assert_close(run(config, padded), run(config, batch))
+    other = batch._replace(
+        tokens=junk(batch.tokens, no_item, 5),
+        positions=junk(batch.positions, no_item, 3),
+        queries=junk(batch.queries, no_query, TOKENS - 1),
+        targets=junk(batch.targets, no_query, 9),
+    )
+    assert_close(run(other), run(batch))
 
 
 def test_contrastive_warm_up_leaves_the_noisy_view_out(batch):
-    config = tiny.config("prl", STEPS, model__dropout=0.3)
-    without = tiny.config("prl", STEPS, model__dropout=0.3, method__contrastive_weight=0.0)
-    warm = run(config, batch, contrast=False)
-    assert "contrastive" not in warm[1]
-    assert_close(warm, run(without, batch))
-    assert "contrastive" in run(config, batch)[1]
-    assert objectives.noisy_view(config.method) and not objectives.noisy_view(without.method)
-    assert not objectives.noisy_view(tiny.config("erl").method)
+    _, whole, _ = run(batch)
+    config = tiny.config("prl", STEPS, model__layers=1)
+    objective, variables = objective_of(config, batch, contrast=False)
+    loss, warm = tiny.jit(objective)(variables, batch, jax.random.key(0))
+    assert set(whole) - set(warm) == {"contrastive"}
+    # There is no dropout here, so the clean view is the same in both.
+    assert_close(warm, {name: whole[name] for name in warm} | {"loss": loss})
+    assert_close(loss, whole["cross_entropy"] + whole["shallow_cross_entropy"])
+    assert_close(whole["loss"], loss + whole["contrastive"])
 
 
-def test_only_the_key_is_random(batch):
-    config = tiny.config("prl", STEPS, model__dropout=0.3)
-    jax.tree.map(np.testing.assert_array_equal, run(config, batch, 1), run(config, batch, 1))
-    assert float(run(config, batch, 1)[0]) != float(run(config, batch, 2)[0])
+def test_methods_with_a_noisy_view():
+    for method in tiny.METHODS:
+        assert objectives.noisy_view(tiny.config(method).method) == (method == "prl")
+    off = tiny.config("prl", method__contrastive_weight=0.0)
+    assert not objectives.noisy_view(off.method)
+
+
+@pytest.mark.parametrize("method", tiny.METHODS)
+def test_parts_of_each_method(batch, method):
+    config = tiny.config(method, STEPS, model__layers=1)
+    objective, variables = objective_of(config, batch)
+    loss, parts = jax.eval_shape(objective, variables, batch, jax.random.key(0))
+    assert set(parts) == PARTS[method] | {"loss"}
+    assert loss.shape == () and all(part.shape == () for part in parts.values())
+
+
+def test_the_key_decides_the_noise(batch):
+    one, again, other = (run(batch, key) for key in (1, 1, 2))
+    jax.tree.map(np.testing.assert_array_equal, one, again)
+    assert float(one[1]["contrastive"]) != float(other[1]["contrastive"])
+    assert float(one[1]["cross_entropy"]) == pytest.approx(float(other[1]["cross_entropy"]))
+
+
+def test_the_key_decides_the_dropout(batch):
+    config = tiny.config("rpe", 1, model__layers=1, model__embedding_dropout=0.3)
+    objective, variables = objective_of(config, batch)
+    program = tiny.jit(objective)
+    one, again, other = (program(variables, batch, jax.random.key(n))[0] for n in (1, 1, 2))
+    assert float(one) == float(again) != float(other)
 
 
 def test_noise_is_new_for_every_step_query_and_key(batch):
@@ -220,9 +247,9 @@ def test_noise_is_new_for_every_step_query_and_key(batch):
 
 
 def test_bfloat16_is_close_to_float32(batch):
-    with jax.numpy_dtype_promotion("standard"):  # Flax's LayerNorm promotes to float32 itself
-        rough = run(tiny.config("prl", STEPS, model__dtype="bfloat16"), batch)
-    exact = run(tiny.config("prl", STEPS), batch)
+    with jax.numpy_dtype_promotion("standard"):  # Flax's LayerNorm asks for it
+        rough = run(batch, model__dtype="bfloat16")
+    exact = run(batch)
     assert {leaf.dtype.name for leaf in jax.tree.leaves(rough)} == {"float32"}
     assert float(rough[0]) == pytest.approx(float(exact[0]), rel=0.02)
     for one, other in zip(jax.tree.leaves(rough[2]), jax.tree.leaves(exact[2]), strict=True):

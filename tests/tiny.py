@@ -25,6 +25,9 @@ SMALL = {
     "model.max_length": 6,
     "model.dropout": 0.0,
     "model.embedding_dropout": 0.0,
+    # Not left to the defaults: every term of every loss is there.
+    "method.kl_weight": 0.05,
+    "method.contrastive_weight": 1.0,
 }
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 from rearec_jax.config import Config
 from rearec_jax.models.items import ItemIds
 from rearec_jax.models.transformer import Encoder
-from rearec_jax.types import Caches, KVCache, PRNGKey
+from rearec_jax.types import Caches, PRNGKey
 
 Variables = dict[str, Any]
 
@@ -51,17 +51,9 @@ class Backbone(nn.Module):
         return self.encoder.step_embeddings()
 
     def __call__(self) -> None:
-        """Touch every parameter once: what `init` runs. Shapes do not depend on the data's."""
-        config = self.encoder.config
-        table = self.item_table()
+        """Touch every parameter once: what `init` runs. A step has none that `prefill` lacks."""
         zeros = jnp.zeros((1, 1), jnp.int32)
-        hidden, caches = self.prefill(table[zeros], zeros, zeros, train=False)
-        if self.encoder.steps:
-            head = (config.heads, config.width // config.heads)
-            slots = jnp.zeros((1, 1, 1, self.encoder.steps, *head), hidden.dtype)
-            own = (KVCache(slots, slots),) * config.layers
-            inputs = hidden[None] + self.step_embeddings()[:1, None, None].astype(hidden.dtype)
-            self.step(inputs, caches, own, jnp.int32(0), jnp.ones((1, 1, 1), bool), train=False)
+        self.prefill(self.item_table()[zeros], zeros, zeros, train=False)
 
 
 def build(config: Config, num_items: int) -> Backbone:

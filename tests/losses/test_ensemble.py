@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rearec_jax.losses import cross_entropy as ce
 from rearec_jax.losses import ensemble
 from tests import tiny
 
@@ -138,22 +137,6 @@ def test_orders_of_the_pairs():
     )
     assert paper == pytest.approx(kl(2, -1), rel=1e-10)
     assert released == pytest.approx((kl(2, -1) + kl(-1, 2)) / 2, rel=1e-10)
-
-
-@pytest.mark.parametrize("block", [4, ITEMS])
-@pytest.mark.parametrize("kind", ["paper", None])
-def test_losses_are_cross_entropy_of_the_mean_and_diversity(block, kind):
-    states, table = draw()
-    targets = jnp.asarray([0, 10, 3, 3])
-
-    def both(states, table):
-        ours = ensemble.ensemble_losses(states, targets, table, 0.7, block, kind)
-        mean = ce.cross_entropy(states.mean(1), targets, table, 0.7, ITEMS)
-        return ours, (mean, direct(states, table, 0.7, "paper"))
-
-    (cross, diversity), (mean, want) = tiny.jit(both)(states, table)
-    np.testing.assert_allclose(cross, mean, rtol=1e-11)
-    np.testing.assert_allclose(diversity, want if kind else np.zeros(EXAMPLES), rtol=1e-10)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,4 +1,4 @@
-"""Streaming over the catalogue equals the direct form, in value and gradient, without the logits."""
+"""Streaming over the catalogue equals the direct form, in value and gradient."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -225,40 +225,54 @@ def test_states_loss_and_gradients(files, run, layout, dtype, block, tolerance):
     )
 
 
-def test_losses_of_each_example(files):
-    states, table = (
-        jnp.asarray(files["states"]),
-        jnp.asarray(files["param/item_emb.weight"][:ITEMS]),
-    )
-    targets, temperature = jnp.asarray(files["target_ids"]), float(files["temperature"])
-    close = functools.partial(np.testing.assert_allclose, rtol=1e-10, atol=1e-10)
-    for block in (ITEMS, 7):
-        if files.method == "erl":
-            cross, released = ensemble.ensemble_losses(
-                states, targets, table, temperature, block, "released"
-            )
-            close(cross, files["cross_entropy_per_example"])
-            close(released.mean(), files["kl_mean_ordered_pairs"])
-            paper = ensemble.kl_diversity(states, table, temperature, block, "paper")
-            close(paper, files["kl_sum_upper_pairs_per_example"])
-        else:
-            decay = float(files["temperature_decay"])
-            temperatures = progressive.step_temperatures(temperature, decay, STEPS)
-            close(temperatures, files["step_temperatures"])
-            for k, tau in enumerate(temperatures):
-                got = ce.cross_entropy(states[:, k], targets, table, tau, block)
-                close(got, files["cross_entropy_per_example_step"][:, k])
+@pytest.mark.parametrize("block", [ITEMS, 7], ids=["direct", "streaming"])
+def test_losses_of_each_example(files, block):
+    targets, tau = jnp.asarray(files["target_ids"]), float(files["temperature"])
 
+    def erl(states, table):
+        return {
+            "cross_entropy": ce.cross_entropy(states.mean(1), targets, table, tau, block),
+            "released": ensemble.kl_diversity(states, table, tau, block, "released").mean(),
+            "paper": ensemble.kl_diversity(states, table, tau, block, "paper"),
+        }
 
-def test_contrastive_loss_of_each_example(files):
-    if files.method == "erl":
-        pytest.skip("ERL has no noisy view")
-    noisy, clean = (jnp.asarray(files[name]) for name in ("noisy_states", "states"))
-    others = progressive.negatives(jnp.arange(USERS), jnp.ones(USERS), "other_users")
-    for k in range(1, STEPS + 1):
-        got = progressive.contrastive(noisy[:, k], clean[:, k], others, float(files["temperature"]))
-        want = files["contrastive_per_example_step"][:, k - 1]
+    def prl(states, table):
+        temperatures = files["step_temperatures"].tolist()
+        return {
+            str(k): ce.cross_entropy(states[:, k], targets, table, step_tau, block)
+            for k, step_tau in enumerate(temperatures)
+        }
+
+    names = {
+        "cross_entropy": "cross_entropy_per_example",
+        "released": "kl_mean_ordered_pairs",
+        "paper": "kl_sum_upper_pairs_per_example",
+    }
+    states, table = files["states"], files["param/item_emb.weight"][:ITEMS]
+    losses = erl if files.method == "erl" else prl
+    for name, got in tiny.jit(losses)(jnp.asarray(states), jnp.asarray(table)).items():
+        want = (
+            files[names[name]]
+            if files.method == "erl"
+            else files["cross_entropy_per_example_step"][:, int(name)]
+        )
         np.testing.assert_allclose(got, want, rtol=1e-10, atol=1e-10)
+
+
+def test_contrastive_loss_and_temperatures(golden):
+    prl = Golden(golden / "prl.npz", "prl")
+    tau, decay = float(prl["temperature"]), float(prl["temperature_decay"])
+    temperatures = progressive.step_temperatures(tau, decay, STEPS)
+    np.testing.assert_allclose(temperatures, prl["step_temperatures"], rtol=1e-12)
+
+    def contrastive(noisy, clean):
+        others = progressive.negatives(jnp.arange(USERS), jnp.ones(USERS), "other_users")
+        steps = range(1, STEPS + 1)
+        return [progressive.contrastive(noisy[:, k], clean[:, k], others, tau) for k in steps]
+
+    got = tiny.jit(contrastive)(jnp.asarray(prl["noisy_states"]), jnp.asarray(prl["states"]))
+    want = prl["contrastive_per_example_step"]
+    np.testing.assert_allclose(np.stack(got, axis=1), want, rtol=1e-10, atol=1e-10)
 
 
 def test_batch_is_packed_as_said(files):
