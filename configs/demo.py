@@ -17,6 +17,7 @@ def get_config() -> config_dict.ConfigDict:
     options.data.source = "demo"
     options.model.width = 64
     options.method.name = "erl"  # half the cost of prl
-    options.train.epochs = 20
+    options.train.learning_rate = 2e-3
+    options.train.epochs = 12
     options.train.patience = 3
     return options

@@ -210,6 +210,8 @@ def _plain_type(hint: Any) -> type:
 
 
 def _build(kind: type, options: Any, path: str) -> Any:
+    if not isinstance(options, Mapping | config_dict.ConfigDict):
+        raise UserError(f"option {path} is a group of options, not {options!r}")
     hints = typing.get_type_hints(kind)
     values = {}
     for key in options:

@@ -16,6 +16,8 @@ os.environ["XLA_FLAGS"] = (
 )
 os.environ["JAX_NUMPY_DTYPE_PROMOTION"] = "strict"
 os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
+# Tiny arrays: most of the suite's time would be optimising programs that run for milliseconds.
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 
 install_import_hook("rearec_jax", "beartype.beartype")
 

@@ -196,3 +196,8 @@ def test_difference_names_options_of_another_version():
         "model.gone: 2 -> (absent)",
         "model.new: (absent) -> 3",
     ]
+
+
+def test_a_value_in_place_of_a_group_is_explained():
+    with pytest.raises(UserError, match="config.model is a group of options, not 3"):
+        config.resolve({"model": 3})
