@@ -199,5 +199,5 @@ def test_difference_names_options_of_another_version():
 
 
 def test_a_value_in_place_of_a_group_is_explained():
-    with pytest.raises(UserError, match="config.model is a group of options, not 3"):
+    with pytest.raises(UserError, match="is a group of options, not 3"):
         config.resolve({"model": 3})
