@@ -5,7 +5,7 @@ Trained on all before 2016-05-14, validated on the time up to 2017-01-20, tested
 
     python -m rearec_jax.main --config=configs/amazon2018_game.py --config.data.path=FILE
 
-RESULT:amazon2018_game
+Time and accuracy: not measured to the end yet.
 """
 
 from ml_collections import config_dict
