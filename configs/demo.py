@@ -2,7 +2,7 @@
 
     bash launch/local.sh
 
-Two CPU cores, shared with other work: 2.4 minutes of training, 20 epochs; test NDCG@10 .2101, which
+Two CPU cores, shared with other work: 1.8 minutes of training, 12 epochs; test NDCG@10 .2109, which
 is 67 % of the best possible and 3.6 times popularity's .0591.
 """
 

@@ -2,7 +2,9 @@
 
     python -m rearec_jax.main --config=configs/toys.py --config.data.path=Toys_and_Games.txt
 
-RESULT:toys
+Two CPU cores, about 18 s an epoch (6,200 targets/s), one seed, all items ranked, stopped by hand
+after 24 epochs, the best being 23 (validation NDCG@20 .0626): test Recall@10 .0904, NDCG@10 .0447.
+Steps 0, 1, 2 alone: NDCG@10 .0426, .0449, .0447. Published for ReaRec on this file: .0764, .0376.
 """
 
 from ml_collections import config_dict
