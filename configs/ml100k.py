@@ -2,7 +2,7 @@
 
     python -m rearec_jax.main --config=configs/ml100k.py --config.data.path=ml-100k.inter
 
-Two CPU cores shared with other work, one seed, all items ranked: 4.4 minutes of training, 20 epochs,
+Two CPU cores shared with other work, one seed, all items ranked: 4.4 minutes for 20 epochs,
 the best 15; test Recall@10 .1200, NDCG@10 .0544 (popularity .0531, .0247). Steps 0, 1, 2 alone:
 NDCG@10 .0551, .0538, .0555: one seed and 942 users show no gain from reasoning.
 """
