@@ -18,6 +18,7 @@ from rearec_jax.data.packing import Share
 from rearec_jax.data.vectors import unit_scale
 from rearec_jax.errors import UserError
 from rearec_jax.evaluate import Evaluator
+from rearec_jax.meter import History
 from rearec_jax.models.backbones import Backbone
 from rearec_jax.types import Batch, Catalogue
 from rearec_jax.update import TrainState, UpdateFunction, initial_state, update_function
@@ -52,6 +53,12 @@ class Plan(NamedTuple):
     def epochs_done(self, step: int) -> int:
         """Epochs whose updates are all done after ``step`` of them."""
         return self.epoch_of(step) - (not self.epoch_ends(step))
+
+    def ends(self, step: int, history: History) -> bool:
+        """Is the whole training over, by its length or by its patience?"""
+        patience = self.config.train.patience
+        stale = history.epochs - history.best_epoch
+        return step >= self.total_steps or bool(patience and stale >= patience)
 
     def rest_of_epoch(self, step: int) -> Iterator[tuple[Batch, int]]:
         """Batches to come after ``step`` updates, on the devices, prefetched; and their targets."""

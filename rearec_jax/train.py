@@ -12,7 +12,7 @@ from rearec_jax import evaluate, hosts, sharding
 from rearec_jax.checkpoint import Checkpoints
 from rearec_jax.config import Config
 from rearec_jax.data.interactions import Interactions
-from rearec_jax.errors import UserError
+from rearec_jax.errors import DivergedError, UserError
 from rearec_jax.interruption import Interruption
 from rearec_jax.meter import History, Meter, Reading
 from rearec_jax.models.backbones import Variables
@@ -31,11 +31,20 @@ class Outcome(NamedTuple):
     history: History
 
 
-def train(config: Config, data: Interactions, workdir: Workdir, started: float) -> Outcome:
+def train(
+    config: Config,
+    data: Interactions,
+    workdir: Workdir,
+    started: float,
+    epochs: int | None = None,
+    deadline: float = math.inf,
+) -> Outcome:
     """Trains until the epochs or the patience are used up; continues what the work directory holds.
 
     Args:
         started: `time.perf_counter()` at the start of the process, for `seconds_to_first_step`.
+        epochs: end after so many; to go on later, up to the configuration's, is the same training.
+        deadline: a `time.monotonic()`; from then on it is as if Ctrl-C had been pressed.
 
     Raises:
         UserError: a loss or state that is not finite, or no validation example.
@@ -43,10 +52,10 @@ def train(config: Config, data: Interactions, workdir: Workdir, started: float) 
     """
     # From here on, not only while it trains: Python drops a KeyboardInterrupt that is raised inside
     # a callback, and JAX's tracing is full of them.
-    with Interruption() as interruption:
+    with Interruption(deadline) as interruption:
         plan = make_plan(config, data)
         with Checkpoints(workdir.checkpoints) as checkpoints, _log(workdir) as log:
-            loop = _Loop(plan, checkpoints, log, interruption, started)
+            loop = _Loop(plan, checkpoints, log, interruption, started, epochs)
             loop.run()
             checkpoints.wait()
             best = checkpoints.restore_best(loop.abstract_state)
@@ -80,8 +89,10 @@ class _Loop:
         log: EventLog | NoLog,
         interruption: Interruption,
         started: float,
+        epochs: int | None = None,
     ):
         self.plan, self.checkpoints, self.log = plan, checkpoints, log
+        self.epochs = epochs
         self.updates: dict[bool, UpdateFunction] = {}
         self.abstract_state = abstract_state(plan)
         self.state, self.history = self._first_state()
@@ -119,11 +130,10 @@ class _Loop:
         if hosts.any_host([self.interruption.requested])[0]:
             self._save()
             raise KeyboardInterrupt
-        patience = self.plan.config.train.patience
-        stale = self.history.epochs - self.history.best_epoch
         validated = self.history.epochs == self.plan.epochs_done(self.step)
-        ended = self.step >= self.plan.total_steps or bool(patience and stale >= patience)
-        return validated and ended
+        ended = self.plan.ends(self.step, self.history)
+        enough = self.epochs is not None and self.history.epochs >= self.epochs
+        return validated and (ended or enough)
 
     def _train_epoch(self) -> None:
         """Updates until the epoch (or the run) ends, or a signal asks to stop."""
@@ -228,8 +238,8 @@ class _Loop:
         if not all_finite((self.state.variables, self.state.optimizer)):
             raise self._diverged("the parameters or their moments are not finite", self.step)
 
-    def _diverged(self, what: str, step: int) -> UserError:
-        return UserError(
+    def _diverged(self, what: str, step: int) -> DivergedError:
+        return DivergedError(
             f"{what} at step {step} (epoch {self.plan.epoch_of(step)}); checkpoints before that"
             " are kept; try a lower train.learning_rate, train.clip_norm=1,"
             " train.warmup_steps=500 or a higher method.temperature"

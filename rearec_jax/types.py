@@ -76,4 +76,7 @@ class Reasoning(NamedTuple):
     noisy: Float[Array, "B Q K D"] | None
 
 
+Scalar = float | Float[Array, ""]
+"""A number of the options; traced where several trainings share a program."""
+
 PRNGKey = jax.Array
