@@ -1,6 +1,6 @@
 """What a training run is made of, before anything of it is computed."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 import itertools
 from typing import NamedTuple
 
@@ -36,6 +36,7 @@ class Plan(NamedTuple):
     validate: Evaluator
     total_steps: int  # where the run ends if it does not stop early
     mesh: Mesh | None  # the devices that share the work; None: one does it all
+    shared: Callable[[bool], UpdateFunction] | None = None  # updates compiled for several plans
 
     @property
     def steps_per_epoch(self) -> int:
@@ -92,7 +93,9 @@ class Plan(NamedTuple):
         return objectives.noisy_view(method) and epoch >= method.contrastive_warmup_epochs
 
     def update_function(self, contrast: bool) -> UpdateFunction:
-        """A new one; it is compiled when first called."""
+        """A new one, or the one that is shared; it is compiled when first called."""
+        if self.shared is not None:
+            return self.shared(contrast)
         rows, _, queries = self.batches.shape
         return update_function(
             self.config,

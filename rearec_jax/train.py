@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import math
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
@@ -13,6 +13,7 @@ from rearec_jax.checkpoint import Checkpoints
 from rearec_jax.config import Config
 from rearec_jax.data.interactions import Interactions
 from rearec_jax.errors import DivergedError, UserError
+from rearec_jax.evaluate import Ranks
 from rearec_jax.interruption import Interruption
 from rearec_jax.meter import History, Meter, Reading
 from rearec_jax.models.backbones import Variables
@@ -38,6 +39,7 @@ def train(
     started: float,
     epochs: int | None = None,
     deadline: float = math.inf,
+    plan: Plan | None = None,
 ) -> Outcome:
     """Trains until the epochs or the patience are used up; continues what the work directory holds.
 
@@ -45,6 +47,7 @@ def train(
         started: `time.perf_counter()` at the start of the process, for `seconds_to_first_step`.
         epochs: end after so many; to go on later, up to the configuration's, is the same training.
         deadline: a `time.monotonic()`; from then on it is as if Ctrl-C had been pressed.
+        plan: of this configuration, where it is made already.
 
     Raises:
         UserError: a loss or state that is not finite, or no validation example.
@@ -53,7 +56,7 @@ def train(
     # From here on, not only while it trains: Python drops a KeyboardInterrupt that is raised inside
     # a callback, and JAX's tracing is full of them.
     with Interruption(deadline) as interruption:
-        plan = make_plan(config, data)
+        plan = plan or make_plan(config, data)
         with Checkpoints(workdir.checkpoints) as checkpoints, _log(workdir) as log:
             loop = _Loop(plan, checkpoints, log, interruption, started, epochs)
             loop.run()
@@ -73,6 +76,35 @@ def _log(workdir: Workdir) -> EventLog | NoLog:
 def abstract_state(plan: Plan) -> TrainState:
     """Shapes, types and places of the state, to restore a checkpoint into."""
     return sharding.abstract(plan.mesh, jax.eval_shape(plan.initial_state))
+
+
+def first_state(
+    plan: Plan, checkpoints: Checkpoints, log: EventLog | NoLog
+) -> tuple[TrainState, History]:
+    """Where a training begins or goes on; the log forgets what comes after that."""
+    found = checkpoints.restore_last(abstract_state(plan))
+    if found is None:
+        log.truncate_after(-1)
+        return plan.initial_state(), History()
+    state, history = found[0], History(**found[1])
+    log.truncate_after(
+        int(state.step),
+        lambda event: event["kind"] == "training" or event["epoch"] <= history.epochs,
+    )
+    return state, history
+
+
+def validation_event(ranks: Ranks, cutoffs: tuple[int, ...]) -> dict[str, Any]:
+    """What the log says of a validation."""
+    by_step = {
+        f"step_{k}": evaluate.metrics(ranks.by_step[:, k], (SELECTION_CUTOFF,))[SELECTION]
+        for k in range(ranks.by_step.shape[1])
+    }
+    return {
+        "kind": "validation",
+        "valid": evaluate.metrics(ranks.final, (*cutoffs, SELECTION_CUTOFF)),
+        f"valid_{SELECTION}_by_step": by_step,
+    }
 
 
 class _Loop:
@@ -95,7 +127,7 @@ class _Loop:
         self.epochs = epochs
         self.updates: dict[bool, UpdateFunction] = {}
         self.abstract_state = abstract_state(plan)
-        self.state, self.history = self._first_state()
+        self.state, self.history = first_state(plan, checkpoints, log)
         self.step = int(self.state.step)
         self.saved: tuple[int, int] | None = None  # (step, epochs) of the newest checkpoint
         self.saved_at = time.monotonic()
@@ -112,18 +144,6 @@ class _Loop:
                     self._validate()
                 else:
                     self._train_epoch()
-
-    def _first_state(self) -> tuple[TrainState, History]:
-        found = self.checkpoints.restore_last(self.abstract_state)
-        if found is None:
-            self.log.truncate_after(-1)
-            return self.plan.initial_state(), History()
-        state, history = found[0], History(**found[1])
-        self.log.truncate_after(
-            int(state.step),
-            lambda event: event["kind"] == "training" or event["epoch"] <= history.epochs,
-        )
-        return state, history
 
     def _stopped(self) -> bool:
         """Is there nothing left to do? Raises KeyboardInterrupt, all saved, if a signal came."""
@@ -176,7 +196,6 @@ class _Loop:
     def _validate(self) -> None:
         """The end of an epoch: rank the validation split, keep the best, log, save."""
         self._check_state()
-        cutoffs = (*self.plan.config.eval.cutoffs, SELECTION_CUTOFF)
         try:
             # One of several hosts cannot leave the others alone in the middle of it.
             alone = jax.process_count() == 1
@@ -185,34 +204,21 @@ class _Loop:
         except KeyboardInterrupt:
             self._save()  # the epoch's updates; it will be validated after the restart
             raise
-        metrics = evaluate.metrics(ranks.final, cutoffs)
-        by_step = {
-            f"step_{k}": evaluate.metrics(ranks.by_step[:, k], (SELECTION_CUTOFF,))[SELECTION]
-            for k in range(ranks.by_step.shape[1])
-        }
-        is_best = self._count_epoch(metrics[SELECTION])
+        event = validation_event(ranks, self.plan.config.eval.cutoffs)
+        score = event["valid"][SELECTION]
+        is_best = self.history.count_epoch(score)
         if is_best:
             self.checkpoints.save_best(self.step, self.state, dataclasses.asdict(self.history))
         self.log.append(  # before the save: an event that was never followed by one is dropped
             {
                 "step": self.step,
                 "epoch": self.history.epochs,
-                "kind": "validation",
-                "valid": metrics,
-                f"valid_{SELECTION}_by_step": by_step,
+                **event,
                 "seconds": self.history.seconds,
             }
         )
         self._save()
-        self._show_epoch(metrics[SELECTION], is_best)
-
-    def _count_epoch(self, score: float) -> bool:
-        """One more epoch is finished; is it the best?"""
-        self.history.epochs += 1
-        is_best = score > self.history.best
-        if is_best:
-            self.history.best, self.history.best_epoch = score, self.history.epochs
-        return is_best
+        self._show_epoch(score, is_best)
 
     def _show_epoch(self, score: float, is_best: bool) -> None:
         history = self.history

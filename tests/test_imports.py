@@ -84,8 +84,10 @@ ALLOWED: Mapping[str, set[str]] = {
     "grid": OPTIONS | {"command_line", "workdir"},  # it starts main, and never imports it
     "capacity": BELOW_TRAIN | {"command_line"},
     "tune": OPTIONS | {"command_line", "grid", "workdir"},
+    "tune.programs": BELOW_TRAIN | {"tune"},
     "tune.running": BELOW_TRAIN | {"train", "inference", "tune"},
-    "tune.tuner": OPTIONS | {"data", "experiment", "lock", "workdir", "tune", "tune.running"},
+    "tune.tuner": OPTIONS
+    | {"data", "experiment", "lock", "workdir", "tune", "tune.running", "tune.programs"},
     "tune.command": OPTIONS | {"tune", "tune.tuner"},
     "main": BELOW_TRAIN
     | {"command_line", "train", "experiment", "inference", "report", "tune.command"}
@@ -96,6 +98,7 @@ ALLOWED: Mapping[str, set[str]] = {
 JAX = (PARTS - {"data"}) | METHOD | {"types", "data.loader", "train", "inference"}
 JAX |= {"hosts", "profiling", "experiment", "meter", "main", "capacity"}
 JAX |= {"analysis.model_pass", "analysis.analyse_run", "tune.running", "tune.command"}
+JAX |= {"tune.programs", "tune.together", "tune.tuner"}
 ONLY_IN = {
     "jax": JAX,
     "jaxlib": JAX,

@@ -19,6 +19,9 @@ _TRIALS = flags.DEFINE_integer(
 _SPACE = flags.DEFINE_multi_string(
     "space", [], "tune: OPTION=VALUES to search, such as method.kl_weight=0,0.01; repeat the flag."
 )
+_PARALLEL = flags.DEFINE_integer(
+    "parallel", 0, "tune: candidates that train at once in one program; 0 = 1 on CPUs, 4 elsewhere."
+)
 _FIRST_EPOCHS = flags.DEFINE_integer(
     "first_epochs", 3, "tune: epochs of every candidate before the first choice among them."
 )
@@ -50,6 +53,7 @@ def tune_run(path: str | None, options: config_dict.ConfigDict | None, argv: Seq
             space=tuple(_SPACE.value),
             minutes=_MINUTES.value,
             trials=_TRIALS.value,
+            parallel=_PARALLEL.value,
             first_epochs=_FIRST_EPOCHS.value,
             command=shlex.join(["python", "-m", "rearec_jax.main", *argv]),
         )

@@ -14,6 +14,7 @@ from rearec_jax.data.interactions import Interactions
 from rearec_jax.errors import DivergedError
 from rearec_jax.inference.runs import keep_items
 from rearec_jax.meter import History
+from rearec_jax.plan import Plan
 from rearec_jax.tune.ledger import DONE, FAILED, PARTIAL, Record
 from rearec_jax.tune.schedule import Job
 from rearec_jax.tune.space import Candidate
@@ -29,6 +30,7 @@ def train_alone(
     data: Interactions,
     epochs: int,
     deadline: float,
+    plan: Plan,
 ) -> Record:
     """Trains or continues to the rung's ``epochs``; never looks at the test split.
 
@@ -38,13 +40,15 @@ def train_alone(
     Args:
         directory: of the candidate.
         deadline: a `time.monotonic()`.
+        plan: of the candidate, from the programs of its group.
     """
     started = time.perf_counter()
     with trial_directory(directory, candidate, data) as workdir:
         history, status = History(), DONE
         try:
-            trained = train.train(candidate.config, data, workdir, started, epochs, deadline)
-            history = trained.history
+            history = train.train(
+                candidate.config, data, workdir, started, epochs, deadline, plan
+            ).history
         except KeyboardInterrupt:
             history, status = saved_history(workdir), PARTIAL
         except (DivergedError, jax.errors.JaxRuntimeError) as error:

@@ -64,6 +64,23 @@ class Candidate:
         return " ".join(f"{name}={value}" for name, value in self.values) or "as given"
 
 
+def group_of(config: Config) -> Config:
+    """The same for candidates that may share a compiled program: numbers that are open in it are 1.
+
+    Weights say only whether they are 0: then their term is not in the program at all.
+    """
+    method = dataclasses.replace(
+        config.method,
+        temperature=1.0,
+        temperature_decay=1.0,
+        noise=1.0,
+        kl_weight=float(config.method.kl_weight != 0),
+        contrastive_weight=float(config.method.contrastive_weight != 0),
+    )
+    train = dataclasses.replace(config.train, learning_rate=1.0)
+    return dataclasses.replace(config, method=method, train=train)
+
+
 def default_space(config: Config) -> dict[str, tuple[str, ...]]:
     """What is worth a trial for the configuration's method; half and double its width."""
     width, heads = config.model.width, config.model.heads
