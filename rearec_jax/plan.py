@@ -24,6 +24,13 @@ from rearec_jax.types import Batch, Catalogue
 from rearec_jax.update import TrainState, UpdateFunction, initial_state, update_function
 
 
+class Shared(NamedTuple):
+    """What would else be compiled for each plan."""
+
+    update_function: Callable[[bool], UpdateFunction]
+    initial_state: Callable[[], TrainState]
+
+
 class Plan(NamedTuple):
     """All that does not change during a training. Steps count the updates of the whole run."""
 
@@ -36,7 +43,7 @@ class Plan(NamedTuple):
     validate: Evaluator
     total_steps: int  # where the run ends if it does not stop early
     mesh: Mesh | None  # the devices that share the work; None: one does it all
-    shared: Callable[[bool], UpdateFunction] | None = None  # updates compiled for several plans
+    shared: Shared | None = None  # programs compiled for several plans
 
     @property
     def steps_per_epoch(self) -> int:
@@ -95,7 +102,7 @@ class Plan(NamedTuple):
     def update_function(self, contrast: bool) -> UpdateFunction:
         """A new one, or the one that is shared; it is compiled when first called."""
         if self.shared is not None:
-            return self.shared(contrast)
+            return self.shared.update_function(contrast)
         rows, _, queries = self.batches.shape
         return update_function(
             self.config,
@@ -111,6 +118,8 @@ class Plan(NamedTuple):
 
     def initial_state(self) -> TrainState:
         """Parameters and moments before the first update."""
+        if self.shared is not None:
+            return self.shared.initial_state()
         return initial_state(self.config, self.model, self.transform, self.catalogue, self.mesh)
 
 

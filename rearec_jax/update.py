@@ -36,7 +36,18 @@ def initial_state(
     catalogue: Catalogue,
     mesh: Mesh | None = None,
 ) -> TrainState:
-    """Parameters and moments before the first update, from ``config.seed``.
+    """Parameters and moments before the first update, from ``config.seed``."""
+    return state_maker(config, model, transform, catalogue, mesh)()
+
+
+def state_maker(
+    config: Config,
+    model: Backbone,
+    transform: optax.GradientTransformation,
+    catalogue: Catalogue,
+    mesh: Mesh | None = None,
+) -> Callable[[], TrainState]:
+    """Makes `initial_state` again and again; compiled once.
 
     On a mesh each device makes its part: the state is never whole on one of them.
     """
@@ -47,9 +58,9 @@ def initial_state(
 
     key = jax.random.key(config.seed)
     if mesh is None:
-        return jax.jit(create)(key, catalogue)
+        return functools.partial(jax.jit(create), key, catalogue)
     shardings = sharding.shardings(mesh, jax.eval_shape(create, key, catalogue))
-    return jax.jit(create, out_shardings=shardings)(key, catalogue)
+    return functools.partial(jax.jit(create, out_shardings=shardings), key, catalogue)
 
 
 def update_function(

@@ -86,8 +86,9 @@ ALLOWED: Mapping[str, set[str]] = {
     "tune": OPTIONS | {"command_line", "grid", "workdir"},
     "tune.programs": BELOW_TRAIN | {"tune"},
     "tune.running": BELOW_TRAIN | {"train", "inference", "tune"},
-    "tune.tuner": OPTIONS
-    | {"data", "experiment", "lock", "workdir", "tune", "tune.running", "tune.programs"},
+    "tune.together": BELOW_TRAIN | {"train", "tune", "tune.programs", "tune.running"},
+    "tune.tuner": BELOW_TRAIN
+    | {"experiment", "tune", "tune.programs", "tune.running", "tune.together"},
     "tune.command": OPTIONS | {"tune", "tune.tuner"},
     "main": BELOW_TRAIN
     | {"command_line", "train", "experiment", "inference", "report", "tune.command"}

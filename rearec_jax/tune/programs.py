@@ -18,10 +18,10 @@ from rearec_jax import objectives, optimizer
 from rearec_jax.config import Config
 from rearec_jax.data.interactions import Interactions
 from rearec_jax.objectives import Numbers
-from rearec_jax.plan import Plan, make_plan
+from rearec_jax.plan import Plan, Shared, make_plan
 from rearec_jax.tune.space import group_of
 from rearec_jax.types import Batch, Catalogue
-from rearec_jax.update import TrainState, UpdateFunction, one_update
+from rearec_jax.update import TrainState, UpdateFunction, one_update, state_maker
 
 TOGETHER = TrainState(step=None, variables=0, optimizer=0)  # type: ignore[arg-type]
 
@@ -38,6 +38,7 @@ class Programs:
     """Of one group. The plan is that of ``group_of``, where the learning rate is 1."""
 
     plan: Plan
+    first: Callable[[], TrainState]  # makes the state before the first update
     alone: dict[bool, Callable[..., Any]] = dataclasses.field(default_factory=dict)
     together: dict[bool, Callable[..., Any]] = dataclasses.field(default_factory=dict)
 
@@ -46,14 +47,14 @@ class Programs:
         values = open_values([config])
         values = jax.tree.map(lambda x: x[0], values)
 
-        def shared(contrast: bool) -> UpdateFunction:
+        def update_function(contrast: bool) -> UpdateFunction:
             if contrast not in self.alone:
                 self.alone[contrast] = jax.jit(self._update(contrast), donate_argnums=0)
             return functools.partial(
                 self.alone[contrast], catalogue=self.plan.catalogue, values=values
             )
 
-        return self.plan._replace(config=config, shared=shared)
+        return self.plan._replace(config=config, shared=Shared(update_function, self.first))
 
     def update_together(self, configs: Sequence[Config], contrast: bool) -> UpdateFunction:
         """The update of states stacked in this order; the step is one number for all.
@@ -99,7 +100,9 @@ class Programs:
 
 def make_programs(config: Config, data: Interactions) -> Programs:
     """For the group of ``config``; nothing is compiled yet."""
-    return Programs(make_plan(group_of(config), data))
+    plan = make_plan(group_of(config), data)
+    first = state_maker(plan.config, plan.model, plan.transform, plan.catalogue, plan.mesh)
+    return Programs(plan, first)
 
 
 def open_values(configs: Sequence[Config]) -> Open:

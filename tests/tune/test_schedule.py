@@ -11,7 +11,7 @@ FACTOR = 3
 
 
 def play(quality, count=3, at_once=1, groups=None, scores=None, stop=10**6):
-    """Runs jobs until none is left; a candidate's score rises with the rung. Returns scores, jobs."""
+    """Runs jobs until none is left: scores, and the jobs. A candidate's score rises by rung."""
     scores = dict(scores or {})
     groups = groups or [0] * len(quality)
     done: list[Job] = []
@@ -71,7 +71,7 @@ def test_stopped_anywhere_it_decides_the_same(at_once):
 def test_failures_count_and_never_go_on():
     quality = [-math.inf, 1.0, -math.inf, 2.0]
     scores, _ = play(quality)
-    assert reached(scores, 1) == {3}
+    assert reached(scores, 1) == {1, 3}  # 1 was the best when it went on
     assert reached(play([-math.inf] * 3)[0], 1) == set()
 
 

@@ -22,6 +22,7 @@ from tests.faults.tiny_run import TINY
 
 DEMO = str(Path(__file__).resolve().parents[2] / "configs/demo.py")
 OPTIONS = TINY | {"mesh.data": 1, "method.name": "erl", "train.epochs": 3}
+OPTIONS["method.kl_weight"] = 0.05  # as the others: a term of the loss, and so one program
 ARGUMENTS = (f"--config={DEMO}", *(f"--config.{name}={value}" for name, value in OPTIONS.items()))
 SPACE = ("method.kl_weight=0.01,0.1", "train.learning_rate=0.002,0.02")
 
@@ -143,7 +144,7 @@ class Fake:
         if job.candidate in self.failing:
             return Record(*job, FAILED, seconds=1.0)
         if job.candidate in self.stale:
-            epochs = 1
+            return Record(*job, DONE, 1, 9.0, 1, 1.0)
         return Record(*job, DONE, epochs, (7 * job.candidate % 5 + epochs) / 10, epochs, 1.0)
 
 
@@ -176,9 +177,9 @@ def test_the_budget_counts_all_starts(fake, tmp_path, monkeypatch):
     fake.jobs = []
     tune(request_of(tmp_path / "t", minutes=3.9 / 60, **SIX))
     assert fake.jobs == []
-    tune(request_of(tmp_path / "t", minutes=5, trials=3, **SIX))
+    tune(request_of(tmp_path / "t", minutes=5.0, trials=3, **SIX))
     assert {trial for trial, _ in fake.jobs} <= {0, 1, 2}
-    tune(request_of(tmp_path / "t", minutes=5, **SIX))
+    tune(request_of(tmp_path / "t", minutes=5.0, **SIX))
     assert {trial for trial, rung in fake.jobs if rung == 0} == {2, 3, 4, 5}
 
 
@@ -237,12 +238,9 @@ def test_the_deadline_stops_a_training_and_saves_it(tmp_path):
         ({"trials": -1}, "--trials=-1"),
         ({"parallel": -1}, "--parallel=-1"),
         ({"first_epochs": 0}, "--first_epochs=0"),
-        ({"root": Path("gs:/bucket/x")}, ""),
     ],
 )
 def test_mistakes(changes, words, tmp_path):
-    if not words:
-        pytest.skip("a path of a bucket loses a slash as a pathlib.Path")
     with pytest.raises(UserError, match=words):
         tune(request_of(tmp_path / "t", **changes))
     assert not (tmp_path / "t").exists()
