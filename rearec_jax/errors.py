@@ -7,3 +7,7 @@ class UserError(ValueError):
     The message is one sentence (more lines only to list things): what is wrong, where (file, line,
     option), what to do. ``main`` prints it without a traceback and exits with code 2.
     """
+
+
+class DivergedError(UserError):
+    """A training whose loss or parameters are no numbers any more: its options are to blame."""

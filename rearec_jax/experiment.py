@@ -65,7 +65,7 @@ def train_run(path: str, config: Config, name: str, started: float) -> Summary:
     with contextlib.ExitStack() as stack:
         opening = opened(path, config) if hosts.is_first() else _found(path)
         workdir = hosts.first_then_others(lambda: stack.enter_context(opening))
-        data = hosts.first_then_others(lambda: _data(config))
+        data = hosts.first_then_others(lambda: read_data(config))
         hosts.first_then_others(lambda: workdir.check_data(data.digest()))
         hosts.first_then_others(lambda: keep_items(workdir, data))
         _announce(config, data, workdir)
@@ -125,7 +125,7 @@ def restore(path: str, given: Config | None) -> Restored:
     workdir = Workdir(files.place(path))
     if not workdir.is_trained:
         raise UserError(f"{workdir.path} holds no finished epoch yet; train it first")
-    data = hosts.first_then_others(lambda: _data(config))
+    data = hosts.first_then_others(lambda: read_data(config))
     workdir.check_data(data.digest())
     variables, history = _best(config, data, workdir)
     model = backbones.build(config, data.num_items)
@@ -142,7 +142,7 @@ def profile_run(path: str, config: Config) -> None:
         raise UserError("--mode=profile is for one process; leave out --coordinator")
     directory = pathlib.Path(path) / "profile"
     with interruptible():
-        data = _data(config)
+        data = read_data(config)
         make_directory(directory)
         profiling.profile(config, data, directory)
 
@@ -247,7 +247,7 @@ def _notes(config: Config) -> list[str]:
     return notes
 
 
-def _data(config: Config) -> Interactions:
+def read_data(config: Config) -> Interactions:
     """The interactions, with vectors of the items' text where the backbone reads them."""
     data = prepare(config.data)
     if config.model.items == "ids":

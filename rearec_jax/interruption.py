@@ -6,9 +6,11 @@ is a request with a deadline.
 
 from collections.abc import Iterator
 import contextlib
+import math
 import os
 import signal
 import threading
+import time
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -60,10 +62,17 @@ def interruptible() -> Iterator[None]:
 class Interruption:
     """While open, the first SIGINT or SIGTERM sets ``requested``; a second SIGINT stops at once."""
 
-    def __init__(self) -> None:
-        self.requested = False
+    def __init__(self, deadline: float = math.inf) -> None:
+        """``deadline``: a `time.monotonic()` from which on it is as if a signal had come."""
+        self.signalled = False
+        self._deadline = deadline
         self._at_once = False
         self._previous: dict[signal.Signals, Any] = {}
+
+    @property
+    def requested(self) -> bool:
+        """Is it time to save and stop?"""
+        return self.signalled or time.monotonic() >= self._deadline
 
     def __enter__(self) -> "Interruption":
         if threading.current_thread() is threading.main_thread():
@@ -90,8 +99,8 @@ class Interruption:
             self._at_once = False
 
     def _request(self, number: int, frame: FrameType | None) -> None:
-        again = self.requested and number == signal.SIGINT
-        self.requested = True
+        again = self.signalled and number == signal.SIGINT
+        self.signalled = True
         if self._at_once or again:
             raise KeyboardInterrupt
         # print() is not safe here: the signal may have come in the middle of another print.

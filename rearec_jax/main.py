@@ -31,6 +31,7 @@ from rearec_jax.errors import UserError  # noqa: E402
 from rearec_jax.inference import command as inference  # noqa: E402
 from rearec_jax.interruption import deadline  # noqa: E402
 from rearec_jax.report.report_run import report_runs  # noqa: E402
+from rearec_jax.tune import command as tuning  # noqa: E402
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Python file that defines get_config().")
 _WORKDIR = flags.DEFINE_string(
@@ -41,7 +42,7 @@ _MODE = flags.DEFINE_enum(
     "train",
     [
         *("train", "evaluate", "analyse", "compare", "report", "encode_items", "profile"),
-        *("recommend", "export"),
+        *("recommend", "export", "tune"),
     ],
     "train: train (or resume), then evaluate; evaluate: the best epoch of --workdir again;"
     " analyse: by step and group, states, lists, stories, to --workdir/analysis;"
@@ -49,6 +50,7 @@ _MODE = flags.DEFINE_enum(
     " report: runs (--runs, or --workdir) and studies as one HTML page with figures;"
     " encode_items: write the vectors of the items' text to --workdir;"
     " profile: where the time of an update goes, to --workdir/profile;"
+    " tune: search for the best options within --minutes, to --workdir/best.py;"
     " recommend: lists for the users of --input to --output; export: the model to --output.",
 )
 _RUNS = flags.DEFINE_list(
@@ -97,6 +99,9 @@ def main(argv: Sequence[str]) -> None:
         return
     if _MODE.value == "report":
         report_runs(_RUNS.value, _WORKDIR.value, config_lib.resolve(options or {}).analysis)
+        return
+    if _MODE.value == "tune":
+        tuning.tune_run(_WORKDIR.value, options, sys.argv[1:])
         return
     if options is None:
         raise UserError("--config=FILE is missing; try --config=configs/demo.py")

@@ -22,6 +22,14 @@ class History:
     targets: int = 0  # trained on in those seconds
     seconds_to_first_step: float = 0.0  # of the process that made the first update
 
+    def count_epoch(self, score: float) -> bool:
+        """One more epoch is finished; is it the best?"""
+        self.epochs += 1
+        is_best = score > self.best
+        if is_best:
+            self.best, self.best_epoch = score, self.epochs
+        return is_best
+
 
 class Reading(NamedTuple):
     """One update."""

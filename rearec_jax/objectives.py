@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,14 +18,32 @@ from rearec_jax.losses.similarity import comparable
 from rearec_jax.models import backbones
 from rearec_jax.models.backbones import Backbone, Variables, item_table
 from rearec_jax.models.reasoning import encode_and_reason
-from rearec_jax.types import Batch, Catalogue, PRNGKey, Reasoning
+from rearec_jax.types import Batch, Catalogue, PRNGKey, Reasoning, Scalar
 
-Entropy = Callable[[Array, float], Array]  # (states, temperature) -> cross-entropy of each
+Entropy = Callable[[Array, Scalar], Array]  # (states, temperature) -> cross-entropy of each
 Parts = dict[str, Float[Array, ""]]
 Objective = Callable[[Variables, Batch, Catalogue, PRNGKey], tuple[Float[Array, ""], Parts]]
 SampleObjective = Callable[
     [Variables, Batch, Catalogue, Sample, PRNGKey], tuple[Float[Array, ""], Parts]
 ]
+
+
+class Numbers(NamedTuple):
+    """The method's options that are mere factors of a loss, so that a program may leave them open.
+
+    Which terms a loss has is read from the `MethodConfig`: a weight of 0 there leaves its term out.
+    """
+
+    temperature: Scalar
+    temperature_decay: Scalar
+    kl_weight: Scalar
+    contrastive_weight: Scalar
+    noise: Scalar
+
+
+def numbers_of(method: MethodConfig) -> Numbers:
+    """As the configuration has them."""
+    return Numbers(*(getattr(method, name) for name in Numbers._fields))
 
 
 def representation(states: Float[Array, "*M S D"], method: str) -> Float[Array, "*M D"]:
@@ -44,6 +63,7 @@ def build(
     tokens: int,
     contrast: bool = True,
     mesh: Mesh | None = None,
+    numbers: Numbers | None = None,
 ) -> Objective:
     """The objective that the configuration names.
 
@@ -51,10 +71,11 @@ def build(
         tokens: queries in a batch, B * Q, to decide whether the logits fit.
         contrast: False during `contrastive_warmup_epochs`: the noisy view is not computed.
         mesh: devices that share the catalogue; None: one device.
+        numbers: in place of the configuration's.
     """
     if config.train.loss == "full":
         block = catalogue_block(config, num_items, tokens, mesh)
-        full = _objective(model, config, block, contrast, mesh)
+        full = _objective(model, config, block, contrast, mesh, numbers)
 
         def over_all(
             variables: Variables, batch: Batch, catalogue: Catalogue, key: PRNGKey
@@ -67,7 +88,7 @@ def build(
         variables: Variables, batch: Batch, catalogue: Catalogue, key: PRNGKey
     ) -> tuple[Float[Array, ""], Parts]:
         small = sampling.small_catalogue(config.train, catalogue, batch, num_items, key)
-        objective = on_sample(config, small, contrast, mesh)
+        objective = on_sample(config, small, contrast, mesh, numbers)
         return objective(
             small.touched.take(variables), small.batch, small.catalogue, small.sample, key
         )
@@ -76,13 +97,17 @@ def build(
 
 
 def on_sample(
-    config: Config, small: sampling.SmallCatalogue, contrast: bool, mesh: Mesh | None = None
+    config: Config,
+    small: sampling.SmallCatalogue,
+    contrast: bool,
+    mesh: Mesh | None = None,
+    numbers: Numbers | None = None,
 ) -> SampleObjective:
     """The objective over the items that an update touches: variables and ids are local."""
     items, drawn = small.touched.ids.shape[0], small.sample.items.shape[0]
     model = build_model(config, items, mesh)
     block = catalogue_block(config, drawn, small.batch.targets.size, mesh)
-    return _objective(model, config, block, contrast, mesh)
+    return _objective(model, config, block, contrast, mesh, numbers)
 
 
 def build_model(config: Config, num_items: int, mesh: Mesh | None) -> Backbone:
@@ -91,9 +116,15 @@ def build_model(config: Config, num_items: int, mesh: Mesh | None) -> Backbone:
 
 
 def _objective(
-    model: Backbone, config: Config, block: int, contrast: bool, mesh: Mesh | None
+    model: Backbone,
+    config: Config,
+    block: int,
+    contrast: bool,
+    mesh: Mesh | None,
+    numbers: Numbers | None,
 ) -> Callable[..., tuple[Float[Array, ""], Parts]]:
     method = config.method
+    values = numbers or numbers_of(method)
     contrast = contrast and noisy_view(method)
 
     def objective(
@@ -110,13 +141,13 @@ def _objective(
         if contrast:
             noise_key = jax.random.fold_in(key, 1)
             noise = unit_noise(noise_key, batch, config) * jnp.asarray(
-                method.noise, config.model.dtype
+                values.noise, config.model.dtype
             )
         reasoning = encode_and_reason(
             model, variables, table, batch, method.steps, noise, jax.random.fold_in(key, 2)
         )
         return loss_of(
-            reasoning, batch, table, method, config.model.similarity, block, sample, mesh
+            reasoning, batch, table, method, config.model.similarity, block, sample, mesh, numbers
         )
 
     return objective
@@ -137,13 +168,16 @@ def loss_of(
     block: int,
     sample: Sample | None = None,
     mesh: Mesh | None = None,
+    numbers: Numbers | None = None,
 ) -> tuple[Float[Array, ""], Parts]:
     """Weighted mean loss of a batch, and its named parts.
 
     Args:
         sample: cross-entropy against these items; None: against the whole table.
         mesh: devices that share the table; None: one device.
+        numbers: in place of the method's.
     """
+    values = numbers or numbers_of(method)
     table = comparable(table, similarity)
     steps, width = reasoning.states.shape[-2:]
     states = reasoning.states.reshape(-1, steps, width)
@@ -156,17 +190,17 @@ def loss_of(
     weights /= jnp.maximum(weights.sum(), 1.0)
     batch = jax.tree.map(lambda x: x.reshape(-1), batch)
 
-    def entropy(states: Array, temperature: float) -> Array:
+    def entropy(states: Array, temperature: Scalar) -> Array:
         if sample is None:
             return ce.cross_entropy(states, batch.targets, table, temperature, block, mesh)
         return sampled.cross_entropy(states, batch.targets, table, sample, temperature, block, mesh)
 
     if method.name == "erl":
-        parts = _ensemble(final, states, table, method, block, entropy, mesh)
+        parts = _ensemble(final, states, table, method, values, block, entropy, mesh)
     elif method.name == "prl":
-        parts = _progressive(states, noisy, batch, table, method, block, entropy, mesh)
+        parts = _progressive(states, noisy, batch, table, method, values, block, entropy, mesh)
     else:
-        loss = entropy(final, method.temperature)
+        loss = entropy(final, values.temperature)
         parts = {"loss": loss, "cross_entropy": loss}
     means = {name: jnp.sum(value * weights.astype(value.dtype)) for name, value in parts.items()}
     return means["loss"], means
@@ -189,15 +223,16 @@ def _ensemble(
     states: Array,
     table: Array,
     method: MethodConfig,
+    values: Numbers,
     block: int,
     entropy: Entropy,
     mesh: Mesh | None,
 ) -> dict[str, Array]:
-    cross_entropy = entropy(mean, method.temperature)
+    cross_entropy = entropy(mean, values.temperature)
     if method.kl_weight == 0:
         return {"loss": cross_entropy, "cross_entropy": cross_entropy}
-    diversity = ensemble.kl_diversity(states, table, method.temperature, block, method.kl, mesh)
-    loss = cross_entropy - jnp.asarray(method.kl_weight, cross_entropy.dtype) * diversity
+    diversity = ensemble.kl_diversity(states, table, values.temperature, block, method.kl, mesh)
+    loss = cross_entropy - jnp.asarray(values.kl_weight, cross_entropy.dtype) * diversity
     return {"loss": loss, "cross_entropy": cross_entropy, "kl_diversity": diversity}
 
 
@@ -207,13 +242,14 @@ def _progressive(
     batch: Batch,
     table: Array,
     method: MethodConfig,
+    values: Numbers,
     block: int,
     entropy: Entropy,
     mesh: Mesh | None,
 ) -> dict[str, Array]:
     steps = states.shape[1] - 1
     temperatures = progressive.step_temperatures(
-        method.temperature, method.temperature_decay, steps
+        values.temperature, values.temperature_decay, steps
     )
     entropies = [entropy(states[:, k], temperature) for k, temperature in enumerate(temperatures)]
     mean = method.progressive_sum == "released"
@@ -225,11 +261,11 @@ def _progressive(
         negatives = progressive.negatives(batch.users, batch.weights, method.negatives)
         by_step = [
             progressive.contrastive(
-                noisy[:, k], states[:, k + 1], negatives, method.temperature, candidates, mesh
+                noisy[:, k], states[:, k + 1], negatives, values.temperature, candidates, mesh
             )
             for k in range(steps)
         ]
         contrast = sum(by_step, start=jnp.zeros_like(by_step[0])) / (steps if mean else 1)
         parts["contrastive"] = contrast
-        loss += jnp.asarray(method.contrastive_weight, loss.dtype) * contrast
+        loss += jnp.asarray(values.contrastive_weight, loss.dtype) * contrast
     return {"loss": loss, **parts}

@@ -1,5 +1,9 @@
 """Adam with optional warm-up, cosine decay, clipping and decoupled weight decay."""
 
+from typing import Any
+
+import jax
+from jaxtyping import Array, Float
 import optax
 
 from rearec_jax.config import TrainConfig
@@ -15,6 +19,18 @@ def build(config: TrainConfig, steps_per_epoch: int) -> optax.GradientTransforma
     if config.clip_norm > 0:
         return optax.chain(optax.clip_by_global_norm(config.clip_norm), adam)
     return adam
+
+
+def scaled(
+    transform: optax.GradientTransformation, factor: Float[Array, ""]
+) -> optax.GradientTransformation:
+    """The same optimizer, state included, at ``factor`` times its learning rate."""
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        updates, state = transform.update(updates, state, params)
+        return jax.tree.map(lambda x: x * factor.astype(x.dtype), updates), state
+
+    return optax.GradientTransformation(transform.init, update)
 
 
 def _schedule(config: TrainConfig, steps_per_epoch: int) -> optax.Schedule | float:

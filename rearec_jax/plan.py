@@ -1,6 +1,6 @@
 """What a training run is made of, before anything of it is computed."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 import itertools
 from typing import NamedTuple
 
@@ -18,9 +18,17 @@ from rearec_jax.data.packing import Share
 from rearec_jax.data.vectors import unit_scale
 from rearec_jax.errors import UserError
 from rearec_jax.evaluate import Evaluator
+from rearec_jax.meter import History
 from rearec_jax.models.backbones import Backbone
 from rearec_jax.types import Batch, Catalogue
 from rearec_jax.update import TrainState, UpdateFunction, initial_state, update_function
+
+
+class Shared(NamedTuple):
+    """What would else be compiled for each plan."""
+
+    update_function: Callable[[bool], UpdateFunction]
+    initial_state: Callable[[], TrainState]
 
 
 class Plan(NamedTuple):
@@ -35,6 +43,7 @@ class Plan(NamedTuple):
     validate: Evaluator
     total_steps: int  # where the run ends if it does not stop early
     mesh: Mesh | None  # the devices that share the work; None: one does it all
+    shared: Shared | None = None  # programs compiled for several plans
 
     @property
     def steps_per_epoch(self) -> int:
@@ -52,6 +61,12 @@ class Plan(NamedTuple):
     def epochs_done(self, step: int) -> int:
         """Epochs whose updates are all done after ``step`` of them."""
         return self.epoch_of(step) - (not self.epoch_ends(step))
+
+    def ends(self, step: int, history: History) -> bool:
+        """Is the whole training over, by its length or by its patience?"""
+        patience = self.config.train.patience
+        stale = history.epochs - history.best_epoch
+        return step >= self.total_steps or bool(patience and stale >= patience)
 
     def rest_of_epoch(self, step: int) -> Iterator[tuple[Batch, int]]:
         """Batches to come after ``step`` updates, on the devices, prefetched; and their targets."""
@@ -85,7 +100,9 @@ class Plan(NamedTuple):
         return objectives.noisy_view(method) and epoch >= method.contrastive_warmup_epochs
 
     def update_function(self, contrast: bool) -> UpdateFunction:
-        """A new one; it is compiled when first called."""
+        """A new one, or the one that is shared; it is compiled when first called."""
+        if self.shared is not None:
+            return self.shared.update_function(contrast)
         rows, _, queries = self.batches.shape
         return update_function(
             self.config,
@@ -101,6 +118,8 @@ class Plan(NamedTuple):
 
     def initial_state(self) -> TrainState:
         """Parameters and moments before the first update."""
+        if self.shared is not None:
+            return self.shared.initial_state()
         return initial_state(self.config, self.model, self.transform, self.catalogue, self.mesh)
 
 

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import math
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
@@ -12,7 +12,8 @@ from rearec_jax import evaluate, hosts, sharding
 from rearec_jax.checkpoint import Checkpoints
 from rearec_jax.config import Config
 from rearec_jax.data.interactions import Interactions
-from rearec_jax.errors import UserError
+from rearec_jax.errors import DivergedError, UserError
+from rearec_jax.evaluate import Ranks
 from rearec_jax.interruption import Interruption
 from rearec_jax.meter import History, Meter, Reading
 from rearec_jax.models.backbones import Variables
@@ -31,11 +32,22 @@ class Outcome(NamedTuple):
     history: History
 
 
-def train(config: Config, data: Interactions, workdir: Workdir, started: float) -> Outcome:
+def train(
+    config: Config,
+    data: Interactions,
+    workdir: Workdir,
+    started: float,
+    epochs: int | None = None,
+    deadline: float = math.inf,
+    plan: Plan | None = None,
+) -> Outcome:
     """Trains until the epochs or the patience are used up; continues what the work directory holds.
 
     Args:
         started: `time.perf_counter()` at the start of the process, for `seconds_to_first_step`.
+        epochs: end after so many; to go on later, up to the configuration's, is the same training.
+        deadline: a `time.monotonic()`; from then on it is as if Ctrl-C had been pressed.
+        plan: of this configuration, where it is made already.
 
     Raises:
         UserError: a loss or state that is not finite, or no validation example.
@@ -43,10 +55,10 @@ def train(config: Config, data: Interactions, workdir: Workdir, started: float) 
     """
     # From here on, not only while it trains: Python drops a KeyboardInterrupt that is raised inside
     # a callback, and JAX's tracing is full of them.
-    with Interruption() as interruption:
-        plan = make_plan(config, data)
+    with Interruption(deadline) as interruption:
+        plan = plan or make_plan(config, data)
         with Checkpoints(workdir.checkpoints) as checkpoints, _log(workdir) as log:
-            loop = _Loop(plan, checkpoints, log, interruption, started)
+            loop = _Loop(plan, checkpoints, log, interruption, started, epochs)
             loop.run()
             checkpoints.wait()
             best = checkpoints.restore_best(loop.abstract_state)
@@ -66,6 +78,35 @@ def abstract_state(plan: Plan) -> TrainState:
     return sharding.abstract(plan.mesh, jax.eval_shape(plan.initial_state))
 
 
+def first_state(
+    plan: Plan, checkpoints: Checkpoints, log: EventLog | NoLog
+) -> tuple[TrainState, History]:
+    """Where a training begins or goes on; the log forgets what comes after that."""
+    found = checkpoints.restore_last(abstract_state(plan))
+    if found is None:
+        log.truncate_after(-1)
+        return plan.initial_state(), History()
+    state, history = found[0], History(**found[1])
+    log.truncate_after(
+        int(state.step),
+        lambda event: event["kind"] == "training" or event["epoch"] <= history.epochs,
+    )
+    return state, history
+
+
+def validation_event(ranks: Ranks, cutoffs: tuple[int, ...]) -> dict[str, Any]:
+    """What the log says of a validation."""
+    by_step = {
+        f"step_{k}": evaluate.metrics(ranks.by_step[:, k], (SELECTION_CUTOFF,))[SELECTION]
+        for k in range(ranks.by_step.shape[1])
+    }
+    return {
+        "kind": "validation",
+        "valid": evaluate.metrics(ranks.final, (*cutoffs, SELECTION_CUTOFF)),
+        f"valid_{SELECTION}_by_step": by_step,
+    }
+
+
 class _Loop:
     """One training, from its start or a checkpoint to its end.
 
@@ -80,11 +121,13 @@ class _Loop:
         log: EventLog | NoLog,
         interruption: Interruption,
         started: float,
+        epochs: int | None = None,
     ):
         self.plan, self.checkpoints, self.log = plan, checkpoints, log
+        self.epochs = epochs
         self.updates: dict[bool, UpdateFunction] = {}
         self.abstract_state = abstract_state(plan)
-        self.state, self.history = self._first_state()
+        self.state, self.history = first_state(plan, checkpoints, log)
         self.step = int(self.state.step)
         self.saved: tuple[int, int] | None = None  # (step, epochs) of the newest checkpoint
         self.saved_at = time.monotonic()
@@ -102,28 +145,15 @@ class _Loop:
                 else:
                     self._train_epoch()
 
-    def _first_state(self) -> tuple[TrainState, History]:
-        found = self.checkpoints.restore_last(self.abstract_state)
-        if found is None:
-            self.log.truncate_after(-1)
-            return self.plan.initial_state(), History()
-        state, history = found[0], History(**found[1])
-        self.log.truncate_after(
-            int(state.step),
-            lambda event: event["kind"] == "training" or event["epoch"] <= history.epochs,
-        )
-        return state, history
-
     def _stopped(self) -> bool:
         """Is there nothing left to do? Raises KeyboardInterrupt, all saved, if a signal came."""
         if hosts.any_host([self.interruption.requested])[0]:
             self._save()
             raise KeyboardInterrupt
-        patience = self.plan.config.train.patience
-        stale = self.history.epochs - self.history.best_epoch
         validated = self.history.epochs == self.plan.epochs_done(self.step)
-        ended = self.step >= self.plan.total_steps or bool(patience and stale >= patience)
-        return validated and ended
+        ended = self.plan.ends(self.step, self.history)
+        enough = self.epochs is not None and self.history.epochs >= self.epochs
+        return validated and (ended or enough)
 
     def _train_epoch(self) -> None:
         """Updates until the epoch (or the run) ends, or a signal asks to stop."""
@@ -166,7 +196,6 @@ class _Loop:
     def _validate(self) -> None:
         """The end of an epoch: rank the validation split, keep the best, log, save."""
         self._check_state()
-        cutoffs = (*self.plan.config.eval.cutoffs, SELECTION_CUTOFF)
         try:
             # One of several hosts cannot leave the others alone in the middle of it.
             alone = jax.process_count() == 1
@@ -175,34 +204,21 @@ class _Loop:
         except KeyboardInterrupt:
             self._save()  # the epoch's updates; it will be validated after the restart
             raise
-        metrics = evaluate.metrics(ranks.final, cutoffs)
-        by_step = {
-            f"step_{k}": evaluate.metrics(ranks.by_step[:, k], (SELECTION_CUTOFF,))[SELECTION]
-            for k in range(ranks.by_step.shape[1])
-        }
-        is_best = self._count_epoch(metrics[SELECTION])
+        event = validation_event(ranks, self.plan.config.eval.cutoffs)
+        score = event["valid"][SELECTION]
+        is_best = self.history.count_epoch(score)
         if is_best:
             self.checkpoints.save_best(self.step, self.state, dataclasses.asdict(self.history))
         self.log.append(  # before the save: an event that was never followed by one is dropped
             {
                 "step": self.step,
                 "epoch": self.history.epochs,
-                "kind": "validation",
-                "valid": metrics,
-                f"valid_{SELECTION}_by_step": by_step,
+                **event,
                 "seconds": self.history.seconds,
             }
         )
         self._save()
-        self._show_epoch(metrics[SELECTION], is_best)
-
-    def _count_epoch(self, score: float) -> bool:
-        """One more epoch is finished; is it the best?"""
-        self.history.epochs += 1
-        is_best = score > self.history.best
-        if is_best:
-            self.history.best, self.history.best_epoch = score, self.history.epochs
-        return is_best
+        self._show_epoch(score, is_best)
 
     def _show_epoch(self, score: float, is_best: bool) -> None:
         history = self.history
@@ -228,8 +244,8 @@ class _Loop:
         if not all_finite((self.state.variables, self.state.optimizer)):
             raise self._diverged("the parameters or their moments are not finite", self.step)
 
-    def _diverged(self, what: str, step: int) -> UserError:
-        return UserError(
+    def _diverged(self, what: str, step: int) -> DivergedError:
+        return DivergedError(
             f"{what} at step {step} (epoch {self.plan.epoch_of(step)}); checkpoints before that"
             " are kept; try a lower train.learning_rate, train.clip_norm=1,"
             " train.warmup_steps=500 or a higher method.temperature"

@@ -79,4 +79,7 @@ class Reasoning(NamedTuple):
     attention: Float[Array, "B Q K+1 T"] | None = None
 
 
+Scalar = float | Float[Array, ""]
+"""A number of the options; traced where several trainings share a program."""
+
 PRNGKey = jax.Array

@@ -13,6 +13,7 @@ import optax
 from rearec_jax import objectives, sampling, sharding
 from rearec_jax.config import Config
 from rearec_jax.models.backbones import Backbone, Variables, initialise
+from rearec_jax.objectives import Numbers
 from rearec_jax.types import Batch, Catalogue, PRNGKey
 
 
@@ -25,6 +26,7 @@ class TrainState(NamedTuple):
 
 
 UpdateFunction = Callable[[TrainState, Batch], tuple[TrainState, dict[str, Array]]]
+PureUpdate = Callable[[TrainState, Batch, Catalogue], tuple[TrainState, dict[str, Array]]]
 
 
 def initial_state(
@@ -34,7 +36,18 @@ def initial_state(
     catalogue: Catalogue,
     mesh: Mesh | None = None,
 ) -> TrainState:
-    """Parameters and moments before the first update, from ``config.seed``.
+    """Parameters and moments before the first update, from ``config.seed``."""
+    return state_maker(config, model, transform, catalogue, mesh)()
+
+
+def state_maker(
+    config: Config,
+    model: Backbone,
+    transform: optax.GradientTransformation,
+    catalogue: Catalogue,
+    mesh: Mesh | None = None,
+) -> Callable[[], TrainState]:
+    """Makes `initial_state` again and again; compiled once.
 
     On a mesh each device makes its part: the state is never whole on one of them.
     """
@@ -45,9 +58,9 @@ def initial_state(
 
     key = jax.random.key(config.seed)
     if mesh is None:
-        return jax.jit(create)(key, catalogue)
+        return functools.partial(jax.jit(create), key, catalogue)
     shardings = sharding.shardings(mesh, jax.eval_shape(create, key, catalogue))
-    return jax.jit(create, out_shardings=shardings)(key, catalogue)
+    return functools.partial(jax.jit(create, out_shardings=shardings), key, catalogue)
 
 
 def update_function(
@@ -72,7 +85,27 @@ def update_function(
         rows: of a batch; what comes after them fills the mesh up, and is cut off before anything is
             drawn: the same update on every mesh.
     """
-    dense = objectives.build(model, config, num_items, queries, contrast, mesh)
+    update = one_update(config, model, transform, num_items, queries, contrast, mesh, rows)
+    return functools.partial(jax.jit(update, donate_argnums=0), catalogue=catalogue)
+
+
+def one_update(
+    config: Config,
+    model: Backbone,
+    transform: optax.GradientTransformation,
+    num_items: int,
+    queries: int,
+    contrast: bool,
+    mesh: Mesh | None = None,
+    rows: int | None = None,
+    numbers: Numbers | None = None,
+) -> PureUpdate:
+    """What `update_function` compiles.
+
+    Args:
+        numbers: in place of the configuration's; they may be traced.
+    """
+    dense = objectives.build(model, config, num_items, queries, contrast, mesh, numbers)
 
     def update(
         state: TrainState, batch: Batch, catalogue: Catalogue
@@ -84,7 +117,7 @@ def update_function(
             return placed(*_apply(transform, dense, state, batch, catalogue, key))
         # The whole update on the rows that it touches: their moments, too, are those of the rest.
         small = sampling.small_catalogue(config.train, catalogue, batch, num_items, key)
-        objective = objectives.on_sample(config, small, contrast, mesh)
+        objective = objectives.on_sample(config, small, contrast, mesh, numbers)
         local, parts = _apply(
             transform,
             objective,
@@ -102,7 +135,7 @@ def update_function(
         both = state, parts
         return jax.lax.with_sharding_constraint(both, sharding.shardings(mesh, both))
 
-    return functools.partial(jax.jit(update, donate_argnums=0), catalogue=catalogue)
+    return update
 
 
 def _apply(

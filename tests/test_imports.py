@@ -69,7 +69,7 @@ ALLOWED: Mapping[str, set[str]] = {
     "objectives": OPTIONS | PARTS | {"sampling"},
     "evaluate": OPTIONS | PARTS | {"objectives", "ranking", "parallel_ranking"},
     "update": OPTIONS | PARTS | {"objectives", "sampling"},
-    "plan": OPTIONS | PARTS | {"objectives", "evaluate", "update", "sampling"},
+    "plan": OPTIONS | PARTS | {"objectives", "evaluate", "update", "sampling", "meter"},
     "user_results": OPTIONS | {"data", "evaluate"},
     "train": BELOW_TRAIN,
     "inference": BELOW_TRAIN | LIGHT,
@@ -85,15 +85,23 @@ ALLOWED: Mapping[str, set[str]] = {
     "report": OPTIONS | {"analysis", "grid", "interruption", "table", "workdir"},
     "grid": OPTIONS | {"command_line", "workdir"},  # it starts main, and never imports it
     "capacity": BELOW_TRAIN | {"command_line"},
+    "tune": OPTIONS | {"command_line", "grid", "workdir"},
+    "tune.programs": BELOW_TRAIN | {"tune"},
+    "tune.running": BELOW_TRAIN | {"train", "inference", "tune"},
+    "tune.together": BELOW_TRAIN | {"train", "tune", "tune.programs", "tune.running"},
+    "tune.tuner": BELOW_TRAIN
+    | {"experiment", "tune", "tune.programs", "tune.running", "tune.together"},
+    "tune.command": OPTIONS | {"tune", "tune.tuner"},
     "main": BELOW_TRAIN
-    | {"command_line", "train", "experiment", "inference", "report"}
+    | {"command_line", "train", "experiment", "inference", "report", "tune.command"}
     | {"encode_items", "analysis", "analysis.analyse_run", "hosts"},
 }
 
 # Other packages -> the only places that may import them.
 JAX = (PARTS - {"data"}) | METHOD | {"types", "data.loader", "train", "inference"}
 JAX |= {"hosts", "profiling", "experiment", "meter", "main", "capacity"}
-JAX |= {"analysis.model_pass", "analysis.analyse_run"}
+JAX |= {"analysis.model_pass", "analysis.analyse_run", "tune.running", "tune.command"}
+JAX |= {"tune.programs", "tune.together", "tune.tuner"}
 ONLY_IN = {
     "jax": JAX,
     "jaxlib": JAX,

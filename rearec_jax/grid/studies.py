@@ -51,11 +51,14 @@ STUDIES = {
 Variant = tuple[tuple[str, str], ...]  # (option, value), ...
 
 
-def parse_vary(pairs: Sequence[str], fixed: Sequence[str]) -> dict[str, tuple[str, ...]]:
+def parse_vary(
+    pairs: Sequence[str], fixed: Sequence[str], flag: str = "--vary"
+) -> dict[str, tuple[str, ...]]:
     """{"method.steps": ("1", "2")} of ["method.steps=1,2"].
 
     Args:
         fixed: options that something else sets.
+        flag: what the messages call it.
 
     Raises:
         UserError: another form, no values, or an option that is fixed or named twice.
@@ -65,11 +68,11 @@ def parse_vary(pairs: Sequence[str], fixed: Sequence[str]) -> dict[str, tuple[st
         name, equals, text = pair.removeprefix("config.").partition("=")
         values = tuple(dict.fromkeys(filter(None, map(str.strip, text.split(",")))))
         if not equals or not name or not values:
-            raise UserError(f"--vary={pair} must have the form --vary=method.steps=1,2,3")
+            raise UserError(f"{flag}={pair} must have the form {flag}=method.steps=1,2,3")
         if name in vary or name in fixed:
-            raise UserError(f"--vary={pair}: {name} is set twice; set it in one place")
+            raise UserError(f"{flag}={pair}: {name} is set twice; set it in one place")
         if any("/" in value for value in values):
-            raise UserError(f"--vary={pair}: values name directories and must not hold '/'")
+            raise UserError(f"{flag}={pair}: values name directories and must not hold '/'")
         vary[name] = values
     return vary
 

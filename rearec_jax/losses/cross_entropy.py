@@ -5,13 +5,14 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
 from rearec_jax.losses import parallel
+from rearec_jax.types import Scalar
 
 
 def cross_entropy(
     states: Float[Array, "M D"],
     targets: Int[Array, " M"],
     table: Float[Array, "N D"],
-    temperature: float,
+    temperature: Scalar,
     block: int,
     mesh: Mesh | None = None,
 ) -> Float[Array, " M"]:

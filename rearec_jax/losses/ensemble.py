@@ -10,12 +10,13 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from rearec_jax.losses import parallel
+from rearec_jax.types import Scalar
 
 
 def kl_diversity(
     states: Float[Array, "M S D"],
     table: Float[Array, "N D"],
-    temperature: float,
+    temperature: Scalar,
     block: int,
     kind: str,
     mesh: Mesh | None = None,

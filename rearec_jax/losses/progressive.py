@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
 from rearec_jax.losses import parallel, partition
+from rearec_jax.types import Scalar
 
 
 class Negatives(NamedTuple):
@@ -19,7 +20,7 @@ class Negatives(NamedTuple):
     real: Bool[Array, " M"]
 
 
-def step_temperatures(temperature: float, decay: float, steps: int) -> tuple[float, ...]:
+def step_temperatures(temperature: Scalar, decay: Scalar, steps: int) -> tuple[Scalar, ...]:
     """tau_k = tau * alpha^(K - k) for k = 0 .. K: the last step scores at tau itself."""
     return tuple(temperature * decay ** (steps - k) for k in range(steps + 1))
 
@@ -28,7 +29,7 @@ def contrastive(
     noisy: Float[Array, "M D"],
     clean: Float[Array, "M D"],
     negatives: Negatives,
-    temperature: float,
+    temperature: Scalar,
     block: int,
     mesh: Mesh | None = None,
 ) -> Float[Array, " M"]:

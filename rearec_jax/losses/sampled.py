@@ -14,6 +14,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
 from rearec_jax.losses import parallel, partition
+from rearec_jax.types import Scalar
 
 
 class Sample(NamedTuple):
@@ -28,7 +29,7 @@ def cross_entropy(
     targets: Int[Array, " M"],
     table: Float[Array, "N D"],
     sample: Sample,
-    temperature: float,
+    temperature: Scalar,
     block: int,
     mesh: Mesh | None = None,
 ) -> Float[Array, " M"]:

@@ -1,0 +1,63 @@
+"""Who trains next, and how far: asynchronous successive halving over epochs.
+
+Every candidate trains to the first rung; of those that reached a rung the best 1/factor go on to
+the next (Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning"). Promotions come
+before new candidates, so whenever the time is up, the best so far have been trained the longest.
+Pure functions of what has been finished: the same results give the same decision, whatever
+happened in between.
+"""
+
+from collections.abc import Mapping, Sequence
+import math
+from typing import NamedTuple
+
+Scores = Mapping[tuple[int, int], float]  # (candidate, rung) -> metric; -inf: it failed
+
+
+class Job(NamedTuple):
+    """Train this candidate to this rung."""
+
+    candidate: int
+    rung: int
+
+
+def rungs(epochs: int, first: int, factor: int) -> tuple[int, ...]:
+    """Epochs of each rung: first, first * factor, ..., and at last all of them."""
+    steps = []
+    while first < epochs:
+        steps.append(first)
+        first *= factor
+    return (*steps, epochs)
+
+
+def next_jobs(
+    groups: Sequence[object], scores: Scores, count: int, factor: int, at_once: int = 1
+) -> list[Job]:
+    """What to do now: up to ``at_once`` jobs of one rung and one group; none: all is done.
+
+    Args:
+        groups: of each candidate, in the order in which they start; those of an equal one may be
+            trained together.
+        count: of the rungs.
+    """
+    waiting = _promotions(scores, len(groups), count, factor)
+    if not waiting:
+        waiting = [Job(c, 0) for c in range(len(groups)) if (c, 0) not in scores]
+    together = [job for job in waiting if groups[job.candidate] == groups[waiting[0].candidate]]
+    return together[:at_once]
+
+
+def _promotions(scores: Scores, candidates: int, count: int, factor: int) -> list[Job]:
+    """Of the highest rung that has any, best first."""
+    found: list[Job] = []
+    complete = sum(rung == 0 for _, rung in scores) == candidates
+    for rung in range(count - 1):
+        here = [(-score, c) for (c, r), score in scores.items() if r == rung]
+        quota = len(here) // factor
+        if complete:  # nobody else can come: one at least goes on, so that one reaches the end
+            quota = max(1, quota)
+        best = [c for score, c in sorted(here)[:quota] if score < math.inf]
+        jobs = [Job(c, rung + 1) for c in best if (c, rung + 1) not in scores]
+        complete = complete and not jobs
+        found = jobs or found
+    return found
