@@ -27,12 +27,8 @@ COUNT = 400
 
 def _titles() -> list[str]:
     rng = random.Random(0)
-    first = (
-        "Quiet Rosewater Brass Velvet Amber Silver Coconut Midnight Cedar Wild Lemon Ivory".split()
-    )
-    second = (
-        "Shampoo Lamp Lotion Candle Nail Polish Soap Hand Cream Brush Comb Perfume Powder".split()
-    )
+    first = ["Quiet", "Rosewater", "Brass", "Velvet", "Amber", "Coconut", "Midnight", "Cedar"]
+    second = ["Shampoo", "Lamp", "Lotion", "Candle", "Nail Polish", "Soap", "Hand Cream", "Comb"]
     ends = ["", ", 250 ml", " for Dry Skin", ", Pack of 3", " by Hollow & Finch, Limited Edition"]
     titles = [f"{rng.choice(first)} {rng.choice(second)}{rng.choice(ends)}" for _ in range(COUNT)]
     titles[3] = HOSTILE
@@ -51,7 +47,7 @@ def _named(id_: str) -> dict[str, Any]:
 
 
 SAMPLES = [
-    {"history": [_named(i) for i in ("3", "14", "15", "92", "65")], "target": _named("35")},
+    {"history": [_named(i) for i in ("3", "14", "15", "92", "65")], "target": _named("129")},
     {"history": [_named(i) for i in ("27", "18", "28")], "target": _named("1")},
 ]
 

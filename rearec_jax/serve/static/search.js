@@ -27,9 +27,10 @@ export function createSearch(input, list, { find, choose, failed, say }) {
   function close() {
     asked += 1;
     clearTimeout(timer);
-    list.hidden = true;
     found = [];
     activate(-1);
+    list.replaceChildren();
+    list.hidden = true;
     input.setAttribute("aria-expanded", "false");
   }
 
