@@ -34,11 +34,14 @@ class Page:
         self.settle()
 
     def load(self, origin: str, story: str = "", width: int = 1280, dark: bool = False) -> None:
-        size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600}
-        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        self.resize(width)
         self.media(dark)
         self.driver.get("about:blank")  # a change of the hash alone would not load the page
         self.driver.get(f"{origin}/{story}")
+
+    def resize(self, width: int) -> None:
+        size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
 
     def media(self, dark: bool = False, kind: str = "") -> None:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}

@@ -159,7 +159,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.paths.append(url.path)
         if self.server.not_ready:
             self.server.not_ready -= 1
-            status, told = 503, {"error": "The models are being compiled"}
+            status, told = 503, {"error": "the models are being compiled"}
         elif self.server.key and self.headers.get("X-API-Key") != self.server.key:
             status, told = 401, {"error": "A key is needed."}
         else:

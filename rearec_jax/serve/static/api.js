@@ -22,7 +22,6 @@ export const api = {
   items: (text, model, signal) => request(`items?${query({ q: text, limit: 20, model })}`, { signal }),
   samples: (model) => request(`samples?${query({ limit: 50, model })}`),
   explain: (body, signal) => request("explain", { body, signal }),
-  ready: () => request("ready", {}),
 };
 
 const query = (fields) => new URLSearchParams(Object.entries(fields).filter(([, value]) => value !== null));
@@ -69,12 +68,14 @@ async function answer(response) {
 async function sentence(response) {
   try {
     const { error } = await response.json();
-    if (typeof error === "string" && error) return /[.!?…]$/.test(error) ? error : `${error}.`;
+    if (typeof error === "string" && error) return asSentence(error);
   } catch (error) {
     if (error.name === "AbortError") throw error;
   }
   return response.status === 503 ? "The server is not ready yet." : `The server answers with status ${response.status}.`;
 }
+
+const asSentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}${/[.!?…]$/.test(text) ? "" : "."}`;
 
 async function newKey(refused) {
   if (sessionStorage.getItem(KEY) !== refused) return; // another request has asked meanwhile

@@ -11,7 +11,7 @@ const LEFT = 30;
 const BELOW = 92; // height of the part below the axis
 const GAP = 16; // from the axis to rank k + 1
 const TICKS = [20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 100000, 1000000];
-const LABEL_FONT = "12.5px system-ui, sans-serif";
+const LABEL_FONT = "12.5px system-ui, -apple-system, \"Segoe UI\", \"Helvetica Neue\", Arial, \"Noto Sans\", sans-serif";
 
 /** target: {id, title, ranks} or null. Returns {node, setStep, lit}. */
 export function bumpChart(answer, k, target) {
@@ -20,6 +20,7 @@ export function bumpChart(answer, k, target) {
   const readout = el("figcaption", { class: "readout" });
   const node = el("figure", { class: "bumps" }, picture, legend(listed, target), readout);
   let step = answer.steps.length - 1;
+  let marked = null;
 
   function draw() {
     const width = Math.floor(node.clientWidth);
@@ -30,6 +31,7 @@ export function bumpChart(answer, k, target) {
     const lines = [...listed].reverse().map((item) => line(item, place, item.id === target?.id));
     picture.replaceChildren(band(place), ...axes(place), ...lines);
     setStep(step);
+    lit(marked);
   }
 
   function setStep(to) {
@@ -43,6 +45,7 @@ export function bumpChart(answer, k, target) {
   }
 
   function lit(id) {
+    marked = id;
     const item = listed.find((other) => other.id === id);
     picture.classList.toggle("has-lit", item !== undefined);
     picture.querySelectorAll(".line").forEach((part) => part.classList.toggle("lit", part.dataset.item === id));
@@ -137,14 +140,14 @@ const triangle = (x, y, up) => `M${x} ${y + up}l${Math.abs(up)} ${-1.6 * up}h${-
 
 function label(item, point, { k, row, right, room }, isTarget) {
   if (!point || (point.rank > k && !isTarget)) return null;
-  return svg("text", { class: `label${row < 20 ? " small" : ""}`, x: right + 16, y: point.y + 4 }, fitted(`${isTarget ? "★ " : ""}${nameOf(item)}`, room));
+  return svg("text", { class: `label${row < 20 ? " small" : ""}`, x: right + 16, y: point.y + 4 }, fitted(`${isTarget ? "★ " : ""}${nameOf(item)}`, room, isTarget));
 }
 
 const measure = document.createElement("canvas").getContext("2d");
 
 /** The text, or as much of it as fits into `room` pixels. */
-function fitted(text, room) {
-  measure.font = LABEL_FONT;
+function fitted(text, room, bold) {
+  measure.font = `${bold ? "bold " : ""}${LABEL_FONT}`;
   const width = (words) => measure.measureText(words).width;
   if (width(text) <= room) return text;
   const letters = [...text];

@@ -50,8 +50,11 @@ const SHORT = new Intl.NumberFormat("en", { maximumSignificantDigits: 2 });
 
 /** 12,101; 1.4 */
 export const count = (value) => (value < 10 ? SHORT : WHOLE).format(value);
-/** 31 %, 0.4 % */
-export const percent = (share) => `${(share < 0.0995 ? SHORT : WHOLE).format(100 * share)}\u00a0%`;
+/** 31 %, 0.4 %, < 0.1 % */
+export const percent = (share) => {
+  if (share > 0 && share < 0.001) return "<\u00a00.1\u00a0%";
+  return `${(share < 0.0995 ? SHORT : WHOLE).format(100 * share)}\u00a0%`;
+};
 /** "1 item", "2 items" */
 export const items = (number) => `${count(number)} ${number === 1 ? "item" : "items"}`;
 

@@ -108,8 +108,8 @@ function run(models) {
   function tell({ answers, titles, unknown, scale }) {
     const named = (item) => item && { ...item, title: item.title ?? titles.get(item.id) ?? null };
     story = { ...story, history: story.history.map(named), target: named(story.target) };
-    for (const { model, answer, targetRanks } of answers) {
-      views.get(model.name)?.show(answer, story, { targetRanks, scale });
+    for (const { model, answer, targetRanks, depth } of answers) {
+      views.get(model.name)?.show(answer, story, { targetRanks, depth, scale });
     }
     stepper.reset(Math.max(...answers.map(({ answer }) => answer.steps.length - 1)));
     render(unknown);

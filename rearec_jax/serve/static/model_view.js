@@ -28,8 +28,8 @@ export function createModelView(model, { add }) {
     setStep,
     lit: (id) => shown?.chart?.lit(id),
     busy: () => node.setAttribute("aria-busy", "true"),
-    /** targetRanks: of the item that came next, by step; null where not among those asked for. */
-    show(answer, story, { targetRanks, scale }) {
+    /** targetRanks: of the item that came next, by step; null if it is not among the first `depth`. */
+    show(answer, story, { targetRanks, depth, scale }) {
       node.setAttribute("aria-busy", "false");
       const byModel = answer.by === "model";
       const k = Math.max(...answer.steps.map((step) => step.ids.length), 1);
@@ -40,14 +40,14 @@ export function createModelView(model, { add }) {
       shown = { answer, story, chart, views: [chart, lists, sharp, looks].filter(Boolean) };
       parts.replaceChildren(...shown.views.map((view) => view.node));
       next.hidden = !byModel || story.target === null;
-      if (!next.hidden) cameNext(next, story.target, targetRanks);
+      if (!next.hidden) cameNext(next, story, targetRanks, depth);
     },
   };
 }
 
-function cameNext(node, target, ranks) {
-  const known = ranks?.some((rank) => rank !== null);
-  const words = known ? rankWords(ranks.map((rank) => rank ?? "over 100")) : "not among the first 100";
+function cameNext(node, { target, history, excludeSeen }, ranks, depth) {
+  const isSeen = excludeSeen && history.some(({ id }) => id === target.id);
+  const words = ranks ? rankWords(ranks) : isSeen ? "left out, because it is in the history" : `not among the first ${depth}`;
   node.dataset.item = target.id;
   node.replaceChildren(el("small", {}, "What came next: "), el("b", {}, nameOf(target)), `, ${words}.`);
 }

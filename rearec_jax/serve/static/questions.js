@@ -1,11 +1,11 @@
 /** Asks every model about a story, and gathers what the page needs to draw the answers. */
 
-import { api } from "./api.js";
+import { api, ServerError } from "./api.js";
 
 const FAR = 100; // how far down the list the item that came next is looked for
 
 /**
- * Returns {answers: [{model, answer, targetRanks}], titles: Map id → title, unknown: Set of ids that
+ * Returns {answers: [{model, answer, targetRanks, depth}], titles: Map id → title, unknown: Set of ids that
  * no model knows, scale: the greatest number of items that any model hesitates between}.
  */
 export async function askModels(models, story, signal) {
@@ -35,13 +35,24 @@ async function askModel(model, story, signal) {
   const id = story.target?.id;
   if (id === undefined || answer.by !== "model") return { model, answer, targetRanks: null };
   if (answer.ranks[id]) return { model, answer, targetRanks: answer.ranks[id] };
-  const far = await api.explain({ ...question, k: FAR }, signal);
-  return { model, answer, far, targetRanks: far.ranks[id] ?? null };
+  const { far, depth } = await furtherDown(question, answer, signal);
+  return { model, answer, far, depth, targetRanks: far.ranks[id] ?? null };
+}
+
+/** A longer list, where the server gives one that long; depth: how long it is. */
+async function furtherDown(question, answer, signal) {
+  try {
+    return { far: await api.explain({ ...question, k: FAR }, signal), depth: FAR };
+  } catch (error) {
+    if (!(error instanceof ServerError)) throw error;
+    return { far: answer, depth: question.k };
+  }
 }
 
 /** The item that came next, where only its id is known (from an address) and no list names it. */
 async function nameTarget(target, titles, model, signal) {
   if (target === null || target.title !== null || titles.has(target.id)) return;
-  const { items } = await api.items(target.id, model.name, signal);
-  titles.set(target.id, items.find(({ id }) => id === target.id)?.title ?? null);
+  const question = { history: [target.id], k: 1, unknown: "skip", model: model.name };
+  const { history } = await api.explain(question, signal);
+  titles.set(target.id, history[0]?.title ?? null);
 }
