@@ -14,7 +14,7 @@ import polars as pl
 
 from rearec_jax.errors import UserError
 from rearec_jax.inference import batches, program
-from rearec_jax.inference.batches import Rows
+from rearec_jax.inference.batches import FINE, Rows, Sizes
 from rearec_jax.inference.catalogue import Items
 from rearec_jax.inference.histories import Histories, indices, of_ids
 from rearec_jax.inference.program import Engine
@@ -46,6 +46,7 @@ class Recommender:
     engine: Engine
     items: Items
     text: TextEncoder | None = None  # as `item_text.TextEncoder`: vectors of new items' text
+    sizes: Sizes = FINE  # few, where nothing may be compiled while users wait (`serve`)
 
     def recommend(
         self,
@@ -139,7 +140,8 @@ class Recommender:
         result = _empty(len(histories), chosen, options.explain)
         self._by_popularity(histories, options, chosen, result)
         mask = len(self.items) if self.engine.cloze else None
-        rows = batches.batches(histories, self.engine.max_length, self.engine.at_once, mask)
+        engine = self.engine
+        rows = batches.batches(histories, engine.max_length, engine.at_once, mask, self.sizes.row)
         for users, lists in self._run(rows, histories, options, chosen):
             _fill(result, users, lists, chosen)
         return result
@@ -180,6 +182,7 @@ class Recommender:
             options.exclude_seen,
             _or_nothing(options.exclude),
             len(self.items),
+            self.sizes.excluded,
         )
         excluded = chosen.places(excluded).reshape(*rows.users.shape, -1)
         run = program.paths if options.explain else program.best
@@ -209,12 +212,14 @@ class Recommender:
         if ids is not None:
             if not len(ids):
                 raise UserError("candidates is empty; None chooses from all items")
-            padded = np.zeros(batches.rounded(len(ids)), np.int32)
+            rows = batches.fitting(self.sizes.candidates, len(ids), batches.rounded(len(ids)))
+            padded = np.zeros(rows, np.int32)
             padded[: len(ids)] = ids
             ranked = ranked[padded]
         count = len(self.items) if ids is None else len(ids)
         k = min(options.k, count)
-        listed = min(max(program.FEWEST_LISTED, batches.rounded(k)), ranked.shape[0])
+        finely = max(program.FEWEST_LISTED, batches.rounded(k))
+        listed = min(batches.fitting(self.sizes.listed, k, finely), ranked.shape[0])
         return _Choice(ids, ranked, count, steps, k, listed)
 
     def _by_popularity(
