@@ -34,9 +34,11 @@ LIGHT = {
     "inference.catalogue",
     "inference.exported",
     "inference.histories",
+    "inference.insight",
     "inference.program",
     "inference.recommender",
     "inference.results",
+    "inference.samples",
     "inference.user_rows",
 }
 ALLOWED: Mapping[str, set[str]] = {
