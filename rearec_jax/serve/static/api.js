@@ -1,0 +1,96 @@
+/** The server's answers, or a ServerError whose message is a sentence for the reader. */
+
+const RETRY_SECONDS = 1.5;
+const KEY = "rearec_jax.key";
+
+export class ServerError extends Error {}
+
+/** What the page does meanwhile: set by main.js. */
+export const hooks = {
+  /** The server is not ready: a sentence. */
+  waiting: () => {},
+  /** It answered. */
+  answered: () => {},
+  /** Asks for the key; resolves to it, or to null if the reader gives none. */
+  askKey: async () => null,
+};
+
+let asking = null; // one question, however many requests wait for the key
+
+export const api = {
+  models: () => request("models"),
+  items: (text, model, signal) => request(`items?${query({ q: text, limit: 20, model })}`, { signal }),
+  samples: (model) => request(`samples?${query({ limit: 50, model })}`),
+  explain: (body, signal) => request("explain", { body, signal }),
+};
+
+const query = (fields) => new URLSearchParams(Object.entries(fields).filter(([, value]) => value !== null));
+
+async function request(path, { body, signal } = {}) {
+  for (;;) {
+    const key = sessionStorage.getItem(KEY);
+    const response = await send(path, body, key, signal);
+    if (response.status === 401) {
+      await newKey(key);
+    } else if (response.status === 503) {
+      hooks.waiting(`${await sentence(response)} Trying again …`);
+      await pause(Number(response.headers.get("Retry-After")) || RETRY_SECONDS, signal);
+    } else {
+      hooks.answered();
+      if (!response.ok) throw new ServerError(await sentence(response));
+      return answer(response);
+    }
+  }
+}
+
+async function send(path, body, key, signal) {
+  const headers = { Accept: "application/json" };
+  if (key) headers["X-API-Key"] = key;
+  if (body) headers["Content-Type"] = "application/json";
+  try {
+    return await fetch(path, { method: body ? "POST" : "GET", headers, body: body && JSON.stringify(body), signal });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ServerError("The server does not answer. Is it still running?");
+  }
+}
+
+async function answer(response) {
+  try {
+    return await response.json();
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ServerError("The server’s answer cannot be read.");
+  }
+}
+
+/** {"error": "one sentence"}; a proxy in between may answer with something else. */
+async function sentence(response) {
+  try {
+    const { error } = await response.json();
+    if (typeof error === "string" && error) return asSentence(error);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+  }
+  return response.status === 503 ? "The server is not ready yet." : `The server answers with status ${response.status}.`;
+}
+
+const asSentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}${/[.!?…]$/.test(text) ? "" : "."}`;
+
+async function newKey(refused) {
+  if (sessionStorage.getItem(KEY) !== refused) return; // another request has asked meanwhile
+  asking ??= hooks.askKey(refused !== null).finally(() => (asking = null));
+  const key = await asking;
+  if (!key) throw new ServerError("This server answers only with a key.");
+  sessionStorage.setItem(KEY, key);
+}
+
+function pause(seconds, signal) {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, 1000 * seconds);
+    signal?.addEventListener("abort", () => {
+      clearTimeout(timer);
+      reject(signal.reason);
+    });
+  });
+}

@@ -1,0 +1,58 @@
+/** Asks every model about a story, and gathers what the page needs to draw the answers. */
+
+import { api, ServerError } from "./api.js";
+
+const FAR = 100; // how far down the list the item that came next is looked for
+
+/**
+ * Returns {answers: [{model, answer, targetRanks, depth}], titles: Map id → title, unknown: Set of ids that
+ * no model knows, scale: the greatest number of items that any model hesitates between}.
+ */
+export async function askModels(models, story, signal) {
+  const answers = await Promise.all(models.map((model) => askModel(model, story, signal)));
+  const titles = new Map();
+  for (const { answer, far } of answers) {
+    for (const { id, title } of answer.history) titles.set(id, title);
+    for (const step of [...answer.steps, ...(far?.steps ?? [])]) step.ids.forEach((id, at) => titles.set(id, step.titles?.[at] ?? null));
+  }
+  await nameTarget(story.target, titles, models[0], signal);
+  const unknowns = answers.map(({ answer }) => answer.unknown ?? []);
+  const unknown = new Set(unknowns[0].filter((id) => unknowns.every((ids) => ids.includes(id))));
+  const hesitation = answers.flatMap(({ answer }) => answer.steps.map((step) => step.effective_items ?? 0));
+  return { answers, titles, unknown, scale: Math.max(...hesitation, 1) };
+}
+
+async function askModel(model, story, signal) {
+  const question = {
+    history: story.history.map(({ id }) => id),
+    k: story.k,
+    steps: story.steps === null || story.steps > model.steps ? null : story.steps,
+    exclude_seen: story.excludeSeen,
+    unknown: "skip",
+    model: model.name,
+  };
+  const answer = await api.explain(question, signal);
+  const id = story.target?.id;
+  if (id === undefined || answer.by !== "model") return { model, answer, targetRanks: null };
+  if (answer.ranks[id]) return { model, answer, targetRanks: answer.ranks[id] };
+  const { far, depth } = await furtherDown(question, answer, signal);
+  return { model, answer, far, depth, targetRanks: far.ranks[id] ?? null };
+}
+
+/** A longer list, where the server gives one that long; depth: how long it is. */
+async function furtherDown(question, answer, signal) {
+  try {
+    return { far: await api.explain({ ...question, k: FAR }, signal), depth: FAR };
+  } catch (error) {
+    if (!(error instanceof ServerError)) throw error;
+    return { far: answer, depth: question.k };
+  }
+}
+
+/** The item that came next, where only its id is known (from an address) and no list names it. */
+async function nameTarget(target, titles, model, signal) {
+  if (target === null || target.title !== null || titles.has(target.id)) return;
+  const question = { history: [target.id], k: 1, unknown: "skip", model: model.name };
+  const { history } = await api.explain(question, signal);
+  titles.set(target.id, history[0]?.title ?? null);
+}
