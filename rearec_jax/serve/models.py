@@ -57,7 +57,7 @@ class Models:
         self.reloads = Counter("rearec_reloads_total", "Newer models taken, or not.", ("result",))
         self.places: dict[str, Place] = {}
         for path in map(pathlib.Path, paths):
-            name = _unused(path.resolve().name or "model", self.places)
+            name = _unused(path.absolute().name or "model", self.places)
             self.places[name] = Place(name, path, self._load(name, path))
 
     @property
