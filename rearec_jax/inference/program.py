@@ -125,6 +125,7 @@ def best(
     excluded: Int[Array, "B Q L"],
     steps: int,
     k: int,
+    depths: Int[Array, "B Q"] | None = None,
 ) -> Best:
     """The k best of the first ``count`` rows of ``ranked`` for each query after ``steps`` steps.
 
@@ -136,8 +137,13 @@ def best(
         excluded: rows of ``ranked`` that are not listed; C where there is none.
         steps: of reasoning.
         k: items to list, at most C.
+        depths: steps of each query, at most ``steps``; None = ``steps`` of all.
     """
-    vectors = encode(weights, table, rows, steps)[..., -1, :]
+    vectors = encode(weights, table, rows, steps)
+    if depths is None:
+        vectors = vectors[..., -1, :]
+    else:
+        vectors = jnp.take_along_axis(vectors, depths[..., None, None], axis=-2)[..., 0, :]
     found = _allowed(scores(_flat(vectors), ranked), count, _flat(excluded))
     values, places = jax.lax.top_k(found, k)
     shape = (*rows.queries.shape, k)

@@ -14,7 +14,7 @@ import polars as pl
 
 from rearec_jax.errors import UserError
 from rearec_jax.inference import batches, insight, program, results
-from rearec_jax.inference.batches import Rows
+from rearec_jax.inference.batches import FINE, Rows, Sizes
 from rearec_jax.inference.catalogue import Items
 from rearec_jax.inference.histories import Histories, indices, latest, of_ids
 from rearec_jax.inference.program import Engine
@@ -48,6 +48,7 @@ class Recommender:
     items: Items
     text: TextEncoder | None = None  # as `item_text.TextEncoder`: vectors of new items' text
     samples: tuple[Sample, ...] = ()  # histories of test users, to try it on
+    sizes: Sizes = FINE  # few, where nothing may be compiled while users wait (`serve`)
 
     def recommend(
         self,
@@ -142,8 +143,8 @@ class Recommender:
         chosen = self._choose(options)
         result = self._empty(len(histories), chosen, options.explain)
         self._by_popularity(histories, options, chosen, result)
-        engine = self.engine
-        rows = batches.batches(histories, engine.max_length, engine.at_once, self._mask)
+        engine, sizes = self.engine, self.sizes.row
+        rows = batches.batches(histories, engine.max_length, engine.at_once, self._mask, sizes)
         for users, lists in self._run(rows, histories, options, chosen):
             _fill(result, users, lists, chosen)
         return result
@@ -184,6 +185,7 @@ class Recommender:
             options.exclude_seen,
             _or_nothing(options.exclude),
             len(self.items),
+            self.sizes.excluded,
         )
         excluded = chosen.places(excluded).reshape(*rows.users.shape, -1)
         model = engine.weights, engine.table, chosen.ranked, np.int32(chosen.count)
@@ -224,12 +226,14 @@ class Recommender:
         if ids is not None:
             if not len(ids):
                 raise UserError("candidates is empty; None chooses from all items")
-            padded = np.zeros(batches.rounded(len(ids)), np.int32)
+            rows = batches.fitting(self.sizes.candidates, len(ids), batches.rounded(len(ids)))
+            padded = np.zeros(rows, np.int32)
             padded[: len(ids)] = ids
             ranked = ranked[padded]
         count = len(self.items) if ids is None else len(ids)
         k = min(options.k, count)
-        listed = min(max(program.FEWEST_LISTED, batches.rounded(k)), ranked.shape[0])
+        finely = max(program.FEWEST_LISTED, batches.rounded(k))
+        listed = min(batches.fitting(self.sizes.listed, k, finely), ranked.shape[0])
         return _Choice(ids, ranked, count, steps, k, listed)
 
     def _by_popularity(
