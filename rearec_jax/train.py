@@ -62,7 +62,7 @@ def train(
             loop.run()
             checkpoints.wait()
             best = checkpoints.restore_best(loop.abstract_state)
-    if hosts.any_host([interruption.requested])[0]:
+    if hosts.any_host([interruption.signalled])[0]:
         raise KeyboardInterrupt
     if best is None:
         raise UserError(f"{workdir.checkpoints} has lost its best epoch; train it again")

@@ -80,8 +80,12 @@ class Ledger:
         return done[-1] if done else None
 
     def best(self) -> Record | None:
-        """The highest metric; of equal ones that of fewer epochs, of the earlier trial."""
-        done = [r for r in self.records if r.status == DONE]
+        """The highest metric; of equal ones that of fewer epochs, of the earlier trial.
+
+        One that failed later does not count: its full training would.
+        """
+        failed = {record.trial for record in self.records if record.status == FAILED}
+        done = [r for r in self.records if r.status == DONE and r.trial not in failed]
         return min(done, key=lambda r: (-r.metric, r.epochs, r.trial), default=None)
 
     def add(self, records: Sequence[Record]) -> None:

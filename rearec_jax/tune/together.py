@@ -48,12 +48,16 @@ def train_together(
     jobs: Sequence[Job],
     data: Interactions,
     epochs: int,
-    deadline: float,
+    interruption: Interruption,
     programs: Programs,
 ) -> list[Record] | None:
-    """As `running.train_alone`, for candidates of one group; None if they are not at one step."""
+    """As `running.train_alone`, for candidates of one group; None if they are not at one step.
+
+    Args:
+        interruption: open, with the deadline.
+    """
     started = time.perf_counter()
-    with contextlib.ExitStack() as held, Interruption(deadline) as interruption:
+    with contextlib.ExitStack() as held:
         members, states = [], []
         for directory, candidate, job in zip(directories, candidates, jobs, strict=True):
             workdir = held.enter_context(trial_directory(directory, candidate, data))

@@ -1,9 +1,11 @@
 """--mode=tune: runs the jobs of the schedule until the budget is spent or nothing is left."""
 
 from collections.abc import Sequence
+import contextlib
 import dataclasses
 import math
 import pathlib
+import shlex
 import time
 
 import jax
@@ -14,6 +16,7 @@ from rearec_jax import experiment, files, lock, sharding
 from rearec_jax.config import Config
 from rearec_jax.data.interactions import Interactions
 from rearec_jax.errors import UserError
+from rearec_jax.interruption import Interruption
 from rearec_jax.tune import best, running, tables
 from rearec_jax.tune.ledger import DONE, PARTIAL, Ledger, Record, check_search
 from rearec_jax.tune.programs import Programs, make_programs
@@ -59,7 +62,9 @@ def tune(request: Request) -> Record | None:
     space = read_space(request.space, request.arguments, config)
     found = candidates(space, request.options, request.arguments, SEED)
     make_directory(request.root)
-    with explained(request.root), lock.alone(request.root):
+    with contextlib.ExitStack() as held:
+        with explained(request.root):
+            held.enter_context(lock.alone(request.root))
         settings = {"factor": FACTOR, "first_epochs": request.first_epochs, "seed": SEED}
         check_search(request.root / "search.json", config, space, settings)
         ledger = Ledger(request.root / "trials.parquet", found)
@@ -80,19 +85,21 @@ class _Search:
         self.limit = min(request.trials or len(found), len(found))
         self.rungs = rungs(config.train.epochs, request.first_epochs, FACTOR)
         self.deadline = time.monotonic() + 60 * request.minutes - ledger.seconds
+        self.signalled = False
         self.data: dict[object, Interactions] = {}
         self.programs: dict[Config, Programs] = {}
 
     def run(self) -> None:
         """Until the budget is spent, nothing is left, or a signal comes."""
         epochs = ", ".join(map(str, self.rungs))
-        say(f"{self.limit} candidates, {epochs} epochs, {self.request.minutes:g} minutes")
+        say(f"{self.limit} candidates, rungs at {epochs} epochs, {self.request.minutes:g} minutes")
         try:
             while jobs := self._next():
                 records = self._do(jobs)
                 self.ledger.add(records)
                 self._write_best()
-                if any(r.status == PARTIAL for r in records) and not self._is_over():
+                partial = any(record.status == PARTIAL for record in records)
+                if self.signalled or (partial and not self._is_over()):
                     raise KeyboardInterrupt
         finally:
             self._show()
@@ -125,15 +132,24 @@ class _Search:
         chosen = [self.candidates[job.candidate] for job in jobs]
         self._announce(jobs)
         config = chosen[0].config
-        return train_together(
-            [self._directory(candidate) for candidate in chosen],
-            chosen,
-            jobs,
-            self._read_data(config),
-            self.rungs[jobs[0].rung],
-            self.deadline,
-            self._programs(config),
-        )
+        with Interruption(self.deadline) as interruption:
+            try:
+                records = train_together(
+                    [self._directory(candidate) for candidate in chosen],
+                    chosen,
+                    jobs,
+                    self._read_data(config),
+                    self.rungs[jobs[0].rung],
+                    interruption,
+                    self._programs(config),
+                )
+            except jax.errors.JaxRuntimeError as error:
+                if running.TOO_LARGE not in str(error):
+                    raise
+                say(f"too little memory for {len(jobs)} at once: from here on one at a time")
+                self.at_once, records = 1, None
+        self.signalled = interruption.signalled
+        return records
 
     def _announce(self, jobs: Sequence[Job]) -> None:
         spent, minutes = self.ledger.seconds / 60, self.request.minutes
@@ -196,7 +212,8 @@ class _Search:
         path = self.request.root / "best.py"
         trial = self._directory(self.candidates[record.trial])
         say(f"written: {path}\ntrain the best to its end, and evaluate it on the test split:")
-        say(f"  python -m rearec_jax.main --config={path} --workdir={trial}")
+        command = ["python", "-m", "rearec_jax.main", f"--config={path}", f"--workdir={trial}"]
+        say("  " + shlex.join(command))
 
 
 def _at_once(asked: int, config: Config) -> int:

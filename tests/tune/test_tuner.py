@@ -3,9 +3,12 @@
 from collections.abc import Iterator
 import dataclasses
 import importlib.util
+import os
 from pathlib import Path
+import signal
 import time
 
+import jax
 import polars as pl
 import pytest
 
@@ -16,6 +19,7 @@ from rearec_jax.errors import DivergedError, UserError
 from rearec_jax.tune import running
 from rearec_jax.tune.command import config_arguments
 from rearec_jax.tune.ledger import DONE, FAILED, METRIC, PARTIAL, Record
+from rearec_jax.tune.programs import Programs
 from rearec_jax.tune.tuner import Request, tune
 from rearec_jax.workdir import Workdir, load_config, open_workdir, read_events
 from tests.faults.tiny_run import TINY
@@ -114,12 +118,32 @@ def test_two_searches_in_one_place_are_refused(searched):
         tune(request_of(root))
 
 
-def test_several_at_once_give_the_same_results(searched, tmp_path):
+def test_several_at_once_give_the_same_results_also_after_ctrl_c(searched, tmp_path, monkeypatch):
     root, _, _ = searched
-    tune(request_of(tmp_path / "t", parallel=4))
+    original = Programs.update_together
+
+    def interrupted(self, configs, contrast):
+        update, calls = original(self, configs, contrast), []
+
+        def wrapped(*given):
+            calls.append(given)
+            if len(calls) == 2:  # in the middle of the first epoch
+                os.kill(os.getpid(), signal.SIGINT)
+            return update(*given)
+
+        return wrapped
+
+    request = request_of(tmp_path / "t", parallel=5)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Programs, "update_together", interrupted)
+        tune(request)
+    stopped = pl.read_parquet(request.root / "trials.parquet")
+    assert stopped["status"].to_list() == [PARTIAL] * 5 and set(stopped["epochs"]) == {0}
+    assert not (request.root / "best.py").exists()
+    tune(request)
     alone, together = (
         pl.read_parquet(place / "trials.parquet").filter(rung=0).sort("trial")
-        for place in (root, tmp_path / "t")
+        for place in (root, request.root)
     )
     assert together["trial"].to_list() == alone["trial"].to_list()
     # A rank may change where two scores are nearly equal.
@@ -228,6 +252,15 @@ def test_the_deadline_stops_a_training_and_saves_it(tmp_path):
     assert time.monotonic() - started < 60
     table = pl.read_parquet(root / "trials.parquet") if (root / "trials.parquet").exists() else None
     assert table is None or set(table["status"]) <= {PARTIAL, DONE}
+
+
+def test_too_little_memory_for_several_at_once(fake, monkeypatch, tmp_path, capsys):
+    def full(*_):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
+
+    monkeypatch.setattr(tuner, "train_together", full)
+    assert tune(request_of(tmp_path / "t", parallel=4, **SIX)) is not None
+    assert capsys.readouterr().out.count("too little memory for 4 at once") == 1
 
 
 @pytest.mark.parametrize(
