@@ -146,6 +146,7 @@ class TrainConfig:
     epochs: int = 300
     max_steps: int = 0  # stop after so many updates; 0 = no limit
     batch_size: int = 2048  # targets an update, rounded to whole rows
+    rows_multiple: int = 0  # of which the rows of a batch are; 0 = a power of two that suits them
     learning_rate: float = 1e-3
     schedule: str = "constant"  # constant | cosine (to 0 over `epochs`)
     warmup_steps: int = 0
@@ -405,6 +406,7 @@ def _check_counts(config: Config) -> None:
         "train.weight_decay": train.weight_decay,
         "train.patience": train.patience,
         "train.stride": train.stride,
+        "train.rows_multiple": train.rows_multiple,
         "train.logits_gib": train.logits_gib,
         "method.noise": method.noise,
         "method.contrastive_weight": method.contrastive_weight,

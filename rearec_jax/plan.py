@@ -175,4 +175,5 @@ def _batches(config: Config, data: Interactions) -> TrainingBatches:
         prefixes=config.model.attention == "bidirectional",
         masking=masking if train.objective == "cloze" else None,
         seed=config.seed,
+        rows_multiple=train.rows_multiple,
     )

@@ -36,6 +36,9 @@ FREE_OPTIONS = (
     "mesh.",
 )
 
+# What a run did that is older than an option, where it isn't what the option's default does now.
+BEFORE = {"train": {"rows_multiple": 1}}
+
 
 @dataclasses.dataclass(frozen=True)
 class Workdir:
@@ -130,11 +133,13 @@ def clashes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 
 def _with_defaults(old: Mapping[str, Any]) -> dict[str, Any]:
-    """An option that is newer than the run had its default then."""
+    """An option that is newer than the run had its default then, or what `BEFORE` says."""
     filled = dict(old)
     for key, section in config_lib.to_dict(config_lib.resolve({})).items():
-        is_group = isinstance(section, dict)
-        filled[key] = {**section, **old.get(key, {})} if is_group else old.get(key, section)
+        if isinstance(section, dict):
+            filled[key] = {**section, **BEFORE.get(key, {}), **old.get(key, {})}
+        else:
+            filled[key] = old.get(key, section)
     return filled
 
 
@@ -193,7 +198,7 @@ def load_config(path: str | os.PathLike[str]) -> Config:
             f"{workdir.config} does not exist: {workdir.path} is not the work directory of a run"
         )
     try:
-        return config_lib.resolve(_read_json(workdir.config))
+        return config_lib.resolve(_with_defaults(_read_json(workdir.config)))
     except UserError as error:
         raise UserError(f"{workdir.config}: {error}") from error
 

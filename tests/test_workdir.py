@@ -62,6 +62,16 @@ class TestConfig:
         with pytest.raises(UserError, match=r"train\.loss: full -> sampled"):
             open_workdir(tmp_path, changed("train", loss="sampled"))
 
+    def test_a_run_from_before_rows_were_rounded_goes_on_with_its_own_batches(self, tmp_path):
+        open_workdir(tmp_path, RESOLVED)
+        old = json.loads((tmp_path / "config.json").read_text())
+        del old["train"]["rows_multiple"]
+        (tmp_path / "config.json").write_text(json.dumps(old))
+        assert load_config(tmp_path).train.rows_multiple == 1
+        with pytest.raises(UserError, match=r"train\.rows_multiple: 1 -> 0"):
+            open_workdir(tmp_path, RESOLVED)
+        open_workdir(tmp_path, changed("train", rows_multiple=1))
+
     def test_training_options_may_not_change(self, tmp_path):
         open_workdir(tmp_path, RESOLVED)
         for config in (

@@ -166,7 +166,7 @@ def _uneven(result: Result) -> Iterator[str]:
     if targets := estimate.even_batch(rows, parts, result.work.targets_per_update):
         yield (
             f"The {rows} rows of an update do not divide by mesh.data={parts}, so chips exchange"
-            f" what they compute: try train.batch_size={targets}."
+            f" what they compute: try train.rows_multiple={parts} ({targets:,} targets an update)."
         )
 
 

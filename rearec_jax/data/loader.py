@@ -165,7 +165,7 @@ def training_batches(
     prefixes: bool = False,
     masking: Masking | None = None,
     queries_per_row: int = 0,
-    rows_multiple: int = 1,
+    rows_multiple: int = 0,
 ) -> TrainingBatches:
     """Rows of ``max_length`` tokens with about ``batch_size`` targets a batch.
 
@@ -181,7 +181,9 @@ def training_batches(
             attention is bidirectional, prefixes share no states.
         masking: masked items are the targets instead (the cloze objective).
         queries_per_row: 0 = chosen; ``max_length`` if windows do not overlap.
-        rows_multiple: rows of a batch are a multiple of this (devices on the data axis).
+        rows_multiple: rows of a batch are a multiple of this; 0 = the largest power of two that is
+            at most a quarter of them (41 rows become 40, 328 become 320, 3 stay), so that devices
+            divide them. Of the data and ``batch_size`` alone: the same batches on every mesh.
 
     Raises:
         UserError: no training target has a history.
@@ -200,7 +202,9 @@ def training_batches(
         )
     plan = packing.plan(windows, max_length, queries_per_row)
     targets = int(windows.queries.sum()) if masking else count_targets(split, windows, TRAIN)
-    rows = _rows_per_batch(batch_size, targets / plan.rows, rows_multiple)
+    per_row = targets / plan.rows
+    multiple = rows_multiple or _power_of_two(_rows_per_batch(batch_size, per_row, 1) // 4)
+    rows = _rows_per_batch(batch_size, per_row, multiple)
     return TrainingBatches(
         items, split, plan, rows, targets, _EpochOrders(plan, seed), seed, masking
     )
@@ -330,6 +334,11 @@ def _last_positions(
 
 def _rows_per_batch(batch_size: int, per_row: float, multiple: int) -> int:
     return multiple * max(1, round(batch_size / max(1.0, per_row) / multiple))
+
+
+def _power_of_two(most: int) -> int:
+    """The largest that is at most ``most``; 1 where there is none."""
+    return 1 << max(0, most.bit_length() - 1)
 
 
 def _check_index(index: int, count: int) -> None:

@@ -28,6 +28,14 @@ def make(seed=0, **options):
     return training_batches(*leave_one_out(), seed=seed, **options)
 
 
+def full_rows(**options):
+    """Of users with five training items each: one window a row, four targets in it."""
+    users = 50
+    split = np.tile(np.array([CONTEXT, TRAIN, TRAIN, TRAIN, TRAIN], np.uint8), users)
+    offsets = np.arange(users + 1, dtype=np.int64) * 5
+    return training_batches(np.zeros(5 * users, np.int32), offsets, split, seed=0, **options)
+
+
 def same(one, other):
     return all((a == b).all() for a, b in zip(one, other, strict=True))
 
@@ -89,9 +97,21 @@ def test_threads_see_the_same_batches():
     assert all(same(batch, wanted[place % 4]) for place, batch in enumerate(found))
 
 
-def test_rows_are_a_multiple_for_the_devices():
+def test_rows_are_a_multiple_where_one_is_asked_for():
     assert make(rows_multiple=4).shape[0] % 4 == 0
     assert make(batch_size=1, rows_multiple=4).shape[0] == 4
+
+
+@pytest.mark.parametrize("exact", [1, 2, 3, 4, 7, 8, 9, 15, 16, 31, 32, 41, 63, 64, 328, 1000])
+def test_rows_are_a_power_of_two_or_a_few_of_one(exact):
+    """So that devices divide them; and few batches become much larger or smaller by it."""
+    asked = {"batch_size": 4 * exact, "max_length": 4}  # windows of four targets fill the rows
+    one = full_rows(rows_multiple=1, **asked)
+    assert one.rows_per_batch == exact
+    rows = full_rows(**asked).rows_per_batch
+    multiple = max(m for m in (1, 2, 4, 8, 16, 32, 64, 128, 256) if m <= max(1, exact // 4))
+    assert rows % multiple == 0
+    assert abs(rows - exact) <= multiple / 2 <= exact / 8 or rows == exact
 
 
 @pytest.mark.parametrize("index", [-1, 10_000])
