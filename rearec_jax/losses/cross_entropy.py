@@ -51,7 +51,8 @@ def sum_over_steps(
     """
     steps, count, width = states.shape
     scaled = states / jnp.asarray(temperatures, states.dtype)[:, None, None]
-    of_step = jnp.asarray(shares, weights.dtype)[:, None] * weights[None]
+    dtype = jnp.promote_types(states.dtype, jnp.float32)
+    of_step = jnp.asarray(shares, dtype)[:, None] * weights.astype(dtype)[None]
     total, values = fused.weighted_cross_entropy(
         scaled.reshape(-1, width), jnp.tile(targets, steps), table, of_step.reshape(-1), queries
     )
