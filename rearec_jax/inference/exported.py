@@ -39,11 +39,15 @@ ENCODE, ATTEND, ROWS = "encode.stablehlo", "attend.stablehlo", "rows.stablehlo"
 TABLE, WEIGHTS = "table.npy", "weights"
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True)
 class Encoder:
-    """`program.Encode` of a StableHLO program, which computes all steps."""
+    """`program.Encode` of a StableHLO program, which computes all steps.
 
-    program: Callable[..., Array]
+    digest: of the program's file; exports with the same program share what is compiled.
+    """
+
+    program: Callable[..., Array] = dataclasses.field(compare=False)
+    digest: str
 
     def __call__(
         self, weights: list[Array], table: Float[Array, "N D"], rows: Rows, steps: int
@@ -52,11 +56,15 @@ class Encoder:
         return found[:, :, : steps + 1]
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True)
 class Attender:
-    """`program.Attend` of a StableHLO program, which is read when it is first run."""
+    """`program.Attend` of a StableHLO program, which is read when it is first run.
 
-    path: pathlib.Path
+    digest: as `Encoder.digest`.
+    """
+
+    path: pathlib.Path = dataclasses.field(compare=False)
+    digest: str
 
     @functools.cached_property
     def program(self) -> Callable[..., tuple[Array, Array]]:
@@ -82,8 +90,8 @@ def load(path: pathlib.Path) -> Recommender:
         UserError: a file is missing or not as it was written (it is named), or the format is newer.
     """
     manifest = _manifest(path)
-    _check_files(path, manifest["files"])
-    facts = manifest["model"]
+    digests, facts = manifest["files"], manifest["model"]
+    _check_files(path, digests)
     table = jnp.asarray(np.load(path / TABLE, allow_pickle=False))
     weights = _weights(path, manifest["weights"])
     rows = None
@@ -94,13 +102,13 @@ def load(path: pathlib.Path) -> Recommender:
         max_length=facts["max_length"],
         steps=facts["steps"],
         cloze=facts["cloze"],
-        encode=Encoder(_program(path / ENCODE)),
+        encode=Encoder(_program(path / ENCODE), digests[ENCODE]),
         weights=weights,
         table=table,
         ranked=comparable(table, facts["similarity"]),
         item_rows=rows,
         text_width=facts["text_width"],
-        attend=Attender(path / ATTEND) if ATTEND in manifest["files"] else None,
+        attend=Attender(path / ATTEND, digests[ATTEND]) if ATTEND in digests else None,
         temperature=facts.get("temperature"),
     )
     items = catalogue.load(path / catalogue.FILE)

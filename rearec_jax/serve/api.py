@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 import importlib.resources
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
@@ -11,42 +11,27 @@ from fastapi.responses import FileResponse, HTMLResponse, Response
 from fastapi.staticfiles import StaticFiles
 import orjson
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 import rearec_jax
 from rearec_jax.errors import UserError
 from rearec_jax.serve import answering, documents
 from rearec_jax.serve.lane import Full
-from rearec_jax.serve.limits import Limits
 from rearec_jax.serve.models import Models, Place
 from rearec_jax.serve.requests import Body, ExplainBody, Malformed, RecommendBody, parsed
 from rearec_jax.serve.served import Served, facts
+from rearec_jax.serve.service import Service
 from rearec_jax.serve.work import Workers
 
 STATIC = importlib.resources.files("rearec_jax.serve") / "static"
 QUERY, LISTED = 200, 100  # characters of a search, items of its answer: at most
 
 
-class Running(Protocol):
-    """What the endpoints need of the server that they belong to."""
-
-    limits: Limits
-    models: Models
-
-    @property
-    def workers(self) -> Workers:
-        """The queues."""
-        ...
-
-    def metrics(self) -> str:
-        """GET /metrics."""
-        ...
-
-
 Limit = Annotated[int, Query(ge=1, le=LISTED)]
 Name = Annotated[str | None, Query(description="name of a model; the default without it")]
 
 
-def application(running: Running) -> FastAPI:
+def application(service: Service) -> FastAPI:
     """The endpoints of a server."""
     app = FastAPI(
         title="rearec_jax",
@@ -61,17 +46,19 @@ def application(running: Running) -> FastAPI:
         (UserError, _user_error),
         (Full, _full),
         (TimeoutError, _too_late),
+        (ClientDisconnect, _gone),
+        (Exception, _mistake),
     )
     for kind, function in handlers:
         app.add_exception_handler(kind, function)
-    _questions(app, running)
-    _facts(app, running)
-    _state(app, running)
+    _questions(app, service)
+    _facts(app, service)
+    _state(app, service)
     _pages(app)
     return app
 
 
-def _questions(app: FastAPI, running: Running) -> None:
+def _questions(app: FastAPI, service: Service) -> None:
     def post(
         path: str,
         kind: type[Body],
@@ -79,13 +66,13 @@ def _questions(app: FastAPI, running: Running) -> None:
         said: str,
     ) -> None:
         async def endpoint(request: Request) -> Response:
-            async with asyncio.timeout(running.limits.seconds):
-                raw = await _body(request, running.limits.body_bytes)
-                body = parsed(kind, raw, running.limits)
-                place = running.models.find(body.model)
+            async with asyncio.timeout(service.limits.seconds):
+                raw = await _body(request, service.limits.body_bytes)
+                body = parsed(kind, raw, service.limits)
+                place = service.models.find(body.model)
                 if not place.is_ready:
                     raise HTTPException(503, f"the model {place.name} is being compiled")
-                return _json(await answer(place.current.served, body, running.workers))
+                return _json(await answer(place.current.served, body, service.workers))
 
         app.add_api_route(
             path,
@@ -100,11 +87,11 @@ def _questions(app: FastAPI, running: Running) -> None:
     post("/explain", ExplainBody, answering.explained, "How one list came about, step by step.")
 
 
-def _facts(app: FastAPI, running: Running) -> None:
+def _facts(app: FastAPI, service: Service) -> None:
     @app.get("/models", summary="The models of this server.")
     async def models() -> Response:
-        places = running.models.places.values()
-        default = running.models.default
+        places = service.models.places.values()
+        default = service.models.default
         told = [facts(one.current.served) | {"default": one is default} for one in places]
         return _json({"models": told})
 
@@ -112,29 +99,29 @@ def _facts(app: FastAPI, running: Running) -> None:
     async def items(
         q: Annotated[str, Query(max_length=QUERY)] = "", limit: Limit = 20, model: Name = None
     ) -> Response:
-        search = running.models.find(model).current.search
+        search = service.models.find(model).current.search
         return _json({"items": await asyncio.to_thread(search.items, q, limit)})
 
     @app.get("/samples", summary="Histories of a few test users, to try a model on.")
     async def samples(limit: Limit = 20, model: Name = None) -> Response:
-        return _json({"samples": running.models.find(model).current.search.samples(limit)})
+        return _json({"samples": service.models.find(model).current.search.samples(limit)})
 
 
-def _state(app: FastAPI, running: Running) -> None:
+def _state(app: FastAPI, service: Service) -> None:
     @app.get("/health", summary="200 while the process lives.")
     async def health() -> Response:
         return _json({"status": "ok"})
 
     @app.get("/ready", summary="200 when all programs are compiled, else 503.")
     async def ready() -> Response:
-        if running.models.are_ready:
-            return _json({"status": "ready", "models": _places(running.models)})
-        waits = [place.name for place in running.models.places.values() if not place.is_ready]
+        if service.models.are_ready:
+            return _json({"status": "ready", "models": _places(service.models)})
+        waits = [place.name for place in service.models.places.values() if not place.is_ready]
         return _error(503, f"still compiling: {', '.join(waits)}")
 
     @app.get("/metrics", summary="Counts and times, for Prometheus.")
     async def metrics() -> Response:
-        return Response(running.metrics(), media_type="text/plain; version=0.0.4")
+        return Response(service.metrics(), media_type="text/plain; version=0.0.4")
 
 
 def _pages(app: FastAPI) -> None:
@@ -200,3 +187,11 @@ async def _full(request: Request, error: Full) -> Response:
 
 async def _too_late(request: Request, error: TimeoutError) -> Response:
     return _error(504, "no answer in the time that a request may take; try again")
+
+
+async def _gone(request: Request, error: ClientDisconnect) -> Response:
+    return _error(400, "the connection was closed before the body was complete")
+
+
+async def _mistake(request: Request, error: Exception) -> Response:
+    return _error(500, "the server made a mistake; its log says which")  # `Guard` logs it

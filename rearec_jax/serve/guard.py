@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from rearec_jax.serve.counters import SECONDS, Counter, Histogram
+from rearec_jax.serve.service import Service
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -34,14 +34,12 @@ class Guard:
     Args:
         application: what answers.
         key: that requests must show; "" = none.
-        body_bytes: the largest body that is read.
+        service: its limits hold, its counters count.
     """
 
-    def __init__(self, application: Application, key: str, body_bytes: int):
-        self._application, self._key, self._body_bytes = application, key.encode(), body_bytes
+    def __init__(self, application: Application, key: str, service: Service):
+        self._application, self._key, self._service = application, key.encode(), service
         self.is_stopping = False
-        self.requests = Counter("rearec_requests_total", "Answered requests.", ("path", "status"))
-        self.seconds = Histogram("rearec_request_seconds", "Time to the answer.", SECONDS, "path")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
@@ -69,8 +67,8 @@ class Guard:
             if not status:
                 await _answer(500, "the server made a mistake; its log says which", send_on)
         finally:
-            self.requests.add(path, str(status))
-            self.seconds.observe(time.perf_counter() - started, path)
+            self._service.requests.add(path, str(status))
+            self._service.seconds.observe(time.perf_counter() - started, path)
 
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
         headers = dict(scope["headers"])
@@ -81,8 +79,9 @@ class Guard:
         length = headers.get(b"content-length", b"0")
         if not length.isdigit():
             return 400, "the header Content-Length is not a number"
-        if int(length[:20]) > self._body_bytes:
-            return 413, f"the body is {int(length[:20])} bytes; at most {self._body_bytes} are read"
+        most = self._service.limits.body_bytes
+        if int(length[:20]) > most:
+            return 413, f"the body is {int(length[:20])} bytes; at most {most} are read"
         return None
 
     def _has_key(self, headers: dict[bytes, bytes]) -> bool:

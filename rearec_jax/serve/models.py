@@ -120,7 +120,8 @@ class Models:
 
     def _load(self, name: str, path: pathlib.Path) -> Version:
         found = identity(path)  # before it is read: if it changes meanwhile, it is read again
-        recommender = opening.load(path)
+        # Of a link its present target: all files are of one version, whatever the link does next.
+        recommender = opening.load(path.resolve() if path.exists() else path)
         served = serve(name, recommender, self._limits)
         return Version(served, Search(recommender), found)
 

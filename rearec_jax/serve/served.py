@@ -124,7 +124,7 @@ class Served:
             engine.table,
             engine.ranked,
             np.int32(len(self.ids)),
-            rows._replace(users=np.zeros_like(rows.users)),
+            rows,
             excluded,
             engine.steps if steps else 0,
             self.listed,

@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+import contextlib
 import dataclasses
 import logging
 import time
@@ -106,7 +107,7 @@ class Workers:
             self._tell(_deliver, entries, results)
 
     def _tell(self, function: Any, entries: list[Entry], what: Any) -> None:
-        if not self._loop.is_closed():
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             self._loop.call_soon_threadsafe(function, entries, what)
 
 

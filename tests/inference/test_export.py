@@ -70,6 +70,16 @@ def test_same_numbers_as_the_model(tmp_path, method, changes):
         np.testing.assert_allclose(ours.engine.table, theirs.engine.table, rtol=1e-5, atol=1e-6)
 
 
+def test_exports_with_the_same_program_share_what_is_compiled(place, tmp_path):
+    written(tmp_path / "again")
+    written(tmp_path / "other", "erl")
+    one, again, other = map(rearec_jax.load, (place, tmp_path / "again", tmp_path / "other"))
+    for name in ("encode", "attend"):
+        own = getattr(one.engine, name)
+        assert own == getattr(again.engine, name) != getattr(other.engine, name)
+        assert hash(own) == hash(getattr(again.engine, name))
+
+
 def test_loads_where_nothing_else_is(place):
     code = f"""import sys
 for name in {BLOCKED!r}: sys.modules[name] = None

@@ -162,6 +162,7 @@ def test_state_and_descriptions(client):
 
 
 def test_metrics_are_prometheus_text(client):
+    client.ask("/nothing")
     lines = client.ask("/metrics").text.splitlines()
     samples = [line for line in lines if not line.startswith("#")]
     names = {line.split("{")[0].split()[0] for line in samples}

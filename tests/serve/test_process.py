@@ -1,6 +1,7 @@
 """The server as a process: the examples of its documentation, newer models, its end."""
 
 from collections.abc import Iterator
+import importlib.util
 import json
 import os
 from pathlib import Path
@@ -14,9 +15,13 @@ import time
 import urllib.error
 import urllib.request
 
+from absl import flags
+from absl.testing import flagsaver
 import pytest
 
 import rearec_jax
+from rearec_jax.errors import UserError
+from rearec_jax.serve.command import serve_run
 from tests.serve.conftest import write
 from tests.test_main import start
 
@@ -34,8 +39,9 @@ class Server:
     def __init__(self, *options: str, cwd: Path):
         self.process = start("--mode=serve", "--port=0", "--max_batch=2", *options, cwd=cwd)
         self.said: list[str] = []
-        self.threads = [threading.Thread(target=self._read, daemon=True)]
-        self.threads[0].start()
+        self.place = cwd
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
         self.url = self.wait_for(r"listening at (\S+)")[1]
 
     def _read(self) -> None:
@@ -62,11 +68,11 @@ def server(tmp_path_factory) -> Iterator[Server]:
     write(place / "1")
     os.symlink("1", place / "current")
     server = Server(f"--runs={place / 'current'}", "--watch=0.1", cwd=place)
-    server.place = place
-    server.wait_for("model 1 is ready|model current is ready")
+    server.wait_for("model current is ready")
     yield server
-    server.process.kill()
-    server.process.wait()
+    with server.process:  # closes its pipes
+        server.process.kill()
+        server.reader.join()
 
 
 def swap(place: Path, target: str) -> None:
@@ -135,6 +141,7 @@ def test_it_ends_when_it_has_answered(server):  # the last test: the server is g
                 statuses.append(200)
             except urllib.error.HTTPError as error:
                 statuses.append(error.code)
+                error.close()
             except OSError:
                 return  # nobody listens any more
 
@@ -160,33 +167,24 @@ def test_it_ends_when_it_has_answered(server):  # the last test: the server is g
         (["--workdir=x", "--api_key_file=nokey"], "--api_key_file=nokey cannot be read"),
     ],
 )
-def test_mistakes_are_one_sentence(options, said, tmp_path, monkeypatch):
-    from absl import flags
-
-    from rearec_jax.errors import UserError
-    from rearec_jax.serve.command import serve_run
-
+def test_mistakes_are_one_sentence(options, said, tmp_path, monkeypatch, parsed_flags):
     monkeypatch.chdir(tmp_path)
     values = dict(option[2:].split("=") for option in options)
-    if not flags.FLAGS.is_parsed():
-        flags.FLAGS.mark_as_parsed()
-    with flagsaver(values), pytest.raises(UserError, match=re.escape(said)):
-        serve_run(values.get("workdir"), [])
-
-
-def flagsaver(values):
-    from absl.testing import flagsaver
-
-    own = {name: value for name, value in values.items() if name != "workdir"}
-    return flagsaver.as_parsed(**own)
+    workdir = values.pop("workdir", None)
+    with flagsaver.as_parsed(**values), pytest.raises(UserError, match=re.escape(said)):
+        serve_run(workdir, [])
 
 
 def test_without_the_extra_it_says_which(monkeypatch):
-    import importlib.util
-
-    from rearec_jax.errors import UserError
-    from rearec_jax.serve.command import serve_run
-
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"--mode=serve needs fastapi.*pip install 'rearec_jax\[se"):
         serve_run("x", [])
+
+
+@pytest.fixture
+def parsed_flags():
+    was_parsed = flags.FLAGS.is_parsed()
+    flags.FLAGS.mark_as_parsed()
+    yield
+    if not was_parsed:
+        flags.FLAGS.unparse_flags()

@@ -111,7 +111,7 @@ def test_a_full_queue_is_said_and_recovers(limited, blocked):
 
 
 def test_a_request_that_takes_too_long_is_given_up(limited, blocked):
-    client = limited(seconds=0.1)
+    client = limited(seconds=0.5)
 
     async def ask():
         late = await asyncio.gather(*(client.asking("/recommend", GOOD) for _ in range(3)))
@@ -155,7 +155,7 @@ def test_the_key(limited):
 
 def test_a_stopping_server_takes_nothing_new(limited):
     client = limited()
-    client.service.guard.is_stopping = True
+    client.guard.is_stopping = True
     answer = client.ask("/models")
     assert answer.status_code == 503 and answer.headers["connection"] == "close"
 
