@@ -31,6 +31,7 @@ from rearec_jax.errors import UserError  # noqa: E402
 from rearec_jax.inference import command as inference  # noqa: E402
 from rearec_jax.interruption import deadline  # noqa: E402
 from rearec_jax.report.report_run import report_runs  # noqa: E402
+from rearec_jax.serve.command import serve_run  # noqa: E402
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Python file that defines get_config().")
 _WORKDIR = flags.DEFINE_string(
@@ -41,7 +42,7 @@ _MODE = flags.DEFINE_enum(
     "train",
     [
         *("train", "evaluate", "analyse", "compare", "report", "encode_items", "profile"),
-        *("recommend", "export"),
+        *("recommend", "export", "serve"),
     ],
     "train: train (or resume), then evaluate; evaluate: the best epoch of --workdir again;"
     " analyse: by step and group, states, lists, stories, to --workdir/analysis;"
@@ -49,12 +50,14 @@ _MODE = flags.DEFINE_enum(
     " report: runs (--runs, or --workdir) and studies as one HTML page with figures;"
     " encode_items: write the vectors of the items' text to --workdir;"
     " profile: where the time of an update goes, to --workdir/profile;"
-    " recommend: lists for the users of --input to --output; export: the model to --output.",
+    " recommend: lists for the users of --input to --output; export: the model to --output;"
+    " serve: the models in --workdir and --runs over HTTP.",
 )
 _RUNS = flags.DEFINE_list(
     "runs",
     [],
-    "--mode=compare and report: work directories; the first is what the others are tested against.",
+    "--mode=compare and report: work directories; the first is what the others are tested against."
+    " --mode=serve: work directories or exports; the first is the default.",
 )
 _HOLM = flags.DEFINE_bool("holm", False, "--mode=compare: stars after Holm's correction.")
 
@@ -80,6 +83,9 @@ def main(argv: Sequence[str]) -> None:
     if _MODE.value in ("recommend", "export"):
         run = {"recommend": inference.recommend_run, "export": inference.export_run}[_MODE.value]
         run(_WORKDIR.value)
+        return
+    if _MODE.value == "serve":
+        serve_run(_WORKDIR.value, _RUNS.value)
         return
     hosts.start(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
     options = _CONFIG.value

@@ -70,10 +70,13 @@ class Reasoning(NamedTuple):
 
     states: r_0 .. r_K of the clean view.
     noisy:  r~_1 .. r~_K of the noisy view, or None where there is no such view.
+    attention: of the token of r_0 .. r_K to each token of the row, in the last layer, the mean over
+        heads; what it gives to reasoning tokens is missing to 1. None unless asked for.
     """
 
     states: Float[Array, "B Q K+1 D"]
     noisy: Float[Array, "B Q K D"] | None
+    attention: Float[Array, "B Q K+1 T"] | None = None
 
 
 PRNGKey = jax.Array

@@ -170,7 +170,7 @@ def _discarded_if_new(workdir: Workdir) -> Iterator[None]:
         yield
     except BaseException:
         if is_new and not workdir.is_trained:
-            kept = ("items.parquet", "item_vectors.npy")  # see inference/runs.py
+            kept = ("items.parquet", "item_vectors.npy", "samples.parquet")  # see inference/runs.py
             written = workdir.config, workdir.events, workdir.data
             for file in (*written, *(workdir.path / name for name in kept)):
                 file.unlink(missing_ok=True)

@@ -27,17 +27,28 @@ def softmax(x: np.ndarray) -> np.ndarray:
 
 
 def transformer(
-    inputs: np.ndarray, encoder: Any, heads: int, causal: np.ndarray, epsilon: float = 1e-12
+    inputs: np.ndarray,
+    encoder: Any,
+    heads: int,
+    causal: np.ndarray,
+    epsilon: float = 1e-12,
+    attention: list[np.ndarray] | None = None,
 ) -> np.ndarray:
-    """Post-LayerNorm encoder of one sequence [S, D]; ``causal`` [S, S] says who sees whom."""
+    """Post-LayerNorm encoder of one sequence [S, D]; ``causal`` [S, S] says who sees whom.
+
+    Into ``attention`` go each layer's weights, the mean over heads.
+    """
     x = layer_norm(inputs, encoder["input_norm"], epsilon)
     for number in range(sum(name.startswith("layers_") for name in encoder)):
         layer = encoder[f"layers_{number}"]
         q, k, v = np.split(dense(x, layer["attention"]["qkv"]), 3, axis=-1)
-        mixed = []
+        mixed, given = [], []
         for own in np.split(np.arange(x.shape[-1]), heads):
             scores = q[:, own] @ k[:, own].T / math.sqrt(len(own))
-            mixed.append(softmax(np.where(causal, scores, -np.inf)) @ v[:, own])
+            given.append(softmax(np.where(causal, scores, -np.inf)))
+            mixed.append(given[-1] @ v[:, own])
+        if attention is not None:
+            attention.append(np.mean(given, axis=0))
         attended = dense(np.concatenate(mixed, axis=-1), layer["attention"]["output"])
         x = layer_norm(x + attended, layer["attention_norm"], epsilon)
         hidden = dense(x, layer["feed_forward"]["expand"])
@@ -54,10 +65,12 @@ def reason(
     steps: int,
     noise: np.ndarray | None = None,
     bidirectional: bool = False,
+    attention: list[np.ndarray] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """r_0 .. r_K [K+1, D] of one history of item ids, and r~_1 .. r~_K where noise [K, D] is given.
 
-    Every step encodes the lengthened sequence in full.
+    Every step encodes the lengthened sequence in full. Into ``attention`` go the last layer's
+    weights of the last token at each step (of the noisy view too).
     """
     params = _float64(variables["params"])
     encoder = params["encoder"]
@@ -69,7 +82,11 @@ def reason(
         visible = np.tri(len(items) + len(own), dtype=bool)
         if bidirectional:
             visible[: len(items), : len(items)] = True
-        return transformer(np.stack([*items, *own]), encoder, heads, visible)[-1]
+        given: list[np.ndarray] = []
+        state = transformer(np.stack([*items, *own]), encoder, heads, visible, attention=given)[-1]
+        if attention is not None:
+            attention.append(given[-1][-1])
+        return state
 
     states, noisy, own, noisy_own = [encode([])], [], [], []
     for k in range(steps):

@@ -34,9 +34,11 @@ LIGHT = {
     "inference.catalogue",
     "inference.exported",
     "inference.histories",
+    "inference.insight",
     "inference.program",
     "inference.recommender",
     "inference.results",
+    "inference.samples",
     "inference.user_rows",
 }
 ALLOWED: Mapping[str, set[str]] = {
@@ -80,18 +82,19 @@ ALLOWED: Mapping[str, set[str]] = {
     "analysis.from_model": OPTIONS | {"data", "analysis", "analysis.model_pass"},
     "analysis.analyse_run": BELOW_TRAIN
     | {"experiment", "analysis", "analysis.model_pass", "analysis.from_model"},
+    "serve": LIGHT | BASIS | {"inference"},
     "report": OPTIONS | {"analysis", "grid", "interruption", "table", "workdir"},
     "grid": OPTIONS | {"command_line", "workdir"},  # it starts main, and never imports it
     "capacity": BELOW_TRAIN | {"command_line"},
     "main": BELOW_TRAIN
     | {"command_line", "train", "experiment", "inference", "report"}
-    | {"encode_items", "analysis", "analysis.analyse_run", "hosts"},
+    | {"encode_items", "analysis", "analysis.analyse_run", "hosts", "serve"},
 }
 
 # Other packages -> the only places that may import them.
 JAX = (PARTS - {"data"}) | METHOD | {"types", "data.loader", "train", "inference"}
 JAX |= {"hosts", "profiling", "experiment", "meter", "main", "capacity"}
-JAX |= {"analysis.model_pass", "analysis.analyse_run"}
+JAX |= {"analysis.model_pass", "analysis.analyse_run", "serve"}
 ONLY_IN = {
     "jax": JAX,
     "jaxlib": JAX,
@@ -107,6 +110,11 @@ ONLY_IN = {
     "sentence_transformers": {"data.language_model"},
     "sklearn": {"data"},
     "matplotlib": {"report"},  # an extra, imported where it is needed
+    "fastapi": {"serve"},  # an extra, with the next four
+    "orjson": {"serve"},
+    "pydantic": {"serve"},
+    "starlette": {"serve"},
+    "uvicorn": {"serve"},
     "tensorflow_datasets": {"data.builders", "data.records"},  # 0.4 seconds to import
 }
 

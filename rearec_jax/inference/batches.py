@@ -19,6 +19,21 @@ SHORTEST_ROW = 8
 CHOSEN_BY_PLAN = 512  # users for whom the cheapest number of queries a row is searched
 
 
+class Sizes(NamedTuple):
+    """The sizes that are compiled, ascending, of what a request decides; () = rounded finely.
+
+    What exceeds the largest of them is rounded finely too.
+    """
+
+    row: tuple[int, ...] = ()  # tokens of a single user's
+    excluded: tuple[int, ...] = ()
+    listed: tuple[int, ...] = ()
+    candidates: tuple[int, ...] = ()
+
+
+FINE = Sizes()
+
+
 class Rows(NamedTuple):
     """A batch for the program, numpy arrays; see `rearec_jax.types.Batch` for the first four.
 
@@ -38,8 +53,17 @@ def rounded(count: int) -> int:
     return power * 3 // 4 if power >= 4 and count <= power * 3 // 4 else power
 
 
+def fitting(sizes: tuple[int, ...], count: int, otherwise: int) -> int:
+    """The first of ``sizes`` that holds ``count``; ``otherwise`` where none does."""
+    return next((size for size in sizes if size >= count), otherwise)
+
+
 def batches(
-    histories: Histories, max_length: int, at_once: int, mask: int | None
+    histories: Histories,
+    max_length: int,
+    at_once: int,
+    mask: int | None,
+    row_sizes: tuple[int, ...] = (),
 ) -> Iterator[Rows]:
     """All users with a history, about ``at_once`` a batch, each with their last items.
 
@@ -48,6 +72,7 @@ def batches(
         max_length: items that the model sees.
         at_once: users of a batch, about; few fit a CPU's caches.
         mask: id of the token that asks for the next item (models of the cloze objective).
+        row_sizes: as `Sizes.row`.
     """
     items, offsets = histories.items, histories.offsets
     if mask is None:
@@ -57,7 +82,7 @@ def batches(
         items = cloze.with_room(items)
     if not len(windows):
         return
-    tokens = _row_length(windows.length, max_length)
+    tokens = _row_length(windows.length, max_length, row_sizes)
     plan = packing.plan(windows, tokens, _queries_per_row(windows.length, tokens))
     rows = rounded(min(plan.rows, max(1, round(at_once * plan.rows / len(windows)))))
     order, split = packing.fixed_order(plan), np.zeros(len(items), np.uint8)
@@ -66,11 +91,12 @@ def batches(
         yield _rows(packed if mask is None else cloze.mask_last(packed, None, mask))
 
 
-def _row_length(lengths: Int32[np.ndarray, "W"], max_length: int) -> int:
+def _row_length(lengths: Int32[np.ndarray, "W"], max_length: int, sizes: tuple[int, ...]) -> int:
     """A row as long as the model sees, or for a single user as short as will do."""
     if len(lengths) > 1:
         return max_length
-    return min(max_length, max(SHORTEST_ROW, rounded(int(lengths[0]))))
+    length = int(lengths[0])
+    return min(max_length, fitting(sizes, length, max(SHORTEST_ROW, rounded(length))))
 
 
 def _queries_per_row(lengths: Int32[np.ndarray, "W"], tokens: int) -> int:
@@ -96,6 +122,7 @@ def excluded(
     seen: bool,
     given: Int32[np.ndarray, "n"],
     nothing: int,
+    sizes: tuple[int, ...] = (),
 ) -> Int32[np.ndarray, "M L"]:
     """Items that must not be listed for each of ``users``; ``nothing`` fills the rest.
 
@@ -105,11 +132,12 @@ def excluded(
         seen: leave out what a user had.
         given: leave these out for everybody.
         nothing: an id that no item has.
+        sizes: as `Sizes.excluded`.
     """
     lengths = np.where(users >= 0, histories.lengths[users], 0) if seen else np.zeros_like(users)
     longest = int(lengths.max(initial=0))
     width = longest + len(given)
-    out = np.full((len(users), _coarsely(width)), nothing, np.int32)
+    out = np.full((len(users), fitting(sizes, width, _coarsely(width))), nothing, np.int32)
     out[:, longest:width] = given
     if longest:
         place = np.arange(longest)[None] < lengths[:, None]

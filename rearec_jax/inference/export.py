@@ -21,10 +21,10 @@ import numpy as np
 import rearec_jax
 from rearec_jax.config import Config
 from rearec_jax.errors import UserError
-from rearec_jax.inference import catalogue, onnx, runs, trained
+from rearec_jax.inference import catalogue, onnx, runs, samples, trained
 from rearec_jax.inference.batches import Rows
-from rearec_jax.inference.exported import ENCODE, FORMAT, MANIFEST, ROWS, TABLE, WEIGHTS
-from rearec_jax.inference.program import Engine
+from rearec_jax.inference.exported import ATTEND, ENCODE, FORMAT, MANIFEST, ROWS, TABLE, WEIGHTS
+from rearec_jax.inference.program import Attend, Encode, Engine
 from rearec_jax.inference.recommender import Recommender
 from rearec_jax.models.backbones import Variables
 
@@ -79,7 +79,8 @@ def write(
     (path / WEIGHTS).mkdir(parents=True)
     weights = _named(engine.weights)
     _save(path, weights)
-    (path / ENCODE).write_bytes(_encode_program(recommender))
+    (path / ENCODE).write_bytes(_encode_program(engine, engine.encode))
+    (path / ATTEND).write_bytes(_encode_program(engine, engine.attending))
     if with_onnx:
         onnx.write(engine, path / onnx.FILE)
     np.save(path / TABLE, np.asarray(engine.table), allow_pickle=False)
@@ -90,6 +91,8 @@ def write(
         _save(path, row_weights)
         (path / ROWS).write_bytes(_rows_program(config, items, engine))
     catalogue.save(recommender.items, path / catalogue.FILE)
+    if recommender.samples:
+        samples.save(recommender.samples, path / samples.FILE)
     manifest = {
         "format": FORMAT,
         "versions": {
@@ -105,6 +108,7 @@ def write(
             "cloze": engine.cloze,
             "similarity": config.model.similarity,
             "text_width": engine.text_width,
+            "temperature": engine.temperature,
         },
         "items": len(recommender.items),
         "weights": list(weights),
@@ -118,20 +122,19 @@ def write(
     (path / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
 
 
-def _encode_program(recommender: Recommender) -> bytes:
+def _encode_program(engine: Engine, encode: Encode | Attend) -> bytes:
     """StableHLO of all steps; free are the rows, their tokens and queries, and the items."""
-    engine = recommender.engine
     leaves, structure = jax.tree.flatten(engine.weights)
 
-    def encode(weights: list[Array], table: Array, *rows: Array) -> Array:
+    def run(weights: list[Array], table: Array, *rows: Array) -> Any:
         variables = jax.tree.unflatten(structure, weights)
         packed = Rows(*cast(Any, rows), users=cast(Any, None))
-        return engine.encode(variables, table, packed, engine.steps)
+        return encode(variables, table, packed, engine.steps)
 
     b, t, q, n = jax_export.symbolic_shape("b, t, q, n")
     tokens, queries = jax.ShapeDtypeStruct((b, t), "int32"), jax.ShapeDtypeStruct((b, q), "int32")
     table = jax.ShapeDtypeStruct((n, engine.table.shape[1]), engine.table.dtype)
-    return _serialized(encode, leaves, table, tokens, tokens, tokens, queries)
+    return _serialized(run, leaves, table, tokens, tokens, tokens, queries)
 
 
 def _rows_program(config: Config, weights: Variables, engine: Engine) -> bytes:
@@ -146,7 +149,7 @@ def _rows_program(config: Config, weights: Variables, engine: Engine) -> bytes:
     return _serialized(rows, leaves, jax.ShapeDtypeStruct((n, engine.text_width), "float32"))
 
 
-def _serialized(function: Callable[..., Array], leaves: list[Array], *arguments: Any) -> bytes:
+def _serialized(function: Callable[..., Any], leaves: list[Array], *arguments: Any) -> bytes:
     shapes = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves]
     program = jax_export.export(jax.jit(function), platforms=PLATFORMS)(shapes, *arguments)
     return bytes(program.serialize())

@@ -3,13 +3,18 @@
 manifest.json      format, versions, facts of the model, shapes, SHA-256 of every other file
 encode.stablehlo   (weights, table [n, D], tokens, positions, segments [b, t], queries [b, q])
 -> [b, q, K + 1, D]: the user after 0 .. K steps; n, b, t, q are free
+attend.stablehlo   the same arguments -> the same, and [b, q, K + 1, t]: what each step attends to
 rows.stablehlo     (weights, text vectors [n, F]) -> [n, D]: rows of the table; text backbones
 weights/*.npy      a file an array, in the order of the manifest; table.npy
 items.parquet      id, title, count of each row of the table
+samples.parquet    histories of a few test users (see `samples`); may be deleted
+
+Older exports lack the attention, the samples and the model's temperature.
 """
 
 from collections.abc import Callable
 import dataclasses
+import functools
 import hashlib
 import json
 import pathlib
@@ -22,7 +27,7 @@ from jaxtyping import Array, Float
 import numpy as np
 
 from rearec_jax.errors import UserError
-from rearec_jax.inference import catalogue
+from rearec_jax.inference import catalogue, samples
 from rearec_jax.inference.batches import Rows
 from rearec_jax.inference.program import Engine
 from rearec_jax.inference.recommender import Recommender
@@ -30,7 +35,8 @@ from rearec_jax.losses.similarity import comparable
 
 MANIFEST = "manifest.json"
 FORMAT = 1
-ENCODE, ROWS, TABLE, WEIGHTS = "encode.stablehlo", "rows.stablehlo", "table.npy", "weights"
+ENCODE, ATTEND, ROWS = "encode.stablehlo", "attend.stablehlo", "rows.stablehlo"
+TABLE, WEIGHTS = "table.npy", "weights"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -44,6 +50,24 @@ class Encoder:
     ) -> Float[Array, "B Q S D"]:
         found = self.program(weights, table, *rows[:4])
         return found[:, :, : steps + 1]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Attender:
+    """`program.Attend` of a StableHLO program, which is read when it is first run."""
+
+    path: pathlib.Path
+
+    @functools.cached_property
+    def program(self) -> Callable[..., tuple[Array, Array]]:
+        """The program."""
+        return _program(self.path)
+
+    def __call__(
+        self, weights: list[Array], table: Float[Array, "N D"], rows: Rows, steps: int
+    ) -> tuple[Float[Array, "B Q S D"], Float[Array, "B Q S T"]]:
+        vectors, attention = self.program(weights, table, *rows[:4])
+        return vectors[:, :, : steps + 1], attention[:, :, : steps + 1]
 
 
 def is_export(path: pathlib.Path) -> bool:
@@ -76,8 +100,11 @@ def load(path: pathlib.Path) -> Recommender:
         ranked=comparable(table, facts["similarity"]),
         item_rows=rows,
         text_width=facts["text_width"],
+        attend=Attender(path / ATTEND) if ATTEND in manifest["files"] else None,
+        temperature=facts.get("temperature"),
     )
-    return Recommender(engine, catalogue.load(path / catalogue.FILE))
+    items = catalogue.load(path / catalogue.FILE)
+    return Recommender(engine, items, samples=samples.load(path / samples.FILE))
 
 
 def _manifest(path: pathlib.Path) -> dict[str, Any]:
@@ -97,6 +124,8 @@ def _manifest(path: pathlib.Path) -> dict[str, Any]:
 
 def _check_files(path: pathlib.Path, files: dict[str, str]) -> None:
     for name, digest in files.items():
+        if name == samples.FILE and not (path / name).exists():
+            continue
         try:
             with (path / name).open("rb") as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
@@ -111,7 +140,7 @@ def _check_files(path: pathlib.Path, files: dict[str, str]) -> None:
             )
 
 
-def _program(path: pathlib.Path) -> Callable[..., Array]:
+def _program(path: pathlib.Path) -> Callable[..., Any]:
     try:
         return jax_export.deserialize(bytearray(path.read_bytes())).call
     except Exception as error:  # what a newer format raises is not specified

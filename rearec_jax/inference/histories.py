@@ -6,6 +6,7 @@ import dataclasses
 from jaxtyping import Bool, Int32, Int64
 import numpy as np
 
+from rearec_jax.data.interactions import positions
 from rearec_jax.errors import UserError
 from rearec_jax.inference.catalogue import Items
 
@@ -60,6 +61,15 @@ def of_ids(histories: Sequence[Sequence[str]], items: Items, unknown: str = "ski
     if unknown == "error":
         _refuse(missing)
     return Histories(np.array(dense, np.int32), np.array(offsets, np.int64), tuple(missing))
+
+
+def latest(histories: Histories, count: int) -> Histories:
+    """Each user's last ``count`` items."""
+    position = positions(histories.offsets)
+    lengths = histories.lengths
+    kept = position >= np.repeat(lengths - count, lengths)
+    offsets = np.append(0, np.cumsum(np.minimum(lengths, count)))
+    return Histories(histories.items[kept], offsets, histories.unknown)
 
 
 def indices(ids: Iterable[str], items: Items, what: str) -> Int32[np.ndarray, "n"]:

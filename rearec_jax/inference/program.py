@@ -26,6 +26,8 @@ FEWEST_LISTED = 16  # the program lists at least so many, so that most k share o
 # What a model is here (see `trained` and `exported`): (weights, table [N, D], rows, steps) ->
 # [B, Q, S, D], each query's representation at depth 0 .. steps. Its products with `ranked` rank.
 Encode = Callable[[Any, Array, Rows, int], Array]
+# The same, and [B, Q, S, T]: what each depth's token attends to in its row (`types.Reasoning`).
+Attend = Callable[[Any, Array, Rows, int], tuple[Array, Array | None]]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,7 +35,7 @@ class Engine:
     """A model ready to run.
 
     name:       backbone and method, for people.
-    max_length: items of a history that it sees.
+    max_length: tokens of a user that it sees.
     steps:      reasoning steps that it was trained with, K.
     cloze:      does the token N ask for the next item?
     table:      item vectors as `encode` looks them up.
@@ -41,6 +43,8 @@ class Engine:
     item_rows:  rows of `table` and `ranked` of text vectors; None where items have no text.
     text_width: F of those; 0 = none.
     text_scale: what the item encoder's input is of them (`data.vectors.unit_scale`).
+    attend:     as `encode`, with the attention; None where an export has no such program.
+    temperature: of the softmax over scores in training; None where an export does not say.
     """
 
     name: str
@@ -54,12 +58,36 @@ class Engine:
     item_rows: Callable[[np.ndarray], tuple[Array, Array]] | None = None
     text_width: int = 0
     text_scale: float = 1.0
+    attend: Attend | None = None
+    temperature: float | None = None
+
+    @property
+    def seen(self) -> int:
+        """Items of a history that it sees."""
+        return self.max_length - self.cloze
+
+    @property
+    def attending(self) -> Attend:
+        """`attend`, or `encode` without attention."""
+        return self.attend or Unattending(self.encode)
 
     @property
     def at_once(self) -> int:
         """Users of a batch, about."""
         most = USERS_AT_ONCE.get(jax.default_backend(), OTHERWISE)
         return max(1, min(most, SCORE_BYTES // (4 * self.table.shape[0])))
+
+
+@dataclasses.dataclass(frozen=True)
+class Unattending:
+    """`Attend` of a model that does not tell its attention."""
+
+    encode: Encode
+
+    def __call__(
+        self, weights: Any, table: Float[Array, "N D"], rows: Rows, steps: int
+    ) -> tuple[Float[Array, "B Q S D"], None]:
+        return self.encode(weights, table, rows, steps), None
 
 
 class Best(NamedTuple):
@@ -73,11 +101,17 @@ class Paths(NamedTuple):
     """The best at every depth, and where each of them stands at every other.
 
     ranks: [.., s, j, d] is the rank at depth d of the item that stands at place j at depth s.
+    shares: softmax of score / temperature over all that may be listed.
+    effective: exp(entropy) of that softmax: between how many items the model hesitates.
+    attention: of the token of each depth to the tokens of its row.
     """
 
     places: Int[Array, "B Q S k"]
     scores: Float[Array, "B Q S k"]
     ranks: Int[Array, "B Q S k S"]
+    shares: Float[Array, "B Q S k"]
+    effective: Float[Array, "B Q S"]
+    attention: Float[Array, "B Q S T"] | None
 
 
 @functools.partial(jax.jit, static_argnames=("encode", "steps", "k"))
@@ -91,6 +125,7 @@ def best(
     excluded: Int[Array, "B Q L"],
     steps: int,
     k: int,
+    depths: Int[Array, "B Q"] | None = None,
 ) -> Best:
     """The k best of the first ``count`` rows of ``ranked`` for each query after ``steps`` steps.
 
@@ -102,39 +137,58 @@ def best(
         excluded: rows of ``ranked`` that are not listed; C where there is none.
         steps: of reasoning.
         k: items to list, at most C.
+        depths: steps of each query, at most ``steps``; None = ``steps`` of all.
     """
-    vectors = encode(weights, table, rows, steps)[..., -1, :]
+    vectors = encode(weights, table, rows, steps)
+    if depths is None:
+        vectors = vectors[..., -1, :]
+    else:
+        vectors = jnp.take_along_axis(vectors, depths[..., None, None], axis=-2)[..., 0, :]
     found = _allowed(scores(_flat(vectors), ranked), count, _flat(excluded))
     values, places = jax.lax.top_k(found, k)
     shape = (*rows.queries.shape, k)
     return Best(places.reshape(shape), values.reshape(shape))
 
 
-@functools.partial(jax.jit, static_argnames=("encode", "steps", "k"))
+@functools.partial(jax.jit, static_argnames=("attend", "steps", "k"))
 def paths(
-    encode: Encode,
+    attend: Attend,
     weights: Any,
     table: Float[Array, "N D"],
     ranked: Float[Array, "C D"],
     count: Int[Array, ""],
     rows: Rows,
     excluded: Int[Array, "B Q L"],
+    temperature: Float[Array, ""],
     steps: int,
     k: int,
 ) -> Paths:
     """As ``best``, at every depth 0 .. ``steps``, with each listed item's rank at all depths."""
-    vectors = encode(weights, table, rows, steps)
+    vectors, attention = attend(weights, table, rows, steps)
 
-    def one(query: tuple[Array, Array]) -> Paths:
+    def one(query: tuple[Array, Array]) -> tuple[Array, ...]:
         vectors, excluded = query
         hidden = jnp.broadcast_to(excluded[None], (vectors.shape[0], *excluded.shape))
         found = _allowed(scores(vectors, ranked), count, hidden)
         values, places = jax.lax.top_k(found, k)
         ranks = jax.lax.map(functools.partial(_rank, found), places.reshape(-1))
-        return Paths(places, values, ranks.reshape(*places.shape, -1))
+        ranks = ranks.reshape(*places.shape, -1)
+        shares, effective = _hesitation(found / temperature.astype(found.dtype))
+        listed = jnp.take_along_axis(shares, places, axis=-1)
+        return places, values, ranks, listed, effective
 
     found = jax.lax.map(one, (_flat(vectors), _flat(excluded)))
-    return Paths(*(part.reshape(*rows.queries.shape, *part.shape[1:]) for part in found))
+    places, values, ranks, shares, effective = (
+        part.reshape(*rows.queries.shape, *part.shape[1:]) for part in found
+    )
+    return Paths(places, values, ranks, shares, effective, attention)
+
+
+def _hesitation(logits: Float[Array, "S C"]) -> tuple[Float[Array, "S C"], Float[Array, " S"]]:
+    """The softmax and exp(entropy) of it; -inf = not there."""
+    shares = jax.nn.softmax(logits, axis=-1)
+    logarithms = jnp.where(shares > 0, jax.nn.log_softmax(logits, axis=-1), 0)
+    return shares, jnp.exp(-jnp.sum(shares * logarithms, axis=-1))
 
 
 def _flat(x: Array) -> Array:

@@ -13,12 +13,13 @@ import numpy as np
 import polars as pl
 
 from rearec_jax.errors import UserError
-from rearec_jax.inference import batches, program
-from rearec_jax.inference.batches import Rows
+from rearec_jax.inference import batches, insight, program, results
+from rearec_jax.inference.batches import FINE, Rows, Sizes
 from rearec_jax.inference.catalogue import Items
-from rearec_jax.inference.histories import Histories, indices, of_ids
+from rearec_jax.inference.histories import Histories, indices, latest, of_ids
 from rearec_jax.inference.program import Engine
-from rearec_jax.inference.results import Ranked, Recommendations
+from rearec_jax.inference.results import Path, Ranked, Recommendations
+from rearec_jax.inference.samples import Sample
 
 WORKERS = 2  # batches in flight: sorting in one overlaps the products of the other
 
@@ -46,6 +47,8 @@ class Recommender:
     engine: Engine
     items: Items
     text: TextEncoder | None = None  # as `item_text.TextEncoder`: vectors of new items' text
+    samples: tuple[Sample, ...] = ()  # histories of test users, to try it on
+    sizes: Sizes = FINE  # few, where nothing may be compiled while users wait (`serve`)
 
     def recommend(
         self,
@@ -70,7 +73,8 @@ class Recommender:
             exclude: ids to leave out for everybody.
             candidates: choose from these ids only; None = from all items.
             unknown: ids that no item has are left out with a warning ("skip") or an "error".
-            explain: also the lists after 0, 1, ... steps, and how each item moved.
+            explain: also the lists after 0, 1, ... steps, how each item moved, how sure the model
+                is and what it looks at.
 
         Raises:
             UserError: an option out of range, or an unknown id in ``exclude`` or ``candidates``.
@@ -85,7 +89,8 @@ class Recommender:
             None if candidates is None else indices(candidates, self.items, "candidates"),
             explain,
         )
-        return Recommendations(self.rank(dense, options), self.items, dense.unknown)
+        seen = latest(dense, self.engine.seen) if explain else None
+        return Recommendations(self.rank(dense, options), self.items, dense.unknown, seen)
 
     def add_items(
         self,
@@ -136,10 +141,10 @@ class Recommender:
             UserError: an option out of range.
         """
         chosen = self._choose(options)
-        result = _empty(len(histories), chosen, options.explain)
+        result = self._empty(len(histories), chosen, options.explain)
         self._by_popularity(histories, options, chosen, result)
-        mask = len(self.items) if self.engine.cloze else None
-        rows = batches.batches(histories, self.engine.max_length, self.engine.at_once, mask)
+        engine, sizes = self.engine, self.sizes.row
+        rows = batches.batches(histories, engine.max_length, engine.at_once, self._mask, sizes)
         for users, lists in self._run(rows, histories, options, chosen):
             _fill(result, users, lists, chosen)
         return result
@@ -180,21 +185,33 @@ class Recommender:
             options.exclude_seen,
             _or_nothing(options.exclude),
             len(self.items),
+            self.sizes.excluded,
         )
         excluded = chosen.places(excluded).reshape(*rows.users.shape, -1)
-        run = program.paths if options.explain else program.best
-        found = run(
-            engine.encode,
-            engine.weights,
-            engine.table,
-            chosen.ranked,
-            np.int32(chosen.count),
-            rows,
-            excluded,
-            chosen.steps,
-            chosen.listed,
-        )
-        return jax.tree.map(np.asarray, found)
+        model = engine.weights, engine.table, chosen.ranked, np.int32(chosen.count)
+        depth = chosen.steps, chosen.listed
+        if not options.explain:
+            found = program.best(engine.encode, *model, rows, excluded, *depth)
+            return jax.tree.map(np.asarray, found)
+        temperature = np.float32(np.nan if engine.temperature is None else engine.temperature)
+        found = program.paths(engine.attending, *model, rows, excluded, temperature, *depth)
+        found = jax.tree.map(np.asarray, found)
+        if found.attention is None:
+            return found
+        return found._replace(attention=insight.item_weights(found.attention, rows, self._mask))
+
+    @property
+    def _mask(self) -> int | None:
+        return len(self.items) if self.engine.cloze else None
+
+    def _empty(self, users: int, chosen: "_Choice", explain: bool) -> Ranked:
+        """Lists without an item."""
+        lists, nobody = results.no_lists(users, chosen.k), np.zeros(users, bool)
+        if not explain:
+            return Ranked(*lists, nobody)
+        width = self.engine.max_length if self.engine.attend else None
+        path = results.no_path(users, chosen.steps + 1, chosen.k, width)
+        return Ranked(*lists, nobody, path)
 
     def _choose(self, options: Options) -> "_Choice":
         steps = self.engine.steps if options.steps is None else options.steps
@@ -209,12 +226,14 @@ class Recommender:
         if ids is not None:
             if not len(ids):
                 raise UserError("candidates is empty; None chooses from all items")
-            padded = np.zeros(batches.rounded(len(ids)), np.int32)
+            rows = batches.fitting(self.sizes.candidates, len(ids), batches.rounded(len(ids)))
+            padded = np.zeros(rows, np.int32)
             padded[: len(ids)] = ids
             ranked = ranked[padded]
         count = len(self.items) if ids is None else len(ids)
         k = min(options.k, count)
-        listed = min(max(program.FEWEST_LISTED, batches.rounded(k)), ranked.shape[0])
+        finely = max(program.FEWEST_LISTED, batches.rounded(k))
+        listed = min(batches.fitting(self.sizes.listed, k, finely), ranked.shape[0])
         return _Choice(ids, ranked, count, steps, k, listed)
 
     def _by_popularity(
@@ -272,21 +291,6 @@ class _Choice:
         return np.where(np.isneginf(scores), -1, dense).astype(np.int32)
 
 
-def _empty(users: int, chosen: _Choice, explain: bool) -> Ranked:
-    """Lists without an item."""
-
-    def no_lists(*shape: int) -> tuple[np.ndarray, np.ndarray]:
-        return np.full(shape, -1, np.int32), np.full(shape, -np.inf, np.float32)
-
-    nobody = np.zeros(users, bool)
-    if not explain:
-        return Ranked(*no_lists(users, chosen.k), nobody)
-    depths = chosen.steps + 1
-    ranks = np.zeros((users, depths, chosen.k, depths), np.int32)
-    paths = no_lists(users, depths, chosen.k)
-    return Ranked(*no_lists(users, chosen.k), nobody, *paths, ranks)
-
-
 def _or_nothing(ids: Int32[np.ndarray, "n"] | None) -> Int32[np.ndarray, "n"]:
     return np.zeros(0, np.int32) if ids is None else ids
 
@@ -297,10 +301,22 @@ def _fill(result: Ranked, users: Int32[np.ndarray, "B Q"], lists: Any, chosen: _
     at = users[real]
     places, scores = lists.places[real][..., : chosen.k], lists.scores[real][..., : chosen.k]
     items = chosen.items(places, scores)
-    if isinstance(lists, program.Paths):
-        room = result.path_items, result.path_scores, result.path_ranks  # made by `_empty`
-        for array, own in zip(room, (items, scores, lists.ranks[real]), strict=True):
-            assert array is not None
-            array[at] = own[:, :, : chosen.k]
+    if result.path is not None:
+        _fill_path(result.path, at, items, scores, jax.tree.map(lambda part: part[real], lists))
         items, scores = items[:, -1], scores[:, -1]
     result.items[at], result.scores[at] = items, scores
+
+
+def _fill_path(
+    path: Path,
+    at: Int32[np.ndarray, "n"],
+    items: Int32[np.ndarray, "n S k"],
+    scores: Float32[np.ndarray, "n S k"],
+    found: program.Paths,
+) -> None:
+    path.items[at], path.scores[at] = items, scores
+    path.ranks[at] = found.ranks[:, :, : items.shape[-1]]
+    path.top_shares[at] = np.sum(found.shares[:, :, : items.shape[-1]], axis=-1)
+    path.effective[at] = found.effective
+    if path.attention is not None and found.attention is not None:
+        path.attention[at, :, : found.attention.shape[-1]] = found.attention

@@ -13,7 +13,7 @@ from rearec_jax.data.prepare import prepare
 from rearec_jax.data.vector_files import save_array
 from rearec_jax.data.vectors import item_vectors
 from rearec_jax.errors import UserError
-from rearec_jax.inference import catalogue, trained
+from rearec_jax.inference import catalogue, samples, trained
 from rearec_jax.inference.catalogue import Items
 from rearec_jax.inference.item_text import TextEncoder
 from rearec_jax.inference.recommender import Recommender
@@ -27,16 +27,19 @@ def keep_items(workdir: Workdir, data: Interactions) -> None:
     """Writes what recommending needs of the data into the work directory, unless it is there.
 
     items.parquet: raw id, title and count of each item; item_vectors.npy: the vectors of their
-    text, where the backbone reads them.
+    text, where the backbone reads them; samples.parquet: histories of a few test users.
 
     Raises:
         UserError: they cannot be written.
     """
     items, vectors = workdir.path / catalogue.FILE, workdir.path / VECTORS
+    tried = workdir.path / samples.FILE
     with explained(items):
         if data.item_vectors is not None and not vectors.exists():
             save_array(vectors, np.asarray(data.item_vectors))
-        if not items.exists():  # written last: it says that both are there
+        if not tried.exists():
+            samples.save(samples.of_data(data), tried)
+        if not items.exists():  # written last: it says that all are there
             catalogue.save(catalogue.of_data(data), items)
 
 
@@ -66,7 +69,8 @@ def open_run(path: str | os.PathLike[str]) -> Run:
     text = None
     if vectors is not None and not config.text.vectors:
         text = TextEncoder(config, items.titles, vectors)
-    return Run(config, variables, Recommender(engine, items, text))
+    tried = samples.load(pathlib.Path(path) / samples.FILE)
+    return Run(config, variables, Recommender(engine, items, text, tried))
 
 
 def _items(path: pathlib.Path, config: Config) -> tuple[Items, np.ndarray | None]:

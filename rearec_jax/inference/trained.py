@@ -37,12 +37,33 @@ class Encoder:
     def __call__(
         self, weights: Variables, table: Float[Array, "N D"], rows: Rows, steps: int
     ) -> Float[Array, "B Q S D"]:
-        nothing = jnp.zeros(rows.queries.shape, jnp.int32)  # the future is unknown
-        tokens, positions, segments, queries = map(jnp.asarray, rows[:4])
-        equal = jnp.ones(nothing.shape)
-        batch = Batch(tokens, positions, segments, queries, nothing, equal, nothing)
-        states = encode_and_reason(self.model, weights, table, batch, steps).states
+        found = encode_and_reason(self.model, weights, table, _batch(rows), steps)
+        return self.representations(found.states)
+
+    def representations(self, states: Float[Array, "B Q S D"]) -> Float[Array, "B Q S D"]:
+        """What is compared with the items."""
         return comparable(by_depth(states, self.method), self.similarity)
+
+
+@dataclasses.dataclass(frozen=True)
+class Attender:
+    """`program.Attend` of a model: as ``encoder``, and what each step attends to."""
+
+    encoder: Encoder
+
+    def __call__(
+        self, weights: Variables, table: Float[Array, "N D"], rows: Rows, steps: int
+    ) -> tuple[Float[Array, "B Q S D"], Float[Array, "B Q S T"]]:
+        model = self.encoder.model
+        found = encode_and_reason(model, weights, table, _batch(rows), steps, with_attention=True)
+        assert found.attention is not None
+        return self.encoder.representations(found.states), found.attention
+
+
+def _batch(rows: Rows) -> Batch:
+    tokens, positions, segments, queries = map(jnp.asarray, rows[:4])
+    nothing = jnp.zeros(queries.shape, jnp.int32)  # the future is unknown
+    return Batch(tokens, positions, segments, queries, nothing, jnp.ones(nothing.shape), nothing)
 
 
 def by_depth(states: Float[Array, "*M S D"], method: str) -> Float[Array, "*M S D"]:
@@ -77,12 +98,15 @@ def engine(
         rows = rows_of_text(config, weights, jnp.asarray(vectors, jnp.float32) * scale)
         return rows, comparable(rows, similarity)
 
+    encode = Encoder(model, config.method.name, similarity)
     return Engine(
         name=f"{config.model.backbone}, {config.method.name}",
         max_length=config.model.max_length,
         steps=config.method.steps,
         cloze=config.train.objective == "cloze",
-        encode=Encoder(model, config.method.name, similarity),
+        encode=encode,
+        attend=Attender(encode),
+        temperature=config.method.temperature,
         weights=_without_items(variables),
         table=table,
         ranked=comparable(table, similarity),

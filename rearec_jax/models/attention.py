@@ -11,6 +11,7 @@ from rearec_jax.models import layers
 # Added to the scores of hidden keys. exp() of it is exactly 0, also after subtracting the maximum,
 # and unlike -inf it gives no NaN where a padding query sees nothing.
 HIDDEN = -1e30
+WEIGHTS = "weights"  # name of the softmax's result [B, H, V * Q, ...] among the intermediates
 
 
 class Attention(nn.Module):
@@ -77,7 +78,9 @@ class Attention(nn.Module):
         return self.output(jnp.moveaxis(mixed, 1, 0))
 
     def _softmax(self, scores: Array, train: bool, dtype: jnp.dtype) -> Array:
-        return self.weight_dropout(jax.nn.softmax(scores, axis=-1).astype(dtype), train)
+        weights = jax.nn.softmax(scores, axis=-1)
+        self.sow("intermediates", WEIGHTS, weights)  # nothing, unless the caller asks for them
+        return self.weight_dropout(weights.astype(dtype), train)
 
 
 def _scores(q: Array, keys: Array, visible: Array) -> Float[Array, "B H Q T"]:

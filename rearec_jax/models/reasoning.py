@@ -1,6 +1,6 @@
 """The unroll: a user's last hidden state thinks K steps before items are scored."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import chex
@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from rearec_jax.models.attention import WEIGHTS
 from rearec_jax.models.backbones import Backbone, Variables
 from rearec_jax.types import Batch, Caches, KVCache, PRNGKey, Reasoning
 
@@ -25,6 +26,7 @@ def encode_and_reason(
     steps: int,
     noise: Float[Array, "K B Q D"] | None = None,
     dropout_key: PRNGKey | None = None,
+    with_attention: bool = False,
 ) -> Reasoning:
     """Items once, then all queries of all rows at the same time.
 
@@ -35,9 +37,12 @@ def encode_and_reason(
         steps: K >= 0; 0 is the plain backbone.
         noise: added to the clean inputs to make the noisy view; None = no such view.
         dropout_key: None = no dropout.
+        with_attention: also `Reasoning.attention`; not in training.
     """
-    encoded = model.apply(
-        variables,
+    if with_attention and dropout_key is not None:
+        raise ValueError("attention is told without dropout alone")
+    apply = _applied(model, variables, with_attention)
+    encoded, weights = apply(
         table,
         batch.tokens,
         batch.positions,
@@ -52,7 +57,7 @@ def encode_and_reason(
     if dropout_key is not None:
         first = jnp.take_along_axis(first, batch.queries[..., None], axis=1)
     visible = visible_items(batch.segments, batch.queries, model.encoder.causal)
-    return reason(model, variables, first, caches, visible, steps, noise, dropout_key)
+    return reason(model, variables, first, caches, visible, steps, noise, dropout_key, weights)
 
 
 def visible_items(
@@ -77,15 +82,18 @@ def reason(
     steps: int,
     noise: Float[Array, "K B Q D"] | None = None,
     dropout_key: PRNGKey | None = None,
+    weights: Float[Array, "B Q T"] | None = None,
 ) -> Reasoning:
     """K reasoning steps from r_0 = `first` (arXiv 2503.22675, section 3.2).
 
     Input of step k is r_{k-1} + p_k; the noisy view's is the same plus noise[k-1]. Each view keeps
     its own reasoning tokens, both share the items' caches. The scan stands outside every module:
-    a raw scan inside a Linen module would reuse one dropout mask for all steps.
+    a raw scan inside a Linen module would reuse one dropout mask for all steps. ``weights`` are the
+    attention of r_0; with them that of all steps is told.
     """
     if steps == 0:
-        return Reasoning(first[:, :, None], None)
+        return Reasoning(first[:, :, None], None, None if weights is None else weights[:, :, None])
+    apply = _applied(model, variables, weights is not None)
     train = dropout_key is not None
     views = 1 if noise is None else 2
     embeddings = cast(Array, model.apply(variables, method="step_embeddings"))
@@ -94,25 +102,45 @@ def reason(
 
     def body(
         carry: tuple[Array, Caches], x: tuple[Array, Array, Array | None]
-    ) -> tuple[tuple[Array, Caches], Array]:
+    ) -> tuple[tuple[Array, Caches], tuple[Array, Array | None]]:
         state, own = carry
         index, embedding, step_noise = x
         clean = state + embedding[None, None]
         inputs = clean[None] if step_noise is None else jnp.stack([clean, clean + step_noise])
         rngs = {"dropout": jax.random.fold_in(dropout_key, index + 1)} if train else None
-        stepped = model.apply(
-            variables, inputs, caches, own, index, visible, train=train, rngs=rngs, method="step"
+        stepped, given = apply(
+            inputs, caches, own, index, visible, train=train, rngs=rngs, method="step"
         )
         outputs, own = cast(tuple[Array, Caches], stepped)
-        return (outputs[0], own), outputs
+        # Of the clean view's tokens, to the items alone.
+        items = None if given is None else given[:, : first.shape[1], : visible.shape[2]]
+        return (outputs[0], own), (outputs, items)
 
     xs = (jnp.arange(steps), embeddings, noise)
-    _, outputs = jax.lax.scan(body, (first, own), xs, unroll=min(steps, UNROLLED))
+    _, (outputs, given) = jax.lax.scan(body, (first, own), xs, unroll=min(steps, UNROLLED))
     chex.assert_shape(outputs, (steps, views, *first.shape))
     states = jnp.concatenate([first[None], outputs[:, 0]])
-    return Reasoning(
-        jnp.moveaxis(states, 0, 2), None if noise is None else jnp.moveaxis(outputs[:, 1], 0, 2)
-    )
+    noisy = None if noise is None else jnp.moveaxis(outputs[:, 1], 0, 2)
+    attention = None
+    if weights is not None and given is not None:
+        attention = jnp.moveaxis(jnp.concatenate([weights[None], given]), 0, 2)
+    return Reasoning(jnp.moveaxis(states, 0, 2), noisy, attention)
+
+
+def _applied(
+    model: Backbone, variables: Variables, with_attention: bool
+) -> Callable[..., tuple[Any, Array | None]]:
+    """`model.apply`, and the last layer's attention [B, V * Q, ...], the mean over heads."""
+
+    def apply(*arguments: Any, **named: Any) -> tuple[Any, Array | None]:
+        if not with_attention:
+            return model.apply(variables, *arguments, **named), None
+        found, sown = model.apply(variables, *arguments, mutable=["intermediates"], **named)
+        layer = f"layers_{model.encoder.config.layers - 1}"
+        (weights,) = sown["intermediates"]["encoder"][layer]["attention"][WEIGHTS]
+        return found, weights.mean(axis=1)
+
+    return apply
 
 
 def _empty_caches(items: Caches, tokens: Sequence[Any]) -> Caches:

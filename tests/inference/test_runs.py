@@ -53,7 +53,7 @@ def test_the_documentation_runs(place, monkeypatch, capsys):
     monkeypatch.chdir(place)
     namespace: dict[str, object] = {}
     blocks = re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)
-    assert len(blocks) == 4
+    assert len(blocks) == 6
     for block in blocks:
         exec(block, namespace)
     assert "new:" in capsys.readouterr().out
@@ -80,6 +80,16 @@ def test_an_exported_run_gives_the_same_lists(place, tmp_path):
     ours = rearec_jax.load(place / "runs/demo").recommend(histories)
     theirs = rearec_jax.load(tmp_path / "model").recommend(histories)
     assert ours.ids == theirs.ids
+
+
+def test_samples_are_kept_and_exported(place, tmp_path):
+    run = rearec_jax.load(place / "runs/demo")
+    assert 0 < len(run.samples) <= 50
+    assert {raw for one in run.samples for raw in (*one.history, one.target)} <= set(run.items.ids)
+    export.export_run(str(place / "runs/demo"), str(tmp_path / "model"))
+    assert rearec_jax.load(tmp_path / "model").samples == run.samples
+    (tmp_path / "model/samples.parquet").unlink()
+    assert rearec_jax.load(tmp_path / "model").samples == ()
 
 
 def test_a_damaged_file_is_named(place, tmp_path):

@@ -168,7 +168,7 @@ def test_same_user_gets_other_states_in_another_row_and_view(compiled):
 
 
 def test_no_key_no_dropout(unroll, batch):
-    states, noisy = tiny.jit(lambda: unroll(None))()
+    states, noisy, _ = tiny.jit(lambda: unroll(None))()
     np.testing.assert_allclose(states, np.broadcast_to(states[:1], states.shape), atol=1e-5)
     np.testing.assert_allclose(noisy, states[:, :, 1:], atol=1e-5)
 

@@ -59,7 +59,7 @@ def noise(batch):
 
 class TestAgainstFullEncoding:
     def test_clean_and_noisy_view(self, rows, batch, noise):
-        states, noisy = unroll("prl", STEPS, batch, noise)
+        states, noisy, _ = unroll("prl", STEPS, batch, noise)
         for b, row in enumerate(rows):
             for q, history in enumerate(row):
                 variables = make("prl")[1]
@@ -80,7 +80,7 @@ class TestAgainstFullEncoding:
         assert abs(one.noisy - other.noisy).max() > 1e-2
 
     def test_noisy_view_without_noise_is_the_clean_one(self, batch, noise):
-        states, noisy = unroll("prl", STEPS, batch, 0 * noise)
+        states, noisy, _ = unroll("prl", STEPS, batch, 0 * noise)
         np.testing.assert_allclose(noisy, states[:, :, 1:], rtol=1e-12, atol=1e-12)
 
 
@@ -121,3 +121,42 @@ def test_shapes_of_the_unroll(batch, method, backbone):
         chex.assert_shape(unrolled.noisy, (*batch.queries.shape, steps, WIDTH))
     else:
         assert unrolled.noisy is None
+
+
+@pytest.fixture(scope="module")
+def told(batch):
+    return attending(batch)
+
+
+def attending(batch, noise=None):
+    model, variables = make("prl")
+
+    def unroll(variables):
+        table = backbones.item_table(model, variables)
+        return reasoning.encode_and_reason(
+            model, variables, table, batch, STEPS, noise, with_attention=True
+        )
+
+    return tiny.jit(unroll)(variables)
+
+
+class TestAttention:
+    def test_equals_full_encoding(self, rows, batch, told):
+        for b, row in enumerate(rows):
+            at = 0
+            for q, history in enumerate(row):
+                want: list[np.ndarray] = []
+                oracle.reason(make("prl")[1], history, 2, STEPS, attention=want)
+                for step, weights in enumerate(want):
+                    placed = np.zeros(TOKENS)  # nothing to anybody else's items
+                    placed[at : at + len(history)] = weights[: len(history)]
+                    np.testing.assert_allclose(told.attention[b, q, step], placed, atol=1e-12)
+                at += len(history)
+
+    def test_asking_changes_no_state(self, batch, told):
+        np.testing.assert_array_equal(told.states, unroll("prl", STEPS, batch).states)
+        assert unroll("prl", STEPS, batch).attention is None
+
+    def test_the_items_are_shared_with_the_noisy_view(self, batch, noise, told):
+        both = attending(batch, noise)
+        np.testing.assert_allclose(both.attention, told.attention, atol=1e-12)

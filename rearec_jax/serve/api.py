@@ -1,0 +1,202 @@
+"""The endpoints, as a FastAPI application: what they take and answer, and how they say so."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+import importlib.resources
+from typing import Annotated, Any, Protocol
+
+from fastapi import FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, HTMLResponse, Response
+from fastapi.staticfiles import StaticFiles
+import orjson
+from starlette.exceptions import HTTPException
+
+import rearec_jax
+from rearec_jax.errors import UserError
+from rearec_jax.serve import answering, documents
+from rearec_jax.serve.lane import Full
+from rearec_jax.serve.limits import Limits
+from rearec_jax.serve.models import Models, Place
+from rearec_jax.serve.requests import Body, ExplainBody, Malformed, RecommendBody, parsed
+from rearec_jax.serve.served import Served, facts
+from rearec_jax.serve.work import Workers
+
+STATIC = importlib.resources.files("rearec_jax.serve") / "static"
+QUERY, LISTED = 200, 100  # characters of a search, items of its answer: at most
+
+
+class Running(Protocol):
+    """What the endpoints need of the server that they belong to."""
+
+    limits: Limits
+    models: Models
+
+    @property
+    def workers(self) -> Workers:
+        """The queues."""
+        ...
+
+    def metrics(self) -> str:
+        """GET /metrics."""
+        ...
+
+
+Limit = Annotated[int, Query(ge=1, le=LISTED)]
+Name = Annotated[str | None, Query(description="name of a model; the default without it")]
+
+
+def application(running: Running) -> FastAPI:
+    """The endpoints of a server."""
+    app = FastAPI(
+        title="rearec_jax",
+        version=rearec_jax.__version__,
+        description="Recommendations of a model that thinks before it recommends.",
+        docs_url=None,  # FastAPI's own pages load their scripts from elsewhere
+        redoc_url=None,
+    )
+    handlers: tuple[tuple[type[Exception], Any], ...] = (
+        (HTTPException, _http_error),
+        (RequestValidationError, _wrong_query),
+        (UserError, _user_error),
+        (Full, _full),
+        (TimeoutError, _too_late),
+    )
+    for kind, function in handlers:
+        app.add_exception_handler(kind, function)
+    _questions(app, running)
+    _facts(app, running)
+    _state(app, running)
+    _pages(app)
+    return app
+
+
+def _questions(app: FastAPI, running: Running) -> None:
+    def post(
+        path: str,
+        kind: type[Body],
+        answer: Callable[[Served, Body, Workers], Awaitable[dict[str, Any]]],
+        said: str,
+    ) -> None:
+        async def endpoint(request: Request) -> Response:
+            async with asyncio.timeout(running.limits.seconds):
+                raw = await _body(request, running.limits.body_bytes)
+                body = parsed(kind, raw, running.limits)
+                place = running.models.find(body.model)
+                if not place.is_ready:
+                    raise HTTPException(503, f"the model {place.name} is being compiled")
+                return _json(await answer(place.current.served, body, running.workers))
+
+        app.add_api_route(
+            path,
+            endpoint,
+            methods=["POST"],
+            summary=said,
+            openapi_extra=documents.body(kind),
+            responses=documents.responses(path),
+        )
+
+    post("/recommend", RecommendBody, answering.recommended, "The best items for each history.")
+    post("/explain", ExplainBody, answering.explained, "How one list came about, step by step.")
+
+
+def _facts(app: FastAPI, running: Running) -> None:
+    @app.get("/models", summary="The models of this server.")
+    async def models() -> Response:
+        places = running.models.places.values()
+        default = running.models.default
+        told = [facts(one.current.served) | {"default": one is default} for one in places]
+        return _json({"models": told})
+
+    @app.get("/items", summary="Items by the words of their titles or ids, popular ones first.")
+    async def items(
+        q: Annotated[str, Query(max_length=QUERY)] = "", limit: Limit = 20, model: Name = None
+    ) -> Response:
+        search = running.models.find(model).current.search
+        return _json({"items": await asyncio.to_thread(search.items, q, limit)})
+
+    @app.get("/samples", summary="Histories of a few test users, to try a model on.")
+    async def samples(limit: Limit = 20, model: Name = None) -> Response:
+        return _json({"samples": running.models.find(model).current.search.samples(limit)})
+
+
+def _state(app: FastAPI, running: Running) -> None:
+    @app.get("/health", summary="200 while the process lives.")
+    async def health() -> Response:
+        return _json({"status": "ok"})
+
+    @app.get("/ready", summary="200 when all programs are compiled, else 503.")
+    async def ready() -> Response:
+        if running.models.are_ready:
+            return _json({"status": "ready", "models": _places(running.models)})
+        waits = [place.name for place in running.models.places.values() if not place.is_ready]
+        return _error(503, f"still compiling: {', '.join(waits)}")
+
+    @app.get("/metrics", summary="Counts and times, for Prometheus.")
+    async def metrics() -> Response:
+        return Response(running.metrics(), media_type="text/plain; version=0.0.4")
+
+
+def _pages(app: FastAPI) -> None:
+    @app.get("/", include_in_schema=False)
+    async def page() -> Response:
+        return FileResponse(str(STATIC / "index.html"))
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return HTMLResponse(documents.page(app.openapi()))
+
+    app.mount("/static", StaticFiles(directory=str(STATIC)))
+
+
+def _places(models: Models) -> list[dict[str, Any]]:
+    def told(place: Place) -> dict[str, Any]:
+        return {"name": place.name, "problem": place.problem}
+
+    return [told(place) for place in models.places.values()]
+
+
+async def _body(request: Request, most: int) -> bytes:
+    """Also of a body whose length nobody has told."""
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > most:
+            raise HTTPException(
+                413, f"the body is larger than {most} bytes", {"connection": "close"}
+            )
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _json(fields: dict[str, Any], status: int = 200) -> Response:
+    return Response(orjson.dumps(fields), status, media_type="application/json")
+
+
+def _error(status: int, said: str, headers: dict[str, str] | None = None) -> Response:
+    response = _json({"error": said}, status)
+    response.headers.update(headers or ({"retry-after": "1"} if status in (429, 503) else {}))
+    return response
+
+
+async def _http_error(request: Request, error: HTTPException) -> Response:
+    said = {404: "there is no such page", 405: "this page has another method"}
+    detail = said.get(error.status_code, str(error.detail))
+    return _error(error.status_code, detail, dict(error.headers or {}))
+
+
+async def _wrong_query(request: Request, error: RequestValidationError) -> Response:
+    first = error.errors()[0]
+    return _error(422, f"{'.'.join(map(str, first['loc'][1:]))}: {first['msg']}")
+
+
+async def _user_error(request: Request, error: UserError) -> Response:
+    return _error(400 if isinstance(error, Malformed) else 422, str(error))
+
+
+async def _full(request: Request, error: Full) -> Response:
+    return _error(429, "too many requests wait; try again in a moment")
+
+
+async def _too_late(request: Request, error: TimeoutError) -> Response:
+    return _error(504, "no answer in the time that a request may take; try again")

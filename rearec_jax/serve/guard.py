@@ -1,0 +1,118 @@
+"""What holds for every request: key, size, stop, headers, counts. Plain ASGI, for its cost."""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+import hmac
+import logging
+import time
+from typing import Any
+
+import orjson
+
+from rearec_jax.serve.counters import SECONDS, Counter, Histogram
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+OPEN = {"/", "/health", "/ready", "/docs", "/openapi.json"}  # need no key, nor does /static
+KNOWN = OPEN | {"/recommend", "/explain", "/models", "/items", "/samples", "/metrics"}
+HEADERS = [
+    (b"content-security-policy", b"default-src 'self'; frame-ancestors 'none'"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+]
+
+_log = logging.getLogger(__name__)
+
+
+class Guard:
+    """Lets requests through to ``application``, or answers them itself.
+
+    Args:
+        application: what answers.
+        key: that requests must show; "" = none.
+        body_bytes: the largest body that is read.
+    """
+
+    def __init__(self, application: Application, key: str, body_bytes: int):
+        self._application, self._key, self._body_bytes = application, key.encode(), body_bytes
+        self.is_stopping = False
+        self.requests = Counter("rearec_requests_total", "Answered requests.", ("path", "status"))
+        self.seconds = Histogram("rearec_request_seconds", "Time to the answer.", SECONDS, "path")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request."""
+        if scope["type"] != "http":
+            await self._application(scope, receive, send)
+            return
+        started, status = time.perf_counter(), 0
+
+        async def send_on(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", ()), *HEADERS]
+            await send(message)
+
+        path = _known(scope["path"])
+        try:
+            refused = self._refusal(scope)
+            if refused is None:
+                await self._application(scope, receive, send_on)
+            else:
+                await _answer(*refused, send_on)
+        except Exception:
+            _log.exception("%s failed", path)
+            if not status:
+                await _answer(500, "the server made a mistake; its log says which", send_on)
+        finally:
+            self.requests.add(path, str(status))
+            self.seconds.observe(time.perf_counter() - started, path)
+
+    def _refusal(self, scope: Scope) -> tuple[int, str] | None:
+        headers = dict(scope["headers"])
+        if self.is_stopping:
+            return 503, "the server is stopping; ask another or try again later"
+        if self._key and not _is_open(scope["path"]) and not self._has_key(headers):
+            return 401, "an API key is needed: header X-API-Key, or Authorization: Bearer KEY"
+        length = headers.get(b"content-length", b"0")
+        if not length.isdigit():
+            return 400, "the header Content-Length is not a number"
+        if int(length[:20]) > self._body_bytes:
+            return 413, f"the body is {int(length[:20])} bytes; at most {self._body_bytes} are read"
+        return None
+
+    def _has_key(self, headers: dict[bytes, bytes]) -> bool:
+        shown = headers.get(b"x-api-key")
+        if shown is None:
+            kind, _, shown = headers.get(b"authorization", b"").partition(b" ")
+            shown = shown.strip() if kind.lower() == b"bearer" else b""
+        return hmac.compare_digest(shown, self._key)
+
+
+async def _answer(status: int, error: str, send: Send) -> None:
+    headers = [(b"content-type", b"application/json")]
+    if status in (413, 503):  # what is still being sent is not read
+        headers.append((b"connection", b"close"))
+    if status == 503:
+        headers.append((b"retry-after", b"1"))
+    if status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    body = orjson.dumps({"error": error})
+    headers.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _is_open(path: str) -> bool:
+    return path in OPEN or path.startswith("/static/")
+
+
+def _known(path: str) -> str:
+    """As the metrics name it: a stranger's paths must not make new ones."""
+    if path in KNOWN:
+        return path
+    return "/static" if path.startswith("/static/") else "other"

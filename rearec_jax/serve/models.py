@@ -1,0 +1,151 @@
+"""The models of a server by name: loaded, compiled, replaced when a newer one takes their place."""
+
+from collections.abc import Callable, Sequence
+import dataclasses
+import logging
+import pathlib
+import threading
+import time
+
+from rearec_jax.errors import UserError
+from rearec_jax.inference import opening
+from rearec_jax.inference.exported import MANIFEST
+from rearec_jax.serve.counters import Counter
+from rearec_jax.serve.limits import Limits
+from rearec_jax.serve.search import Search
+from rearec_jax.serve.served import Served, serve
+
+_log = logging.getLogger(__name__)
+
+Identity = tuple[object, ...]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Version:
+    """What a directory held when it was read. identity: changes when the model there does."""
+
+    served: Served
+    search: Search
+    identity: Identity | None
+
+
+@dataclasses.dataclass(eq=False)
+class Place:
+    """A model's directory and what is served of it. problem: why what lies there now is not."""
+
+    name: str
+    path: pathlib.Path
+    current: Version
+    is_ready: bool = False
+    problem: str | None = None
+    refused: Identity | None = None
+
+
+class Models:
+    """All models. Reading is safe from any thread: a place's version is replaced as a whole."""
+
+    def __init__(self, paths: Sequence[str], limits: Limits):
+        """Loads them all; nothing is compiled yet.
+
+        Raises:
+            UserError: no directory is given, one twice, or one holds no model.
+        """
+        if not paths:
+            raise UserError("--workdir=DIR, a finished run or an exported model, is missing")
+        self._limits = limits
+        self._stopped = threading.Event()
+        self.reloads = Counter("rearec_reloads_total", "Newer models taken, or not.", ("result",))
+        self.places: dict[str, Place] = {}
+        for path in map(pathlib.Path, paths):
+            name = _unused(path.absolute().name or "model", self.places)
+            self.places[name] = Place(name, path, self._load(name, path))
+
+    @property
+    def default(self) -> Place:
+        """The first that was given."""
+        return next(iter(self.places.values()))
+
+    @property
+    def are_ready(self) -> bool:
+        """Is every program of every model compiled?"""
+        return all(place.is_ready for place in self.places.values())
+
+    def find(self, name: str | None) -> Place:
+        """Raises UserError where no model has the name."""
+        if name is None:
+            return self.default
+        if name not in self.places:
+            raise UserError(f"no model is named {name[:100]!r}; there are {', '.join(self.places)}")
+        return self.places[name]
+
+    def compile(self, say: Callable[[str], None]) -> None:
+        """Compiles all programs of all models, in turn."""
+        for place in self.places.values():
+            if self._stopped.is_set():
+                return
+            started = time.perf_counter()
+            place.current.served.warm_up()
+            place.is_ready = True
+            say(f"model {place.name} is ready after {time.perf_counter() - started:.1f} s")
+
+    def watch(self, seconds: float, say: Callable[[str], None]) -> None:
+        """Looks every so many seconds for newer models, until ``stop``."""
+        while not self._stopped.wait(seconds):
+            for place in self.places.values():
+                self._look(place, say)
+
+    def stop(self) -> None:
+        """Ends ``watch`` and, between two models, ``compile``."""
+        self._stopped.set()
+
+    def _look(self, place: Place, say: Callable[[str], None]) -> None:
+        found = identity(place.path)
+        if found is None or found in (place.current.identity, place.refused):
+            return
+        if self._stopped.wait(0.2) or identity(place.path) != found:
+            return  # it is still being put there: the next look
+        try:
+            version = self._load(place.name, place.path)
+            version.served.warm_up()
+        except Exception as error:  # whatever is wrong with it, the one in use stays
+            place.refused, place.problem = found, str(error) or type(error).__name__
+            self.reloads.add("refused")
+            if not isinstance(error, UserError):
+                _log.exception("the new model in %s cannot be used", place.path)
+            say(f"model {place.name} stays as it was: {place.problem}")
+            return
+        place.current, place.problem, place.refused = version, None, None
+        self.reloads.add("taken")
+        say(f"model {place.name} is replaced by what {place.path} holds now")
+
+    def _load(self, name: str, path: pathlib.Path) -> Version:
+        found = identity(path)  # before it is read: if it changes meanwhile, it is read again
+        recommender = opening.load(path)
+        served = serve(name, recommender, self._limits)
+        return Version(served, Search(recommender), found)
+
+
+def identity(path: pathlib.Path) -> Identity | None:
+    """Changes when the model in ``path`` does; None while there is none.
+
+    Of an export its manifest, of a run its best checkpoint; both appear whole.
+    """
+    try:
+        if (path / MANIFEST).exists():
+            return _stamp(path / MANIFEST)
+        best = sorted(place for place in path.glob("checkpoints/best/*") if place.name.isdigit())
+        return tuple((place.name, *_stamp(place)) for place in best) or None
+    except OSError:
+        return None
+
+
+def _stamp(path: pathlib.Path) -> Identity:
+    state = path.stat()
+    return state.st_ino, state.st_mtime_ns, state.st_size
+
+
+def _unused(name: str, taken: dict[str, Place]) -> str:
+    number, unused = 2, name
+    while unused in taken:
+        number, unused = number + 1, f"{name}-{number}"
+    return unused

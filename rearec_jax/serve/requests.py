@@ -1,0 +1,97 @@
+"""Bodies of requests: what they may hold, and the one sentence that says what is wrong with one."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
+
+import pydantic
+from pydantic import ConfigDict, Field
+
+from rearec_jax.errors import UserError
+from rearec_jax.serve.limits import Limits
+
+Ids = list[str]
+
+
+class _Body(pydantic.BaseModel):
+    model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
+
+    k: int = Field(10, ge=1, strict=True, description="items to list")
+    steps: int | None = Field(
+        None, ge=0, strict=True, description="reasoning steps; null: as trained"
+    )
+    exclude_seen: bool = Field(
+        True, strict=True, description="leave out what is in the user's own history"
+    )
+    exclude: Ids = Field([], description="ids to leave out")
+    candidates: Ids | None = Field(None, description="choose from these ids only; null: from all")
+    unknown: Literal["skip", "error"] = Field(
+        "skip", description="ids that no item has: left out, or an error"
+    )
+    model: str | None = Field(None, description="name of a model; null: the default")
+
+
+class RecommendBody(_Body):
+    """Body of POST /recommend."""
+
+    histories: list[Ids] = Field(description="item ids of each user, the oldest first")
+
+
+class ExplainBody(_Body):
+    """Body of POST /explain."""
+
+    history: Ids = Field(description="item ids of the user, the oldest first")
+
+
+Body = TypeVar("Body", RecommendBody, ExplainBody)
+
+
+class Malformed(UserError):
+    """The body is no JSON object."""
+
+
+def parsed(kind: type[Body], raw: bytes, limits: Limits) -> Body:
+    """The body as ``kind``.
+
+    Raises:
+        Malformed: it is no JSON object.
+        UserError: a field is missing, unknown, of another type, or exceeds the limits.
+    """
+    try:
+        body = kind.model_validate_json(raw)
+    except pydantic.ValidationError as error:
+        raise _explained(error) from error
+    _check(body, limits)
+    return body
+
+
+def _explained(error: pydantic.ValidationError) -> UserError:
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    if not first["loc"]:
+        return Malformed(f"the body must be a JSON object ({_short(first['msg'])})")
+    where = ".".join(map(str, first["loc"]))
+    if first["type"] == "extra_forbidden":
+        return UserError(f"unknown field {_short(where)!r}")
+    if first["type"] == "missing":
+        return UserError(f"the field {where!r} is missing")
+    return UserError(f"{where}: {_short(first['msg'])}")
+
+
+def _check(body: RecommendBody | ExplainBody, limits: Limits) -> None:
+    histories = body.histories if isinstance(body, RecommendBody) else [body.history]
+    sizes: Mapping[str, tuple[int, int]] = {
+        "k": (body.k, limits.k),
+        "histories": (len(histories), limits.histories),
+        "a history": (max(map(len, histories), default=0), limits.history),
+        "exclude": (len(body.exclude), limits.ids),
+        "candidates": (len(body.candidates or ()), limits.ids),
+    }
+    for what, (size, most) in sizes.items():
+        if size > most:
+            unit = "" if what == "k" else " entries"
+            raise UserError(f"{what} is {size}{unit}; this server takes at most {most}")
+    if body.candidates is not None and not body.candidates:
+        raise UserError("candidates is empty; null chooses from all items")
+
+
+def _short(text: Any) -> str:
+    return " ".join(str(text).split())[:200]

@@ -1,0 +1,50 @@
+"""Items by the words of their titles, and histories to try a model on."""
+
+from typing import Any
+
+import polars as pl
+
+from rearec_jax.inference.recommender import Recommender
+
+WORDS = 8  # of a query; more narrow nothing down
+
+
+class Search:
+    """What GET /items and GET /samples answer for one model."""
+
+    def __init__(self, recommender: Recommender):
+        items = recommender.items
+        order = items.popular
+        titles = items.titles.gather(order)
+        self._items = pl.DataFrame(
+            {"id": items.ids.gather(order), "title": titles, "count": items.counts[order]}
+        )
+        text = pl.col("title").fill_null("") + "\n" + pl.col("id")
+        self._text = self._items.select(text.str.to_lowercase()).to_series()
+        self._titles = items.titles
+        self._index = items.index
+        self._samples = tuple(getattr(recommender, "samples", ()))
+
+    def items(self, query: str, limit: int) -> list[dict[str, Any]]:
+        """Items with every word of ``query`` in title or id, popular ones first."""
+        found = self._items
+        words = list(dict.fromkeys(query.lower().split()))[:WORDS]
+        if words:
+            holds = pl.all_horizontal(pl.lit(True), *(_contains(self._text, w) for w in words))
+            found = found.filter(pl.select(holds).to_series())
+        return found.head(limit).to_dicts()
+
+    def samples(self, limit: int) -> list[dict[str, Any]]:
+        """A few histories and what came next."""
+        return [
+            {"history": [self._named(raw) for raw in history], "target": self._named(target)}
+            for history, target in self._samples[:limit]
+        ]
+
+    def _named(self, raw: str) -> dict[str, Any]:
+        number = self._index.get(raw)
+        return {"id": raw, "title": None if number is None else self._titles[number]}
+
+
+def _contains(text: pl.Series, word: str) -> pl.Series:
+    return text.str.contains(word, literal=True)

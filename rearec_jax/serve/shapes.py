@@ -1,0 +1,93 @@
+"""Histories of several requests in rows of few different shapes, all of them known beforehand.
+
+`inference.batches` plans rows for the users that it gets; each plan may be another shape, which is
+a program to compile. A server compiles a short list of shapes when it starts and fills the smallest
+that holds who is waiting.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from jaxtyping import Int32
+import numpy as np
+
+from rearec_jax.inference.batches import Rows
+
+SHORT = 16  # tokens of the shorter row for a user alone; Beauty's histories have 9 items
+TOKENS_A_QUERY = 12  # of a shared row: with longer histories queries stay empty, which costs less
+
+
+class Shape(NamedTuple):
+    """Of a batch: rows, tokens of a row, queries (users) of a row."""
+
+    rows: int
+    tokens: int
+    queries: int
+
+
+def shapes(max_length: int, users: int) -> tuple[Shape, ...]:
+    """All shapes for 1 to about ``users`` users, from the cheapest to the dearest."""
+    alone = [Shape(1, min(length, max_length), 1) for length in (SHORT, max_length)]
+    queries = max(1, max_length // TOKENS_A_QUERY)
+    rows = [1 << power for power in range((max(1, users // queries) - 1).bit_length() + 1)]
+    return tuple(dict.fromkeys([*alone, *(Shape(n, max_length, queries) for n in rows)]))
+
+
+class Packing:
+    """Rows that fill up, history by history: each goes to the first row with room for it."""
+
+    def __init__(self, shapes: Sequence[Shape]):
+        self._shapes = shapes
+        self._tokens, self._queries = shapes[-1].tokens, shapes[-1].queries
+        self._used: list[int] = []  # tokens of each row
+        self.rows: list[list[int]] = []  # numbers of the histories in each row
+        self.lengths: list[int] = []
+
+    def add(self, length: int) -> bool:
+        """Takes one more history of ``length`` tokens, if there is room for it."""
+        row = self._room_for(length)
+        if row is None:
+            return False
+        if row == len(self.rows):
+            self.rows.append([])
+            self._used.append(0)
+        self.rows[row].append(len(self.lengths))
+        self._used[row] += length
+        self.lengths.append(length)
+        return True
+
+    @property
+    def shape(self) -> Shape:
+        """The cheapest shape that holds what was added."""
+        if len(self.lengths) == 1:
+            fits = (s for s in self._shapes if s.tokens >= self.lengths[0])
+        else:
+            fits = (
+                s
+                for s in self._shapes
+                if s.rows >= len(self.rows) and (s.tokens, s.queries) == self._shapes[-1][1:]
+            )
+        return next(fits)
+
+    def _room_for(self, length: int) -> int | None:
+        for row, used in enumerate(self._used):
+            if used + length <= self._tokens and len(self.rows[row]) < self._queries:
+                return row
+        return len(self.rows) if len(self.rows) < self._shapes[-1].rows else None
+
+
+def filled(packing: Packing, histories: Sequence[Int32[np.ndarray, "_"]]) -> Rows:
+    """The batch: tokens, and each history's query at its last token; the rest is padding."""
+    shape = packing.shape
+    tokens, positions, segments = np.zeros((3, shape.rows, shape.tokens), np.int32)
+    queries = np.zeros((shape.rows, shape.queries), np.int32)
+    users = np.full_like(queries, -1)
+    for row, numbers in enumerate(packing.rows):
+        end = 0
+        for query, number in enumerate(numbers):
+            start, end = end, end + len(histories[number])
+            tokens[row, start:end] = histories[number]
+            positions[row, start:end] = np.arange(end - start)
+            segments[row, start:end] = query + 1
+            queries[row, query], users[row, query] = end - 1, number
+    return Rows(tokens, positions, segments, queries, users)

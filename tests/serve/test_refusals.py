@@ -1,0 +1,211 @@
+"""What a server refuses: each with its status and one sentence, and it goes on."""
+
+import asyncio
+import json
+import threading
+
+import numpy as np
+import pytest
+
+from rearec_jax.errors import UserError
+from rearec_jax.serve.models import Models
+from tests.serve.conftest import LIMITS
+
+GOOD = {"histories": [["i1"]]}
+SEVERAL = {"histories": [["i1"], ["i2"], ["i3"]]}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "said"),
+    [
+        ("/recommend", b"{", 400, "the body must be a JSON object"),
+        ("/recommend", b"", 400, "the body must be a JSON object"),
+        ("/recommend", b"[1]", 400, "the body must be a JSON object"),
+        ("/recommend", b'{"histories": [["\\ud800"]]}', 400, "the body must be a JSON object"),
+        ("/recommend", {}, 422, "the field 'histories' is missing"),
+        ("/recommend", {"histories": "i1"}, 422, "histories: Input should be a valid array"),
+        (
+            "/recommend",
+            {"histories": [[None]]},
+            422,
+            "histories.0.0: Input should be a valid string",
+        ),
+        ("/recommend", GOOD | {"k": 0}, 422, "k: Input should be greater than or equal to 1"),
+        ("/recommend", GOOD | {"k": 21}, 422, "k is 21; this server takes at most 20"),
+        ("/recommend", GOOD | {"k": 1.5}, 422, "k: Input should be a valid integer"),
+        ("/recommend", GOOD | {"steps": 3}, 422, "steps is 3; it must lie between 0 and the 2"),
+        ("/recommend", GOOD | {"tops": 3}, 422, "unknown field 'tops'"),
+        (
+            "/recommend",
+            GOOD | {"model": "two"},
+            422,
+            "no model is named 'two'; there are one, cloze",
+        ),
+        ("/recommend", GOOD | {"exclude": ["x"]}, 422, "exclude: no item has the id 'x'"),
+        ("/recommend", GOOD | {"candidates": []}, 422, "candidates is empty"),
+        ("/recommend", {"histories": [["x"]], "unknown": "error"}, 422, "no item has the id 'x'"),
+        ("/recommend", {"histories": [[]] * 9}, 422, "histories is 9 entries; this server takes"),
+        ("/explain", {"history": ["i1"] * 301}, 422, "a history is 301 entries"),
+        ("/explain", GOOD, 422, "the field 'history' is missing"),
+        ("/recommend", b" " * 20_001, 413, "the body is 20001 bytes; at most 20000 are read"),
+        ("/models", {}, 405, "this page has another method"),
+        ("/items?limit=0", None, 422, "limit: Input should be greater than or equal to 1"),
+        ("/items?model=two", None, 422, "no model is named 'two'"),
+        ("/nothing", None, 404, "there is no such page"),
+    ],
+)
+def test_mistakes(client, path, body, status, said):
+    answer = client.ask(path, body)
+    assert (answer.status_code, list(answer.json())) == (status, ["error"])
+    assert said in answer.json()["error"]
+
+
+def test_a_body_of_untold_length_is_not_read_for_ever(client):
+    async def endless():
+        for _ in range(100):
+            yield b" " * 1000
+
+    async def ask():
+        return await client.http.post("/recommend", content=endless())
+
+    answer = client.loop.run_until_complete(ask())
+    assert answer.status_code == 413 and "larger than 20000" in answer.json()["error"]
+
+
+@pytest.fixture
+def blocked(client, monkeypatch):
+    """The threads compute nothing until it is set."""
+    go = threading.Event()
+    served = client.service.models.default.current.served
+    compute = served.together
+
+    def wait(*arguments):
+        assert go.wait(20)
+        return compute(*arguments)
+
+    monkeypatch.setitem(served.__dict__, "together", wait)
+    yield go
+    go.set()
+
+
+def test_a_full_queue_is_said_and_recovers(limited, blocked):
+    client = limited(waiting=4)
+
+    async def ask():
+        first = asyncio.create_task(client.asking("/recommend", GOOD))
+        while not client.service.workers.together._thread.is_alive() or len(
+            client.service.workers.together
+        ):
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)  # the thread has taken it
+        waiting = asyncio.create_task(client.asking("/recommend", SEVERAL))
+        await asyncio.sleep(0.05)
+        refused = await client.asking("/recommend", SEVERAL)
+        blocked.set()
+        return refused, await first, await waiting
+
+    refused, first, waiting = client.loop.run_until_complete(ask())
+    assert refused.status_code == 429 and "too many requests wait" in refused.json()["error"]
+    assert refused.headers["retry-after"] == "1"
+    assert first.status_code == waiting.status_code == 200
+
+
+def test_a_request_that_takes_too_long_is_given_up(limited, blocked):
+    client = limited(seconds=0.1)
+
+    async def ask():
+        late = await asyncio.gather(*(client.asking("/recommend", GOOD) for _ in range(3)))
+        blocked.set()
+        await asyncio.sleep(0.05)
+        return late, await client.asking("/recommend", GOOD)
+
+    late, after = client.loop.run_until_complete(ask())
+    assert {answer.status_code for answer in late} == {504}
+    assert after.status_code == 200 and client.service.workers.waiting == 0
+
+
+def test_a_failing_batch_is_one_500_and_the_server_goes_on(limited, client, monkeypatch, caplog):
+    own = limited()
+
+    def fail(*arguments):
+        raise RuntimeError("out of memory")
+
+    served = client.service.models.default.current.served
+    with monkeypatch.context() as changed:
+        changed.setitem(served.__dict__, "together", fail)
+        answer = own.ask("/recommend", GOOD)
+    assert answer.status_code == 500 and "out of memory" not in answer.text
+    assert "out of memory" in caplog.text
+    assert own.ask("/recommend", GOOD).status_code == 200
+
+
+def test_the_key(limited):
+    client = limited(key="sésame")
+    key = "sésame".encode()
+    for headers in ({}, {"X-API-Key": "x"}, {"Authorization": "Basic x"}):
+        answer = client.ask("/models", headers=headers)
+        assert answer.status_code == 401 and "API key" in answer.json()["error"]
+    for headers in ({b"X-API-Key": key}, {b"Authorization": b"Bearer " + key}):
+        assert client.ask("/models", headers=headers).status_code == 200
+    for path in ("/", "/static/page.css", "/health", "/ready", "/docs"):
+        assert client.ask(path).status_code == 200
+    assert client.ask("/recommend", GOOD).status_code == 401
+    assert client.ask("/metrics").status_code == 401
+
+
+def test_a_stopping_server_takes_nothing_new(limited):
+    client = limited()
+    client.service.guard.is_stopping = True
+    answer = client.ask("/models")
+    assert answer.status_code == 503 and answer.headers["connection"] == "close"
+
+
+def test_no_model_no_server(tmp_path):
+    with pytest.raises(UserError, match=r"is missing"):
+        Models([], LIMITS)
+    with pytest.raises(UserError, match=r"does not exist"):
+        Models([str(tmp_path / "nothing")], LIMITS)
+
+
+VALUES = (
+    None,
+    True,
+    -1,
+    0,
+    3,
+    10**30,
+    1.5,
+    "",
+    "i1",
+    "\x00",
+    "ï" * 50,
+    [],
+    [[]],
+    {},
+    [["i1"]],
+    ["i1"],
+)
+FIELDS = ("histories", "history", "k", "steps", "exclude_seen", "exclude", "candidates", "unknown")
+
+
+def malformed(rng):
+    """A request that is wrong in some way, or nearly."""
+    body = {str(rng.choice(FIELDS)): VALUES[rng.integers(len(VALUES))] for _ in range(3)}
+    if rng.integers(2):
+        body.setdefault("histories" if rng.integers(2) else "history", [["i1"]])
+    raw = bytearray(json.dumps(body).encode())
+    for _ in range(rng.integers(3)):
+        raw[rng.integers(len(raw))] = rng.integers(256)
+    return bytes(raw[: rng.integers(1, len(raw) + 1)] if rng.integers(3) == 0 else raw)
+
+
+def test_nothing_that_is_sent_makes_it_fail(client):
+    rng = np.random.default_rng(0)
+    seen = set()
+    for _ in range(300):
+        answer = client.ask("/recommend" if rng.integers(2) else "/explain", malformed(rng))
+        assert answer.status_code in (200, 400, 422), answer.text
+        assert answer.status_code == 200 or list(answer.json()) == ["error"]
+        seen.add(answer.status_code)
+    assert {400, 422} <= seen
+    assert client.number("rearec_batch_failures_total") == 0
