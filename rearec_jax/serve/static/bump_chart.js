@@ -18,7 +18,7 @@ export function bumpChart(answer, k, target) {
   const listed = listedItems(answer, k, target);
   const picture = svg("svg", { role: "img", "aria-label": inWords(listed, answer.steps.length, k) });
   const readout = el("figcaption", { class: "readout" });
-  const node = el("figure", { class: "bumps" }, picture, legend(listed, target), readout);
+  const node = el("figure", { class: "bumps" }, picture, legend(listed, target, answer.steps.length), readout);
   let step = answer.steps.length - 1;
   let marked = null;
 
@@ -162,8 +162,8 @@ function fitted(text, room, bold) {
 
 const KINDS = { stayed: "stays in the list", entered: "enters", left: "leaves", passed: "only on the way" };
 
-function legend(listed, target) {
-  const kinds = Object.keys(KINDS).filter((kind) => listed.some((item) => item.kind === kind));
+function legend(listed, target, steps) {
+  const kinds = Object.keys(KINDS).filter((kind) => steps > 1 && listed.some((item) => item.kind === kind));
   if (kinds.length < 2 && !target?.ranks) return null;
   const sample = (kind) => svg("svg", { viewBox: "0 0 24 10", class: `line ${kind}`, "aria-hidden": "true" }, svg("path", { class: "stroke", d: "M1 5h22" }));
   return el("p", { class: "legend" }, kinds.map((kind) => el("span", {}, sample(kind), KINDS[kind])), target?.ranks && el("span", {}, "★ came next"));

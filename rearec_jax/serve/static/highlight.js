@@ -18,7 +18,7 @@ export function followItems(root, lit) {
   const itemOf = (node) => node?.closest?.("[data-item]")?.dataset.item ?? null;
   const focused = () => itemOf(root.contains(document.activeElement) ? document.activeElement : null);
   root.addEventListener("pointerover", (event) => set(itemOf(event.target) ?? focused()));
-  root.addEventListener("pointerleave", () => set(focused()));
+  root.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && set(focused())); // a finger always leaves
   root.addEventListener("focusin", (event) => set(itemOf(event.target)));
   root.addEventListener("focusout", () => set(null));
   return mark;

@@ -58,6 +58,8 @@ export function createHistory(list, { change }) {
   return {
     /** unknown: ids that no model has. */
     render(story, unknown) {
+      const { scrollTop } = list;
+      const grown = story.history.length > history.length;
       history = story.history;
       refocus ??= focused();
       list.replaceChildren(...history.map((item, place) => entry(item, place, unknown.has(item.id))));
@@ -66,6 +68,7 @@ export function createHistory(list, { change }) {
       byId("clear").hidden = history.length === 0;
       byId("sample").classList.toggle("main", history.length === 0);
       target(story.target);
+      list.scrollTop = grown ? list.scrollHeight : scrollTop;
       focus();
     },
   };

@@ -44,7 +44,7 @@ function row(item, score, { answer, at, place, step, target, add }) {
     "li",
     { "data-item": item.id, class: [isNew && "new", isTarget && "is-target"].filter(Boolean).join(" ") || null },
     el("span", { class: "place" }, String(at + 1)),
-    el("span", { class: "title", title: name }, name, isNew && el("small", { class: "flag" }, " new"), isTarget && el("small", { class: "flag" }, " came next")),
+    el("span", { class: "title", title: name }, name, isNew && el("small", { class: "flag" }, " new"), isTarget && el("small", { class: "flag", title: "What came next" }, " ★")),
     el("span", { class: "score" }, answer.by === "popularity" ? `${count(score)}×` : score.toFixed(3)),
     el("button", { type: "button", class: "quiet plus", tabindex: "-1", "aria-label": `Add ${name} to the history`, title: "Add to the history", click: () => add(item) }, icon("plus")),
   );

@@ -19,10 +19,16 @@ async function start() {
   clearError();
   try {
     const { models } = await api.models();
-    run(models);
+    run(models.map((model) => ({ ...model, label: labelOf(model, models) })));
   } catch (error) {
     showError(error, start);
   }
+}
+
+/** Runs that differ by a seed have the same label; their names tell them apart. */
+function labelOf({ label, name }, models) {
+  const same = models.filter((other) => other.label === label);
+  return same.length === 1 && label ? label : name;
 }
 
 function run(models) {

@@ -12,8 +12,8 @@ export function createModelView(model, { add }) {
   const facts = el("p", { class: "facts" });
   const next = el("p", { class: "next", hidden: true });
   const parts = el("div", { class: "parts" });
-  const title = el("h2", {}, model.label || model.name);
-  const node = el("article", { class: "model", "aria-label": model.label || model.name, "aria-busy": "true" }, el("div", { class: "head" }, title, facts, next), parts);
+  const title = el("h2", {}, model.label);
+  const node = el("article", { class: "model", "aria-label": model.label, "aria-busy": "true" }, el("div", { class: "head" }, title, facts, next), parts);
   let shown = null;
 
   function setStep(step) {

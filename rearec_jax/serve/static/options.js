@@ -10,7 +10,7 @@ export function createOptions(models, { change }) {
   k.addEventListener("change", () => change({ k: Number(k.value) }));
   steps.addEventListener("change", () => change({ steps: steps.value === "" ? null : Number(steps.value) }));
   excludeSeen.addEventListener("change", () => change({ excludeSeen: excludeSeen.checked }));
-  byId("models").append(...models.map((model, place) => el("label", { class: "check" }, boxes[place], ` ${model.label || model.name}`)));
+  byId("models").append(...models.map((model, place) => el("label", { class: "check" }, boxes[place], ` ${model.label}`)));
   byId("options").open = window.matchMedia("(min-width: 60rem)").matches; // else the lists are far below
   byId("models").hidden = models.length < 2;
 

@@ -37,8 +37,7 @@ export function createSearch(input, list, { find, choose, failed, say }) {
   function option(item, index) {
     return el(
       "li",
-      // pointerdown would take the focus away from the input
-      { role: "option", id: `found-${index}`, pointerdown: (event) => event.preventDefault(), click: () => take(index) },
+      { role: "option", id: `found-${index}`, click: () => take(index) },
       el("span", { class: "title" }, nameOf(item)),
       el("small", { title: `${item.count} times in the training data` }, `${count(item.count)}×`),
     );
@@ -86,6 +85,7 @@ export function createSearch(input, list, { find, choose, failed, say }) {
   input.addEventListener("input", () => (input.value.trim() ? later() : close()));
   input.addEventListener("click", () => list.hidden && ask());
   input.addEventListener("blur", close);
+  list.addEventListener("mousedown", (event) => event.preventDefault()); // the focus stays in the input
   input.addEventListener("keydown", (event) => {
     if (event.isComposing || !(event.key in keys)) return;
     event.preventDefault();

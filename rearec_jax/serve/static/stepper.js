@@ -65,13 +65,14 @@ export function createStepper({ show }) {
   }
 
   return {
-    /** steps: the greatest step of the answers. The last one is shown first. */
+    /** steps: the greatest step of the answers. Shows the last one, until the reader chooses another. */
     reset(steps) {
       stop();
+      const stays = step < last;
       last = steps;
       bar.hidden = last === 0;
       track.replaceChildren(...Array.from({ length: last + 1 }, (_, place) => mark(place)));
-      set(last, false);
+      set(stays ? step : last, false);
     },
   };
 }
