@@ -1,6 +1,6 @@
 """The five methods: what represents a user, and what training minimises."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import functools
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from rearec_jax import random, sampling
 from rearec_jax.config import Config, MethodConfig
 from rearec_jax.losses import cross_entropy as ce
-from rearec_jax.losses import ensemble, parallel, progressive, sampled
+from rearec_jax.losses import ensemble, fused, parallel, progressive, sampled
 from rearec_jax.losses.sampled import Sample
 from rearec_jax.losses.similarity import comparable
 from rearec_jax.models import backbones
@@ -20,7 +20,9 @@ from rearec_jax.models.backbones import Backbone, Variables, item_table
 from rearec_jax.models.reasoning import encode_and_reason
 from rearec_jax.types import Batch, Catalogue, PRNGKey, Reasoning, Scalar
 
-Entropy = Callable[[Array, Scalar], Array]  # (states, temperature) -> cross-entropy of each
+# (states [S, M, D], their temperatures, their shares in the sum) -> the sum and each one's mean [S]
+Entropies = Callable[[Array, Sequence[Scalar], Sequence[float]], tuple[Array, Array]]
+Means = Callable[[Array], Float[Array, ""]]  # the weighted mean of one value an example
 Parts = dict[str, Float[Array, ""]]
 Objective = Callable[[Variables, Batch, Catalogue, PRNGKey], tuple[Float[Array, ""], Parts]]
 SampleObjective = Callable[
@@ -75,7 +77,8 @@ def build(
     """
     if config.train.loss == "full":
         block = catalogue_block(config, num_items, tokens, mesh)
-        full = _objective(model, config, block, contrast, mesh, numbers)
+        queries = query_block(config, num_items, mesh)
+        full = _objective(model, config, block, contrast, mesh, queries, numbers)
 
         def over_all(
             variables: Variables, batch: Batch, catalogue: Catalogue, key: PRNGKey
@@ -107,7 +110,7 @@ def on_sample(
     items, drawn = small.touched.ids.shape[0], small.sample.items.shape[0]
     model = build_model(config, items, mesh)
     block = catalogue_block(config, drawn, small.batch.targets.size, mesh)
-    return _objective(model, config, block, contrast, mesh, numbers)
+    return _objective(model, config, block, contrast, mesh, numbers=numbers)
 
 
 def build_model(config: Config, num_items: int, mesh: Mesh | None) -> Backbone:
@@ -121,7 +124,8 @@ def _objective(
     block: int,
     contrast: bool,
     mesh: Mesh | None,
-    numbers: Numbers | None,
+    queries: int = 0,
+    numbers: Numbers | None = None,
 ) -> Callable[..., tuple[Float[Array, ""], Parts]]:
     method = config.method
     values = numbers or numbers_of(method)
@@ -146,8 +150,9 @@ def _objective(
         reasoning = encode_and_reason(
             model, variables, table, batch, method.steps, noise, jax.random.fold_in(key, 2)
         )
+        similarity = config.model.similarity
         return loss_of(
-            reasoning, batch, table, method, config.model.similarity, block, sample, mesh, numbers
+            reasoning, batch, table, method, similarity, block, sample, mesh, queries, values
         )
 
     return objective
@@ -168,13 +173,16 @@ def loss_of(
     block: int,
     sample: Sample | None = None,
     mesh: Mesh | None = None,
+    queries: int = 0,
     numbers: Numbers | None = None,
 ) -> tuple[Float[Array, ""], Parts]:
     """Weighted mean loss of a batch, and its named parts.
 
     Args:
+        block: items a block, where cross-entropy is not made in blocks of queries.
         sample: cross-entropy against these items; None: against the whole table.
         mesh: devices that share the table; None: one device.
+        queries: a block of the cross-entropy over the whole table (see `fused`); 0: none.
         numbers: in place of the method's.
     """
     values = numbers or numbers_of(method)
@@ -190,20 +198,42 @@ def loss_of(
     weights /= jnp.maximum(weights.sum(), 1.0)
     batch = jax.tree.map(lambda x: x.reshape(-1), batch)
 
+    def mean(values: Float[Array, " M"]) -> Float[Array, ""]:
+        return jnp.sum(values * weights.astype(values.dtype))
+
+    def entropies(
+        states: Array, temperatures: Sequence[Scalar], shares: Sequence[float]
+    ) -> tuple[Array, Array]:
+        if queries and sample is None:
+            return ce.sum_over_steps(
+                states, batch.targets, table, weights, temperatures, shares, queries
+            )
+        means = [mean(entropy(*of_step)) for of_step in zip(states, temperatures, strict=True)]
+        total = sum(
+            (share * value for share, value in zip(shares[1:], means[1:], strict=True)),
+            start=shares[0] * means[0],
+        )
+        return total, jnp.stack(means)
+
     def entropy(states: Array, temperature: Scalar) -> Array:
         if sample is None:
             return ce.cross_entropy(states, batch.targets, table, temperature, block, mesh)
         return sampled.cross_entropy(states, batch.targets, table, sample, temperature, block, mesh)
 
-    if method.name == "erl":
-        parts = _ensemble(final, states, table, method, values, block, entropy, mesh)
-    elif method.name == "prl":
-        parts = _progressive(states, noisy, batch, table, method, values, block, entropy, mesh)
+    if method.name == "prl":
+        parts = _progressive(
+            states, noisy, batch, table, method, values, block, entropies, mean, mesh
+        )
     else:
-        loss = entropy(final, values.temperature)
-        parts = {"loss": loss, "cross_entropy": loss}
-    means = {name: jnp.sum(value * weights.astype(value.dtype)) for name, value in parts.items()}
-    return means["loss"], means
+        loss, (cross_entropy,) = entropies(final[None], [values.temperature], [1.0])
+        parts = {"loss": loss, "cross_entropy": cross_entropy}
+        if method.name == "erl" and method.kl_weight != 0:
+            diversity = mean(
+                ensemble.kl_diversity(states, table, values.temperature, block, method.kl, mesh)
+            )
+            parts["loss"] -= jnp.asarray(values.kl_weight, loss.dtype) * diversity
+            parts["kl_diversity"] = diversity
+    return parts["loss"], parts
 
 
 def catalogue_block(config: Config, num_items: int, states: int, mesh: Mesh | None = None) -> int:
@@ -218,22 +248,12 @@ def catalogue_block(config: Config, num_items: int, states: int, mesh: Mesh | No
     return num_items if logits_gib <= config.train.logits_gib else config.train.catalogue_block
 
 
-def _ensemble(
-    mean: Array,
-    states: Array,
-    table: Array,
-    method: MethodConfig,
-    values: Numbers,
-    block: int,
-    entropy: Entropy,
-    mesh: Mesh | None,
-) -> dict[str, Array]:
-    cross_entropy = entropy(mean, values.temperature)
-    if method.kl_weight == 0:
-        return {"loss": cross_entropy, "cross_entropy": cross_entropy}
-    diversity = ensemble.kl_diversity(states, table, values.temperature, block, method.kl, mesh)
-    loss = cross_entropy - jnp.asarray(values.kl_weight, cross_entropy.dtype) * diversity
-    return {"loss": loss, "cross_entropy": cross_entropy, "kl_diversity": diversity}
+def query_block(config: Config, num_items: int, mesh: Mesh | None) -> int:
+    """Queries a block of the cross-entropy (see `fused`); 0: blocks of items, or whole logits."""
+    if mesh is not None:
+        return 0
+    cached = jax.default_backend() == "cpu"
+    return fused.rows_a_block(num_items, config.train.logits_gib, cached)
 
 
 def _progressive(
@@ -244,18 +264,21 @@ def _progressive(
     method: MethodConfig,
     values: Numbers,
     block: int,
-    entropy: Entropy,
+    entropies: Entropies,
+    mean: Means,
     mesh: Mesh | None,
-) -> dict[str, Array]:
+) -> Parts:
     steps = states.shape[1] - 1
     temperatures = progressive.step_temperatures(
         values.temperature, values.temperature_decay, steps
     )
-    entropies = [entropy(states[:, k], temperature) for k, temperature in enumerate(temperatures)]
-    mean = method.progressive_sum == "released"
-    shallow = sum(entropies[:-1], start=jnp.zeros_like(entropies[-1])) / (steps if mean else 1)
-    parts = {"cross_entropy": entropies[-1], "shallow_cross_entropy": shallow}
-    loss = entropies[-1] + shallow
+    average = 1 / steps if method.progressive_sum == "released" else 1.0
+    shares = (*[average] * steps, 1.0)
+    loss, of_steps = entropies(jnp.moveaxis(states, 1, 0), temperatures, shares)
+    parts = {
+        "cross_entropy": of_steps[-1],
+        "shallow_cross_entropy": average * of_steps[:-1].sum(),
+    }
     if noisy is not None:
         candidates = block if block < table.shape[0] else noisy.shape[0]
         negatives = progressive.negatives(batch.users, batch.weights, method.negatives)
@@ -265,7 +288,7 @@ def _progressive(
             )
             for k in range(steps)
         ]
-        contrast = sum(by_step, start=jnp.zeros_like(by_step[0])) / (steps if mean else 1)
+        contrast = average * sum(map(mean, by_step[1:]), start=mean(by_step[0]))
         parts["contrastive"] = contrast
         loss += jnp.asarray(values.contrastive_weight, loss.dtype) * contrast
     return {"loss": loss, **parts}

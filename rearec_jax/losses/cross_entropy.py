@@ -1,10 +1,12 @@
 """Cross-entropy of the next item over the whole catalogue."""
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
-from rearec_jax.losses import parallel
+from rearec_jax.losses import fused, parallel
 from rearec_jax.types import Scalar
 
 
@@ -29,3 +31,28 @@ def cross_entropy(
         dtype=jnp.promote_types(scaled.dtype, jnp.float32),
     )
     return parallel.log_partition(scaled, table, block, mesh=mesh) - target_score
+
+
+def sum_over_steps(
+    states: Float[Array, "S M D"],
+    targets: Int[Array, " M"],
+    table: Float[Array, "N D"],
+    weights: Float[Array, " M"],
+    temperatures: Sequence[Scalar],
+    shares: Sequence[float],
+    queries: int,
+) -> tuple[Float[Array, ""], Float[Array, " S"]]:
+    """sum_s share_s sum_m w_m CE_sm, and the weighted sum of each step.
+
+    The first can be differentiated, once; what is of each step is for the log.
+
+    Args:
+        queries: a block (see `fused`).
+    """
+    steps, count, width = states.shape
+    scaled = states / jnp.asarray(temperatures, states.dtype)[:, None, None]
+    of_step = jnp.asarray(shares, weights.dtype)[:, None] * weights[None]
+    total, values = fused.weighted_cross_entropy(
+        scaled.reshape(-1, width), jnp.tile(targets, steps), table, of_step.reshape(-1), queries
+    )
+    return total, values.reshape(steps, count) @ weights.astype(values.dtype)

@@ -99,17 +99,17 @@ def log_partition_and_expected(
         logits = jnp.where(_counted(whole, candidates), logits + whole.log_weight[None], -jnp.inf)
     log_sum = jax.nn.logsumexp(logits, axis=-1)
     items = jax.lax.stop_gradient(table) if hold_items else table
-    return Partition(log_sum, _product(jnp.exp(logits - log_sum[:, None]), items, states.dtype))
+    return Partition(log_sum, product(jnp.exp(logits - log_sum[:, None]), items, states.dtype))
 
 
 def scores(
     states: Float[Array, "*batch D"], table: Float[Array, "N D"]
 ) -> Float[Array, "*batch N"]:
     """h . e_n, accumulated in float32 or better."""
-    return _product(states, table.T, states.dtype)
+    return product(states, table.T, states.dtype)
 
 
-def _product(a: Array, b: Array, dtype: jnp.dtype) -> Array:
+def product(a: Array, b: Array, dtype: jnp.dtype) -> Array:
     """Matrix product of both in ``dtype``, accumulated in float32 or better."""
     accumulate = jnp.promote_types(dtype, jnp.float32)
     return jnp.matmul(a.astype(dtype), b.astype(dtype), preferred_element_type=accumulate)
@@ -142,7 +142,7 @@ def _forward(
         shrink = jnp.exp(maximum - reference)
         weights = jnp.exp(logits - reference[:, None])
         if options.with_expected:
-            weighted = weighted * shrink[:, None] + _product(weights, block.rows, states.dtype)
+            weighted = weighted * shrink[:, None] + product(weights, block.rows, states.dtype)
         return (new_maximum, total * shrink + weights.sum(axis=-1), weighted), None
 
     start = (
@@ -180,12 +180,12 @@ def _backward(
         p = jnp.where(_counted(block, candidates), jnp.exp(logits - reference[:, None]), 0.0)
         w = slope[:, None]
         if options.with_expected:
-            w += _product(of_expected, block.rows.T, states.dtype)
+            w += product(of_expected, block.rows.T, states.dtype)
         w = p * w
-        by_item = _product(w.T, states, states.dtype)
+        by_item = product(w.T, states, states.dtype)
         if options.with_expected and not options.hold_items:
-            by_item += _product(p.T, of_expected, states.dtype)
-        return by_state + _product(w, block.rows, states.dtype), by_item
+            by_item += product(p.T, of_expected, states.dtype)
+        return by_state + product(w, block.rows, states.dtype), by_item
 
     start = jnp.zeros(states.shape, log_sum.dtype)
     blocks = _blocks(options.block, table, candidates, log_sum.dtype)

@@ -1,0 +1,131 @@
+"""Cross-entropy over the catalogue whose gradient is made where its value is.
+
+A block of queries at a time, small enough that its logits stay in the cache. With weights w, and
+s = sum_n exp(h . e_n - max) of a state:
+
+    total = sum_m w_m CE_m
+    dh_m = (w_m / s_m) exp(..) E - w_m e_y,    dE = exp(..)^T (w_m / s_m h_m), less w_m h_m at y
+
+Both are ready when the forward pass is: the backward pass scales them by one number. So the logits
+never go to memory, exp is taken once, and the products are the three that cannot be saved.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from rearec_jax.losses.partition import product, scores
+
+CACHE_BYTES = 12 * 2**20  # of logits a block on a CPU: a third of a usual last-level cache
+FEWEST_ROWS = 128  # a block also reads and writes the gradient of the whole table
+MOST_BYTES = 64 * 2**20  # of logits a block on a CPU; where FEWEST_ROWS need more, none is made
+
+
+class Weighted(NamedTuple):
+    """The weighted sum, which can be differentiated, and what it is made of, which cannot."""
+
+    total: Float[Array, ""]
+    values: Float[Array, " M"]
+
+
+def rows_a_block(items: int, logits_gib: float, cached: bool) -> int:
+    """Queries a block, 0 where the catalogue is too large for blocks of queries.
+
+    Args:
+        logits_gib: what logits and their exponentials may take, GiB.
+        cached: the device is a CPU: a block's logits shall stay in the cache.
+    """
+    allowed = int(logits_gib * 2**30 / (2 * 4 * items))
+    if not cached:
+        return allowed
+    rows = max(FEWEST_ROWS, CACHE_BYTES // (4 * items))
+    return rows if rows <= allowed and 4 * items * rows <= MOST_BYTES else 0
+
+
+def weighted_cross_entropy(
+    states: Float[Array, "M D"],
+    targets: Int[Array, " M"],
+    table: Float[Array, "N D"],
+    weights: Float[Array, " M"],
+    rows: int,
+) -> Weighted:
+    """sum_m w_m CE(h_m, y_m) of states that are divided by their temperatures, and each CE.
+
+    Args:
+        rows: queries a block, at most; blocks are made of equal size.
+    """
+    total, values = _weighted(rows, states, table, weights, targets)
+    return Weighted(total, jax.lax.stop_gradient(values))
+
+
+def _sums(
+    rows: int, states: Array, table: Array, weights: Array, targets: Array, with_gradients: bool
+) -> tuple[tuple[Array, Array], tuple[Array, Array] | None]:
+    """(total, values), and the gradients by states and table: the formulas at the top."""
+    dtype = jnp.promote_types(states.dtype, jnp.float32)
+    of_targets = table[targets].astype(states.dtype)
+    weights = weights.astype(dtype)
+
+    def block(by_item: Array, some: tuple[Array, Array]) -> tuple[Array, tuple[Array, Array]]:
+        h, weight = some
+        logits = scores(h, table)
+        maximum = logits.max(axis=-1)
+        exponentials = jnp.exp(logits - maximum[:, None])
+        total = exponentials.sum(axis=-1)
+        log_sum = maximum + jnp.log(total)
+        if not with_gradients:
+            return by_item, (log_sum, h)
+        scale = (weight / total)[:, None]
+        by_state = scale * product(exponentials, table, h.dtype)
+        by_item += product(exponentials.T, scale * h.astype(dtype), h.dtype)
+        return by_item, (log_sum, by_state)
+
+    start = jnp.zeros(table.shape if with_gradients else (), dtype)
+    blocks = _cut(states, rows), _cut(weights, rows)
+    by_item, (log_sum, by_state) = jax.lax.scan(block, start, blocks)
+    count = states.shape[0]
+    values = log_sum.reshape(-1)[:count] - jnp.sum(states * of_targets, axis=-1, dtype=dtype)
+    sums = jnp.sum(weights * values), values
+    if not with_gradients:
+        return sums, None
+    by_state = by_state.reshape(-1, states.shape[1])[:count]
+    by_state -= weights[:, None] * of_targets.astype(dtype)
+    by_item = by_item.at[targets].add(-weights[:, None] * states.astype(dtype))
+    return sums, (by_state.astype(states.dtype), by_item.astype(table.dtype))
+
+
+def _cut(array: Array, rows: int) -> Array:
+    """[blocks, rows, ...] of equal size, the last one padded: blocks of no weight."""
+    count = array.shape[0]
+    number = -(-count // max(rows, 1))
+    size = -(-count // number)
+    ends = [(0, number * size - count)] + [(0, 0)] * (array.ndim - 1)
+    return jnp.pad(array, ends).reshape(number, size, *array.shape[1:])
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _weighted(
+    rows: int, states: Array, table: Array, weights: Array, targets: Array
+) -> tuple[Array, Array]:
+    return _sums(rows, states, table, weights, targets, with_gradients=False)[0]
+
+
+def _weighted_forward(
+    rows: int, states: Array, table: Array, weights: Array, targets: Array
+) -> tuple[tuple[Array, Array], tuple[Array, ...]]:
+    sums, gradients = _sums(rows, states, table, weights, targets, with_gradients=True)
+    assert gradients is not None
+    return sums, (*gradients, sums[1].astype(weights.dtype))
+
+
+def _weighted_backward(
+    rows: int, kept: tuple[Array, ...], cotangents: tuple[Array, Array]
+) -> tuple[Array, Array, Array, None]:
+    scaled = [array * cotangents[0].astype(array.dtype) for array in kept]
+    return scaled[0], scaled[1], scaled[2], None
+
+
+_weighted.defvjp(_weighted_forward, _weighted_backward)
