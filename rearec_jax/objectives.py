@@ -78,7 +78,7 @@ def build(
     if config.train.loss == "full":
         block = catalogue_block(config, num_items, tokens, mesh)
         queries = query_block(config, num_items, mesh)
-        full = _objective(model, config, block, contrast, mesh, numbers, queries)
+        full = _objective(model, config, block, contrast, mesh, queries, numbers)
 
         def over_all(
             variables: Variables, batch: Batch, catalogue: Catalogue, key: PRNGKey
@@ -110,7 +110,7 @@ def on_sample(
     items, drawn = small.touched.ids.shape[0], small.sample.items.shape[0]
     model = build_model(config, items, mesh)
     block = catalogue_block(config, drawn, small.batch.targets.size, mesh)
-    return _objective(model, config, block, contrast, mesh, numbers)
+    return _objective(model, config, block, contrast, mesh, numbers=numbers)
 
 
 def build_model(config: Config, num_items: int, mesh: Mesh | None) -> Backbone:
@@ -124,8 +124,8 @@ def _objective(
     block: int,
     contrast: bool,
     mesh: Mesh | None,
-    numbers: Numbers | None,
     queries: int = 0,
+    numbers: Numbers | None = None,
 ) -> Callable[..., tuple[Float[Array, ""], Parts]]:
     method = config.method
     values = numbers or numbers_of(method)
@@ -152,7 +152,7 @@ def _objective(
         )
         similarity = config.model.similarity
         return loss_of(
-            reasoning, batch, table, method, similarity, block, sample, mesh, numbers, queries
+            reasoning, batch, table, method, similarity, block, sample, mesh, queries, values
         )
 
     return objective
@@ -173,8 +173,8 @@ def loss_of(
     block: int,
     sample: Sample | None = None,
     mesh: Mesh | None = None,
-    numbers: Numbers | None = None,
     queries: int = 0,
+    numbers: Numbers | None = None,
 ) -> tuple[Float[Array, ""], Parts]:
     """Weighted mean loss of a batch, and its named parts.
 
@@ -182,8 +182,8 @@ def loss_of(
         block: items a block, where cross-entropy is not made in blocks of queries.
         sample: cross-entropy against these items; None: against the whole table.
         mesh: devices that share the table; None: one device.
-        numbers: in place of the method's.
         queries: a block of the cross-entropy over the whole table (see `fused`); 0: none.
+        numbers: in place of the method's.
     """
     values = numbers or numbers_of(method)
     table = comparable(table, similarity)
@@ -198,8 +198,8 @@ def loss_of(
     weights /= jnp.maximum(weights.sum(), 1.0)
     batch = jax.tree.map(lambda x: x.reshape(-1), batch)
 
-    def mean(each: Float[Array, " M"]) -> Float[Array, ""]:
-        return jnp.sum(each * weights.astype(each.dtype))
+    def mean(values: Float[Array, " M"]) -> Float[Array, ""]:
+        return jnp.sum(values * weights.astype(values.dtype))
 
     def entropies(
         states: Array, temperatures: Sequence[Scalar], shares: Sequence[float]
@@ -227,7 +227,7 @@ def loss_of(
     else:
         loss, (cross_entropy,) = entropies(final[None], [values.temperature], [1.0])
         parts = {"loss": loss, "cross_entropy": cross_entropy}
-        if method.name == "erl" and method.kl_weight > 0:
+        if method.name == "erl" and method.kl_weight != 0:
             diversity = mean(
                 ensemble.kl_diversity(states, table, values.temperature, block, method.kl, mesh)
             )

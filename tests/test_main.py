@@ -91,6 +91,12 @@ class TestMistakes:
             (["--mode=analyse"], ["--mode=analyse needs --workdir"]),
             (["--mode=analyse", "--workdir=no"], ["--workdir=no does not exist"]),
             (["--mode=compare"], ["--mode=compare needs --runs=DIR,DIR"]),
+            (["--mode=tune"], ["--mode=tune needs --config=FILE"]),
+            ([DEMO, "--mode=tune"], ["--mode=tune needs --workdir=DIR"]),
+            (
+                [DEMO, "--mode=tune", "--workdir=no", "--space=method.kl_weigth=0,1"],
+                ["--space=method.kl_weigth", "did you mean config.method.kl_weight?"],
+            ),
             (["--mode=report"], ["--mode=report needs --runs=DIR,DIR"]),
             (["--mode=compare", "--runs=no,none"], ["no does not exist"]),
             (

@@ -40,7 +40,7 @@ class Programs:
     plan: Plan
     first: Callable[[], TrainState]  # makes the state before the first update
     alone: dict[bool, Callable[..., Any]] = dataclasses.field(default_factory=dict)
-    together: dict[bool, Callable[..., Any]] = dataclasses.field(default_factory=dict)
+    together: dict[tuple[bool, int], Callable[..., Any]] = dataclasses.field(default_factory=dict)
 
     def plan_of(self, config: Config) -> Plan:
         """The plan of a candidate of the group, with the group's program as its update."""
@@ -61,29 +61,34 @@ class Programs:
 
         What depends on step and batch alone, such as dropout masks, is computed once.
         """
-        if contrast not in self.together:
+        key = contrast, len(configs)
+        if key not in self.together:
             update = jax.vmap(
-                self._update(contrast),
+                self._update(*key),
                 in_axes=(TOGETHER, None, None, 0),
                 out_axes=(TOGETHER, 0),
             )
-            self.together[contrast] = jax.jit(update, donate_argnums=0)
-        program, values = self.together[contrast], open_values(configs)
+            self.together[key] = jax.jit(update, donate_argnums=0)
+        program, values = self.together[key], open_values(configs)
 
         def update_all(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:
             return program(state, batch, self.plan.catalogue, values)
 
         return update_all
 
-    def _update(self, contrast: bool) -> Callable[..., Any]:
+    def _update(self, contrast: bool, count: int = 1) -> Callable[..., Any]:
+        """Of one of ``count`` candidates, which share the memory for logits."""
         plan = self.plan
+        train = plan.config.train
+        train = dataclasses.replace(train, logits_gib=train.logits_gib / count)
+        config = dataclasses.replace(plan.config, train=train)
         rows, _, queries = plan.batches.shape
 
         def update(
             state: TrainState, batch: Batch, catalogue: Catalogue, values: Open
         ) -> tuple[TrainState, dict[str, Array]]:
             one = one_update(
-                plan.config,
+                config,
                 plan.model,
                 optimizer.scaled(plan.transform, values.learning_rate),
                 plan.num_items,

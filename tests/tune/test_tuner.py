@@ -16,7 +16,7 @@ from rearec_jax import command_line, evaluate, lock
 from rearec_jax import config as config_lib
 from rearec_jax.data.interactions import VALIDATION
 from rearec_jax.errors import DivergedError, UserError
-from rearec_jax.tune import running
+from rearec_jax.tune import running, tuner
 from rearec_jax.tune.command import config_arguments
 from rearec_jax.tune.ledger import DONE, FAILED, METRIC, PARTIAL, Record
 from rearec_jax.tune.programs import Programs
@@ -26,9 +26,8 @@ from tests.faults.tiny_run import TINY
 
 DEMO = str(Path(__file__).resolve().parents[2] / "configs/demo.py")
 OPTIONS = TINY | {"mesh.data": 1, "method.name": "erl", "train.epochs": 3}
-OPTIONS["method.kl_weight"] = 0.05  # as the others: a term of the loss, and so one program
 ARGUMENTS = (f"--config={DEMO}", *(f"--config.{name}={value}" for name, value in OPTIONS.items()))
-SPACE = ("method.kl_weight=0.01,0.1", "train.learning_rate=0.002,0.02")
+SPACE = ("method.temperature=0.5,2", "train.learning_rate=0.002,0.02")
 
 # ml_collections loads config files in a way that Python 3.15 will not know.
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module")
@@ -106,8 +105,8 @@ def test_the_same_command_again_trains_nothing(searched, monkeypatch, capsys):
 
 def test_another_search_in_the_same_place_is_refused(searched):
     root, _, _ = searched
-    with pytest.raises(UserError, match=r"another search[^$]*kl_weight: 0\.01,0\.1 -> 0,1"):
-        tune(request_of(root, space=("method.kl_weight=0,1", SPACE[1])))
+    with pytest.raises(UserError, match=r"another search[^$]*temperature: 0\.5,2 -> 0\.5,3"):
+        tune(request_of(root, space=("method.temperature=0.5,3", SPACE[1])))
     with pytest.raises(UserError, match="first_epochs: 1 -> 2"):
         tune(request_of(root, first_epochs=2))
 
@@ -177,7 +176,7 @@ def fake(monkeypatch) -> Fake:
     return Fake(monkeypatch)
 
 
-SIX = {"space": ("method.kl_weight=0.01,0.1,0.2,0.3,0.4",), "first_epochs": 1}
+SIX = {"space": ("method.temperature=0.5,0.6,0.7,0.8,2",), "first_epochs": 1}
 
 
 def test_interrupted_anywhere_it_goes_on_to_the_same_end(fake, tmp_path):
