@@ -1,5 +1,6 @@
 """The training loop: one for every method and backbone."""
 
+from collections.abc import Iterator
 import contextlib
 import dataclasses
 import math
@@ -31,24 +32,35 @@ class Outcome(NamedTuple):
     history: History
 
 
-def train(config: Config, data: Interactions, workdir: Workdir, started: float) -> Outcome:
+@contextlib.contextmanager
+def trained(
+    config: Config, data: Interactions, workdir: Workdir, started: float
+) -> Iterator[Outcome]:
     """Trains until the epochs or the patience are used up; continues what the work directory holds.
+
+    The best epoch is on disk then; the last one may still be written meanwhile, and is at the end.
 
     Args:
         started: `time.perf_counter()` at the start of the process, for `seconds_to_first_step`.
 
     Raises:
-        UserError: a loss or state that is not finite, or no validation example.
+        UserError: a loss or state that is not finite, no validation example, or a full disk.
         KeyboardInterrupt: after Ctrl-C or SIGTERM, with everything saved.
     """
+    with Checkpoints(workdir.checkpoints) as checkpoints:
+        yield _train(config, data, workdir, started, checkpoints)
+
+
+def _train(
+    config: Config, data: Interactions, workdir: Workdir, started: float, checkpoints: Checkpoints
+) -> Outcome:
     # From here on, not only while it trains: Python drops a KeyboardInterrupt that is raised inside
     # a callback, and JAX's tracing is full of them.
     with Interruption() as interruption:
         plan = make_plan(config, data)
-        with Checkpoints(workdir.checkpoints) as checkpoints, _log(workdir) as log:
+        with _log(workdir) as log:
             loop = _Loop(plan, checkpoints, log, interruption, started)
             loop.run()
-            checkpoints.wait()
             best = checkpoints.restore_best(loop.abstract_state)
     if hosts.any_host([interruption.requested])[0]:
         raise KeyboardInterrupt
@@ -137,6 +149,9 @@ class _Loop:
             self.state, parts = update(self.state, batch)
             self.step += 1
             self.meter.dispatched(self.step, targets, parts)
+            if is_new:
+                self.checkpoints.load_ahead()
+                is_new = False
             minutes = (time.monotonic() - self.saved_at) / 60
             due = minutes > self.plan.config.train.checkpoint_minutes
             stop, due = self.ballot.ask([self.interruption.requested, due])
