@@ -3,9 +3,9 @@
     python -m benchmarks.checkpoint_cost Beauty.txt --epochs=4 --width=64
 
 A run of configs/beauty.py with a last checkpoint after every epoch, and a best one where validation
-improves (in early epochs, always). `share` is the time that saving keeps the loop waiting over the
-time of training itself. The writing goes on behind: what it takes from the next updates is in
-their own time, and `targets_per_second` shows it.
+improves (in early epochs, always). `share` is the time that saving keeps the run waiting, reading
+the best one at the end included, over the time of training itself. The writing goes on behind: what
+it takes from the next updates is in their own time, and `targets_per_second` shows it.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from rearec_jax import command_line, experiment
 from rearec_jax import config as config_lib
 from rearec_jax.checkpoint import Checkpoints
 
-METHODS = ("save_last", "save_best", "wait")
+METHODS = ("save_last", "save_best", "wait", "restore_best", "close")
 
 
 def main() -> None:

@@ -73,6 +73,7 @@ def training_batch(config: Config, items: int, targets: int, segment: int) -> Ba
         batch_size=targets,
         seed=0,
         prefixes=config.model.attention == "bidirectional",
+        rows_multiple=1,  # as many targets as are asked for
     )
     return Batch._make(map(jnp.asarray, batches.batch(0, 0)))
 

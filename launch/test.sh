@@ -10,5 +10,6 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
 set_up dev
 cd "$root"
 # All of them: in two processes, each with whole files, because tests of a file share what they train.
-[[ $# -gt 0 ]] || set -- --numprocesses=2 --dist=loadfile
+# In the order of tests/conftest.py: xdist's own would begin with the files of the most tests.
+[[ $# -gt 0 ]] || set -- --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 exec "$python" -m pytest "$@"

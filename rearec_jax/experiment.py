@@ -69,8 +69,7 @@ def train_run(path: str, config: Config, name: str, started: float) -> Summary:
         hosts.first_then_others(lambda: workdir.check_data(data.digest()))
         hosts.first_then_others(lambda: keep_items(workdir, data))
         _announce(config, data, workdir)
-        outcome = train.train(config, data, workdir, started)
-        with interruptible():
+        with interruptible(), train.trained(config, data, workdir, started) as outcome:
             summary, ranks = _summary(config, name, data, outcome.variables, outcome.history)
         _finish(workdir, workdir.summary, summary, data, ranks)
     return summary

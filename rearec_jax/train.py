@@ -1,5 +1,6 @@
 """The training loop: one for every method and backbone."""
 
+from collections.abc import Iterator
 import contextlib
 import dataclasses
 import math
@@ -32,7 +33,8 @@ class Outcome(NamedTuple):
     history: History
 
 
-def train(
+@contextlib.contextmanager
+def trained(
     config: Config,
     data: Interactions,
     workdir: Workdir,
@@ -40,8 +42,10 @@ def train(
     epochs: int | None = None,
     deadline: float = math.inf,
     plan: Plan | None = None,
-) -> Outcome:
+) -> Iterator[Outcome]:
     """Trains until the epochs or the patience are used up; continues what the work directory holds.
+
+    The best epoch is on disk then; the last one may still be written meanwhile, and is at the end.
 
     Args:
         started: `time.perf_counter()` at the start of the process, for `seconds_to_first_step`.
@@ -50,17 +54,30 @@ def train(
         plan: of this configuration, where it is made already.
 
     Raises:
-        UserError: a loss or state that is not finite, or no validation example.
+        UserError: a loss or state that is not finite, no validation example, or a full disk.
         KeyboardInterrupt: after Ctrl-C or SIGTERM, with everything saved.
     """
+    with Checkpoints(workdir.checkpoints) as checkpoints:
+        yield _train(config, data, workdir, started, checkpoints, epochs, deadline, plan)
+
+
+def _train(
+    config: Config,
+    data: Interactions,
+    workdir: Workdir,
+    started: float,
+    checkpoints: Checkpoints,
+    epochs: int | None,
+    deadline: float,
+    plan: Plan | None,
+) -> Outcome:
     # From here on, not only while it trains: Python drops a KeyboardInterrupt that is raised inside
     # a callback, and JAX's tracing is full of them.
     with Interruption(deadline) as interruption:
         plan = plan or make_plan(config, data)
-        with Checkpoints(workdir.checkpoints) as checkpoints, _log(workdir) as log:
+        with _log(workdir) as log:
             loop = _Loop(plan, checkpoints, log, interruption, started, epochs)
             loop.run()
-            checkpoints.wait()
             best = checkpoints.restore_best(loop.abstract_state)
     if hosts.any_host([interruption.signalled])[0]:
         raise KeyboardInterrupt
@@ -167,6 +184,9 @@ class _Loop:
             self.state, parts = update(self.state, batch)
             self.step += 1
             self.meter.dispatched(self.step, targets, parts)
+            if is_new:
+                self.checkpoints.load_ahead()
+                is_new = False
             minutes = (time.monotonic() - self.saved_at) / 60
             due = minutes > self.plan.config.train.checkpoint_minutes
             stop, due = self.ballot.ask([self.interruption.requested, due])

@@ -46,9 +46,21 @@ def golden() -> Path:
     return _TESTS / "golden"
 
 
-SLOWEST = ("test_sharding.py", "test_hosts.py", "test_main.py")  # minutes in processes of their own
+# Their trainings, processes or programs for eight devices take up to minutes.
+SLOWEST = (
+    "test_sharding.py",
+    "test_hosts.py",
+    "test_experiment.py",
+    "test_checkpoints.py",
+    "test_processes.py",
+    "test_main.py",
+    "test_plan.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The slowest files first, so that no process of a parallel run is left alone with one."""
+    """The slowest files first, so that no process of a parallel run is left alone with one.
+
+    xdist keeps this order with --no-loadscope-reorder only, see launch/test.sh.
+    """
     items.sort(key=lambda item: item.path.name not in SLOWEST)

@@ -56,7 +56,9 @@ class TestGenerated:
         assert (data.split[data.offsets[1:] - 2] == VALIDATION).all()
         assert np.count_nonzero(data.split == TRAIN) == data.num_interactions - 3 * data.num_users
 
-    @pytest.mark.parametrize(("targets", "segment", "tokens"), [(200, 10, 50), (60, 20, 20)])
+    @pytest.mark.parametrize(
+        ("targets", "segment", "tokens"), [(200, 10, 50), (60, 20, 20), (2050, 10, 50)]
+    )
     def test_a_batch_has_the_targets_asked_for(self, targets, segment, tokens):
         config = generated.configuration(model__max_length=tokens)
         batch = generated.training_batch(config, 30, targets, segment)

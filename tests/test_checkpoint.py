@@ -16,6 +16,7 @@ import numpy as np
 import optax
 import pytest
 
+from rearec_jax import checkpoint
 from rearec_jax.checkpoint import Checkpoints
 from rearec_jax.errors import UserError
 
@@ -91,6 +92,23 @@ class TestRoundTrip:
             "sys.exit('orbax.checkpoint' in sys.modules)"
         )
         subprocess.run([sys.executable, "-c", program], check=True, cwd=REPOSITORY)
+
+    def test_orbax_is_loaded_ahead_and_the_save_finds_it(self, tmp_path):
+        program = (
+            "import sys, pathlib, threading; from rearec_jax.checkpoint import Checkpoints;"
+            "Checkpoints(pathlib.Path('/nonexistent')).load_ahead();"
+            "[thread.join() for thread in threading.enumerate() if thread.name == 'orbax'];"
+            "sys.exit('orbax.checkpoint' not in sys.modules)"
+        )
+        subprocess.run([sys.executable, "-c", program], check=True, cwd=REPOSITORY)
+
+    @pytest.mark.parametrize("kind", ["float32", "bfloat16", "bool", "int8", "uint16", "int32"])
+    def test_bits_are_summed_alike_on_the_host_and_on_a_device(self, kind):
+        """A checkpoint of an accelerator may be read on a CPU."""
+        words = np.random.default_rng(0).integers(0, 256, (7, 12), np.uint8)
+        array = jnp.asarray(words % 2 == 1 if kind == "bool" else words.view(jnp.dtype(kind)))
+        on_device = np.asarray(checkpoint._bit_sums([array, array[0, 0]])).tolist()
+        assert [checkpoint._bit_sum(np.asarray(x)) for x in (array, array[0, 0])] == on_device
 
     @pytest.mark.skipif(len(jax.devices()) < 2, reason="needs two devices")
     def test_arrays_go_to_the_asked_shardings(self, saved):

@@ -45,8 +45,12 @@ def run(path: Path, config: Config) -> dict[str, Any]:
 
 def fit(path: Path, config: Config) -> train.Outcome:
     """Training alone."""
-    with opened(path, config) as workdir:
-        return train.train(config, prepare(config.data), workdir, time.perf_counter())
+    data = prepare(config.data)
+    with (
+        opened(path, config) as workdir,
+        train.trained(config, data, workdir, time.perf_counter()) as outcome,
+    ):
+        return outcome
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""Two and four real processes on this machine are one run."""
+"""Two and three real processes on this machine are one run."""
 
 from collections.abc import Callable
 import json
@@ -86,7 +86,7 @@ def alone(tmp_path_factory) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("count", "devices", "model"), [(2, 2, 2), (4, 1, 1)])
+@pytest.mark.parametrize(("count", "devices", "model"), [(2, 2, 2), (3, 1, 1)])
 def test_several_processes_are_one_run(tmp_path, alone, count, devices, model):
     path = tmp_path / "run"
     results = finish(start(count, devices, f"--workdir={path}", f"--config.mesh.model={model}"))

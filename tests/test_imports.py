@@ -206,7 +206,7 @@ def test_imports_go_one_way():
         ("report/page.py", "import jax"),
         ("analysis/lists.py", "import jax.numpy as jnp"),
         ("analysis/lists.py", "from rearec_jax.analysis import model_pass"),
-        ("report/page.py", "from rearec_jax.train import train"),
+        ("report/page.py", "from rearec_jax.train import trained"),
         ("grid/cells.py", "from rearec_jax import main"),
         ("train.py", "from flax import linen as nn"),
         ("train.py", "import flax.linen"),

@@ -49,7 +49,7 @@ def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
 def said(monkeypatch, capsys, *arguments: str) -> str:
     """What the program says of a mistake, in this process; the flags are fresh each time."""
     monkeypatch.setattr(sys, "argv", ["rearec_jax", *arguments])
-    monkeypatch.setattr(main.experiment.train, "train", None)  # no mistake gets that far
+    monkeypatch.setattr(main.experiment.train, "trained", None)  # no mistake gets that far
     monkeypatch.delitem(sys.modules, "config_config", raising=False)  # a config file's module
     main.flags.FLAGS.unparse_flags()
     for name in [name for name in main.flags.FLAGS if name.startswith("config.")]:

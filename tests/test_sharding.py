@@ -17,8 +17,10 @@ from rearec_jax.checkpoint import Checkpoints
 from rearec_jax.config import MeshConfig, resolve, to_dict
 from rearec_jax.data.loader import place, training_batches
 from rearec_jax.data.packing import Share
+from rearec_jax.data.prepare import prepare
 from rearec_jax.errors import UserError
-from rearec_jax.plan import make_plan
+from rearec_jax.plan import Plan, make_plan
+from rearec_jax.update import TrainState
 from rearec_jax.workdir import clashes
 from tests import tiny
 
@@ -170,12 +172,22 @@ def run_config(data: int, model: int) -> Any:
     return options.resolve(chosen)
 
 
-def test_a_checkpoint_of_one_mesh_is_restored_on_another(tmp_path):
-    from rearec_jax.data.prepare import prepare
+SHAPES = ((1, 1), (4, 2), (1, 4))
 
+
+@pytest.fixture(scope="module")
+def plans() -> list[Plan]:
     data = prepare(run_config(1, 1).data)
-    plans = [make_plan(run_config(*shape), data) for shape in ((4, 2), (1, 4), (1, 1))]
-    state = plans[0].initial_state()
+    return [make_plan(run_config(*shape), data) for shape in SHAPES]
+
+
+@pytest.fixture(scope="module")
+def fresh(plans) -> list[TrainState]:
+    return [plan.initial_state() for plan in plans]
+
+
+def test_a_checkpoint_of_one_mesh_is_restored_on_another(tmp_path, plans, fresh):
+    state = fresh[1]
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save_last(3, state, {})
         checkpoints.wait()
@@ -189,23 +201,15 @@ def test_a_checkpoint_of_one_mesh_is_restored_on_another(tmp_path):
                 assert table.sharding == wanted.variables["params"]["items"]["table"]
 
 
-def test_a_fresh_state_is_the_same_on_every_mesh():
-    from rearec_jax.data.prepare import prepare
-
-    data = prepare(run_config(1, 1).data)
-    one, *others = (
-        make_plan(run_config(*shape), data).initial_state() for shape in ((1, 1), (4, 2), (1, 4))
-    )
+def test_a_fresh_state_is_the_same_on_every_mesh(fresh):
+    one, *others = fresh
     for other in others:
         jax.tree.map(np.testing.assert_array_equal, one, other)
 
 
-def test_ranks_of_a_split_are_the_same_on_every_mesh():
-    from rearec_jax.data.prepare import prepare
-
-    data = prepare(run_config(1, 1).data)
-    one, *others = (make_plan(run_config(*shape), data) for shape in ((1, 1), (4, 2), (1, 4)))
-    variables = tiny.random_like(jax.device_get(one.initial_state().variables))
+def test_ranks_of_a_split_are_the_same_on_every_mesh(plans, fresh):
+    one, *others = plans
+    variables = tiny.random_like(jax.device_get(fresh[0].variables))
     want = one.validate(variables)
     for other in others:
         assert other.mesh is not None

@@ -46,9 +46,10 @@ def train_alone(
     with trial_directory(directory, candidate, data) as workdir:
         history, status = History(), DONE
         try:
-            history = train.train(
+            with train.trained(
                 candidate.config, data, workdir, started, epochs, deadline, plan
-            ).history
+            ) as outcome:
+                history = outcome.history
         except KeyboardInterrupt:
             history, status = saved_history(workdir), PARTIAL
         except (DivergedError, jax.errors.JaxRuntimeError) as error:

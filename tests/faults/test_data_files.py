@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import re
 
 import numpy as np
@@ -162,6 +163,19 @@ def test_prepared_arrays_cut_in_the_middle(make, caplog):
         caplog.clear()
         assert prepare.prepare(config.data).digest() == digest
         assert "preparing the data again" in caplog.text
+
+
+def test_data_file_changed_since_it_was_prepared(make, tmp_path):
+    """Same name, same size, same time: what counts is what is in it."""
+    config = make("sequences.txt", SEQUENCES.encode())
+    before = prepare.prepare(config.data)
+    path = tmp_path / "sequences.txt"
+    times = path.stat()
+    path.write_text(SEQUENCES.replace("u3 i9 i10", "u3 i10 i9"))
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    after = prepare.prepare(config.data)
+    assert len(after.items) == len(before.items)
+    assert (after.items != before.items).sum() == 2
 
 
 def test_data_file_changed_since_the_run_began(tmp_path):

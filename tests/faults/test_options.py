@@ -6,7 +6,7 @@ import pytest
 
 from rearec_jax import config as config_lib
 from rearec_jax.errors import UserError
-from tests.faults.tiny_run import tiny
+from tests.faults.tiny_run import run, tiny
 
 
 def refused(options: dict[str, Any]) -> str:
@@ -82,6 +82,20 @@ def test_numbers_that_are_no_numbers():
         ("data", "rating_above"),
     ]:
         assert name in refused({section: {name: float("nan")}})
+
+
+def test_more_model_shards_than_items(tmp_path):
+    """And more than devices. Nothing of such a run stays."""
+    path = tmp_path / "nine.txt"
+    path.write_text(
+        "".join(f"u{u} " + " ".join(f"i{(u + n) % 9}" for n in range(5)) + "\n" for u in range(9))
+    )
+    data = {"data__source": "sequences", "data__path": str(path), "data__cache_dir": str(tmp_path)}
+    with pytest.raises(UserError, match=r"mesh\.model=8 leaves devices without any of the 9 items"):
+        run(tmp_path / "run", tiny(**data, mesh__model=8))
+    with pytest.raises(UserError, match=r"mesh\.model=16 does not divide the 8 devices"):
+        run(tmp_path / "run", tiny(**data, mesh__model=16))
+    assert not (tmp_path / "run").exists()
 
 
 def test_heads_that_do_not_divide_the_width():
