@@ -1,12 +1,15 @@
 """How an update's cost grows with items N, reasoning steps K and row length T, as JSON.
 
     python -m benchmarks.scaling --plot=docs/scaling.svg > scaling.json
-    python -m benchmarks.scaling --load=scaling.json --plot=docs/scaling.svg
+    python -m benchmarks.scaling --curves=items,tokens > a.json
+    python -m benchmarks.scaling --curves=steps > b.json
+    python -m benchmarks.scaling --load a.json b.json --plot=docs/scaling.svg > scaling.json
 
 PRL with the noisy view. One quantity varies at a time; the others are N=12,101, K=2, T=50. With T
 varies the length of the histories too: each fills a row. Seconds are medians; where whole rows do
 not give the same number of targets, compare `microseconds_per_target`. `exponent` is the slope of
-log cost over log size between the two largest sizes: 1 is linear, 2 quadratic.
+log cost over log size between the two largest sizes: 1 is linear, 2 quadratic. --load joins what
+earlier runs printed.
 """
 
 import argparse
@@ -28,10 +31,10 @@ def main() -> None:
     """Measures the three curves and prints one JSON object; with --plot draws them too."""
     arguments = _arguments()
     if arguments.load:
-        result = json.loads(arguments.load.read_text())
+        result = joined([json.loads(path.read_text()) for path in arguments.load])
     else:
         result = _measure_all(arguments)
-        print(json.dumps(result, indent=2))
+    print(json.dumps(result, indent=2))
     if arguments.plot:
         plot(result["results"], arguments.plot)
 
@@ -80,6 +83,12 @@ def exponents(results: Sequence[dict[str, Any]]) -> dict[str, float]:
     return found
 
 
+def joined(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One object of several runs' curves; what they were measured on is the first one's."""
+    results = [result for run in runs for result in run["results"]]
+    return runs[0] | {"results": results, "exponent": exponents(results)}
+
+
 def plot(results: Sequence[dict[str, Any]], path: Path) -> None:
     """One panel a curve, from zero so that a straight line looks it."""
     try:
@@ -102,7 +111,9 @@ def _measure_all(arguments: argparse.Namespace) -> dict[str, Any]:
     from benchmarks.generated import machine
 
     results = [
-        measure(varied, size, arguments) for varied in NAMES for size in getattr(arguments, varied)
+        measure(varied, size, arguments)
+        for varied in arguments.curves
+        for size in getattr(arguments, varied)
     ]
     return {
         "benchmark": "scaling",
@@ -117,8 +128,16 @@ def _of(results: Sequence[dict[str, Any]], varied: str) -> list[dict[str, Any]]:
     return [result for result in results if result["varied"] == varied]
 
 
+def _curves(text: str) -> list[str]:
+    names = text.split(",")
+    if unknown := set(names) - set(NAMES):
+        raise argparse.ArgumentTypeError(f"{sorted(unknown)} not among {', '.join(NAMES)}")
+    return names
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--curves", type=_curves, default=list(NAMES), help="items,steps,tokens")
     parser.add_argument("--items", type=numbers, default=[12_000, 50_000, 100_000])
     parser.add_argument("--steps", type=numbers, default=list(range(9)), help="0 is `base`")
     parser.add_argument("--tokens", type=numbers, default=[25, 50, 100, 200])
@@ -126,7 +145,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--targets", type=int, default=2050, help="an update, in whole rows")
     parser.add_argument("--updates", type=int, default=7)
     parser.add_argument("--plot", type=Path, help="an .svg or .png file to draw")
-    parser.add_argument("--load", type=Path, help="draw what an earlier run printed")
+    parser.add_argument("--load", type=Path, nargs="+", help="what earlier runs printed")
     return parser.parse_args()
 
 

@@ -4,14 +4,16 @@
     python -m benchmarks.training_step --backbones=sasrec,bert4rec,unisrec,morec --widths=64
     python -m benchmarks.training_step --dtypes=float32,bfloat16 --targets=16400 --queued=10  # GPU
 
-The rate of a large square matrix product of the same type (--product) is measured between the
-updates, so that the two meet the same neighbours on a shared machine: compare
-`share_of_product_rate` between machines. --queued updates are dispatched before one is waited for,
-as training does: where an update takes a millisecond, waiting for each would measure the waiting.
+The rate of a large square matrix product of the same type (--product) is measured before and after
+each update, so that the two meet the same neighbours on a shared machine. `share_of_product_rate`
+is the median over these pairs: compare it between machines. --queued updates are dispatched before
+one is waited for, as training does: where an update takes a millisecond, waiting for each would
+measure the waiting.
 """
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+import itertools
 import json
 import statistics
 import time
@@ -49,16 +51,18 @@ def measure(config: Config, arguments: argparse.Namespace) -> dict[str, Any]:
     product = jnp.ones((arguments.product, arguments.product), config.model.dtype)
     multiply = jax.jit(jnp.matmul)
     _seconds(lambda: multiply(product, product))  # compiles it
-    update_seconds, product_seconds = [], []
+    update_seconds = []
+    product_seconds = [_seconds(lambda: multiply(product, product))]
     for _ in range(arguments.updates):
-        product_seconds.append(_seconds(lambda: multiply(product, product)))
         started = time.perf_counter()
         for _ in range(arguments.queued):
             state, parts = update(state, batch)
         jax.block_until_ready(state)
         update_seconds.append((time.perf_counter() - started) / arguments.queued)
+        product_seconds.append(_seconds(lambda: multiply(product, product)))
     seconds = statistics.median(update_seconds)
-    rate = 2 * arguments.product**3 / statistics.median(product_seconds)
+    product_flops = 2 * arguments.product**3
+    rate = product_flops / statistics.median(product_seconds)
     tokens = batch.tokens.size / targets
     work = model_flops(config, items, arguments.text_width, tokens, targets)
     speed = targets / seconds
@@ -75,7 +79,9 @@ def measure(config: Config, arguments: argparse.Namespace) -> dict[str, Any]:
         "trace_and_compile_seconds": round(first_seconds - seconds, 2),
         "megaflop_per_target": round(work / 1e6, 1),
         "product_gigaflop_per_second": round(rate / 1e9, 1),
-        "share_of_product_rate": round(work * speed / rate, 3),
+        "share_of_product_rate": round(
+            work * targets / product_flops * _median_ratio(product_seconds, update_seconds), 3
+        ),
         "loss": float(parts["loss"]),
     }
 
@@ -115,6 +121,12 @@ def _config(
         model__dtype=dtype,
         **logits,
     )
+
+
+def _median_ratio(products: Sequence[float], updates: Sequence[float]) -> float:
+    """Of a product's seconds over an update's: each update beside the two products around it."""
+    around = map(statistics.mean, itertools.pairwise(products))
+    return statistics.median(a / b for a, b in zip(around, updates, strict=True))
 
 
 def _seconds(function: Callable[[], jax.Array]) -> float:

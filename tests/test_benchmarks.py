@@ -92,6 +92,15 @@ class TestRatios:
         ]
         assert scaling.exponents(curve) == {"items": 1.0}
 
+    def test_curves_of_several_runs_are_joined(self):
+        parts = [
+            [{"varied": varied, "size": size, "microseconds_per_target": size} for size in (1, 2)]
+            for varied in ("items", "tokens")
+        ]
+        got = scaling.joined([{"width": 64, "results": part, "exponent": {}} for part in parts])
+        whole = [*parts[0], *parts[1]]
+        assert got == {"width": 64, "results": whole, "exponent": {"items": 1.0, "tokens": 1.0}}
+
     def test_a_plot_is_written(self, tmp_path):
         pytest.importorskip("matplotlib")
         curve = [

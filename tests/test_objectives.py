@@ -56,7 +56,14 @@ class TestLossOf:
         loss, parts = objectives.loss_of(unrolled, batch, table, config.method, "dot", ITEMS)
         assert set(parts) == PARTS[method] | {"loss"}
         assert float(parts["loss"]) == float(loss)
-        return {name: float(value) for name, value in parts.items()}
+        found = {name: float(value) for name, value in parts.items()}
+        _, in_blocks = objectives.loss_of(
+            unrolled, batch, table, config.method, "dot", ITEMS, queries=4
+        )
+        assert {name: float(value) for name, value in in_blocks.items()} == pytest.approx(
+            found, rel=1e-5
+        )
+        return found
 
     def mean(self, values):
         return float(np.sum(values * self.WEIGHTS) / self.WEIGHTS.sum())

@@ -19,9 +19,9 @@ from jaxtyping import Array, Float, Int
 
 from rearec_jax.losses.partition import product, scores
 
-CACHE_BYTES = 12 * 2**20  # of logits a block on a CPU: a third of a usual last-level cache
+CACHE_BYTES = 12 * 2**20  # of a block's logits: a third of a usual last-level cache
 FEWEST_ROWS = 128  # a block also reads and writes the gradient of the whole table
-MOST_BYTES = 64 * 2**20  # of logits a block on a CPU; where FEWEST_ROWS need more, none is made
+MOST_BYTES = 64 * 2**20  # of a block's logits; where FEWEST_ROWS need more, there are no blocks
 
 
 class Weighted(NamedTuple):
@@ -31,18 +31,17 @@ class Weighted(NamedTuple):
     values: Float[Array, " M"]
 
 
-def rows_a_block(items: int, logits_gib: float, cached: bool) -> int:
+def rows_a_block(items: int, logits_gib: float) -> int:
     """Queries a block, 0 where the catalogue is too large for blocks of queries.
 
+    The same on every kind of device: what is planned for one can be planned on another.
+
     Args:
-        logits_gib: what logits and their exponentials may take, GiB.
-        cached: the device is a CPU: a block's logits shall stay in the cache.
+        logits_gib: what a block's logits and their exponentials may take, GiB.
     """
-    allowed = int(logits_gib * 2**30 / (2 * 4 * items))
-    if not cached:
-        return allowed
     rows = max(FEWEST_ROWS, CACHE_BYTES // (4 * items))
-    return rows if rows <= allowed and 4 * items * rows <= MOST_BYTES else 0
+    fits = 4 * items * rows <= MOST_BYTES and 2 * 4 * items * rows <= logits_gib * 2**30
+    return rows if fits else 0
 
 
 def weighted_cross_entropy(

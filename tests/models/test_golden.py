@@ -150,7 +150,7 @@ def unroll_and_pull_back(config):
 
 @pytest.fixture(scope="module")
 def run(files):
-    """(layout, dtype) -> function of the block -> (loss, unroll, gradients)."""
+    """(layout, dtype, items a block, queries a block or 0) -> (loss, unroll, gradients)."""
 
     @functools.cache
     def unrolled(layout, dtype):
@@ -163,16 +163,15 @@ def run(files):
         nothing = Reasoning(states, states[:, :, 1:]), jnp.zeros_like(table)
         return functools.partial(program, *arguments), program(*arguments, nothing)[0], table
 
-    def evaluate(layout, dtype, block, queries=0):
+    def evaluate(layout, dtype, block, queries):
         pull_back, outputs, table = unrolled(layout, dtype)
         batch, method = files.batch(layout), files.config(dtype).method
 
         def loss(outputs, table):
             if files.method == "erl":
                 outputs = outputs._replace(noisy=None)
-            return objectives.loss_of(outputs, batch, table, method, "dot", block, queries=queries)[
-                0
-            ]
+            blocks = {"block": block, "queries": queries}
+            return objectives.loss_of(outputs, batch, table, method, "dot", **blocks)[0]
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(progressive, "step_temperatures", rounded_temperatures)
@@ -208,13 +207,7 @@ def test_our_parameters_are_those_of_the_file(files):
         ("float32", ITEMS, 0, 1e-4),
         ("float32", ITEMS, 5, 1e-4),
     ],
-    ids=[
-        "float64 direct",
-        "float64 streaming",
-        "float64 fused",
-        "float32 direct",
-        "float32 fused",
-    ],
+    ids=["direct 64", "streaming 64", "fused 64", "direct 32", "fused 32"],
 )
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_states_loss_and_gradients(files, run, layout, dtype, block, queries, tolerance):
