@@ -19,9 +19,11 @@ os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
 # Tiny arrays: most of the suite's time would be optimising programs that run for milliseconds.
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 
-install_import_hook("rearec_jax", "beartype.beartype")
-
 _TESTS = Path(__file__).resolve().parent
+_MODULES = {path.stem for path in (_TESTS.parent / "rearec_jax").glob("[!_]*")}
+# Of `serve` only what handles arrays: of an async function the hook would check the coroutine.
+_CHECKED = {*(_MODULES - {"serve"}), "serve.shapes", "serve.served"}
+install_import_hook([f"rearec_jax.{name}" for name in sorted(_CHECKED)], "beartype.beartype")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -9,7 +9,17 @@ import sys
 import numpy as np
 import pytest
 
-from benchmarks import evaluation, generated, memory, peer_worker, peers, scaling, startup, tables
+from benchmarks import (
+    evaluation,
+    generated,
+    memory,
+    peer_worker,
+    peers,
+    scaling,
+    serve_load,
+    startup,
+    tables,
+)
 from benchmarks.arguments import numbers
 from benchmarks.training_step import model_flops
 from rearec_jax.data.interactions import TEST, TRAIN, VALIDATION
@@ -34,6 +44,7 @@ class TestArguments:
         [
             (memory.main, ["--items=1e6"], "'1e6' is not like 1,2,5"),
             (evaluation.main, ["--steps=1,2"], "--steps must begin with 0"),
+            (serve_load.main, ["--steps=2"], "--steps must begin with 0"),
             (evaluation.main, ["--users=10"], "--latency_users must not exceed"),
             (peers.main, ["no/such/file"], "no/such/file does not exist"),
         ],

@@ -12,14 +12,16 @@ import pytest
 from rearec_jax.inference import export, trained
 from rearec_jax.inference.recommender import Recommender
 from rearec_jax.inference.samples import Sample
+from rearec_jax.serve.guard import Guard
 from rearec_jax.serve.limits import Limits
 from rearec_jax.serve.models import Models
-from rearec_jax.serve.server import Service
+from rearec_jax.serve.server import guarded
+from rearec_jax.serve.service import Service
 from tests import tiny
 from tests.inference.test_recommender import ITEMS, catalogue
 
 SAMPLES = (Sample(("i3", "i4"), "i5"), Sample(("i7",), "i9"))
-LIMITS = Limits(body_bytes=20_000, histories=8, history=300, ids=20, k=20, waiting=16, users=4)
+LIMITS = Limits(body_bytes=20_000, histories=8, history=300, ids=20, k=20, waiting=16, users=2)
 
 
 def write(path, seed=0, **changes) -> None:
@@ -34,10 +36,11 @@ def write(path, seed=0, **changes) -> None:
 class Client:
     """Asks a service in this process; ``loop`` is where it lives."""
 
-    def __init__(self, service: Service):
+    def __init__(self, service: Service, key: str = ""):
         self.service = service
+        self.guard: Guard = guarded(service, key)
         self.loop = asyncio.new_event_loop()
-        transport = httpx.ASGITransport(service.guard)
+        transport = httpx.ASGITransport(self.guard)
         self.http = httpx.AsyncClient(transport=transport, base_url="http://test")
 
     def ask(self, path: str, body: Any = None, **options: Any) -> httpx.Response:
@@ -49,6 +52,11 @@ class Client:
         if body is not None:
             return await self.http.post(path, json=body, **options)
         return await self.http.get(path, **options)
+
+    def close(self) -> None:
+        self.ask("/metrics")  # makes the threads where nobody has asked, so that they can end
+        self.service.workers.close()
+        self.loop.close()
 
     def number(self, metric: str) -> float:
         lines = self.ask("/metrics").text.splitlines()
@@ -67,13 +75,14 @@ def exported(tmp_path_factory: pytest.TempPathFactory):
 @pytest.fixture(scope="session")
 def client(exported) -> Iterator[Client]:
     models = Models([str(exported / name) for name in ("one", "cloze")], LIMITS)
-    client = Client(Service(models, LIMITS, key=""))
-    assert client.ask("/ready").status_code == 503
-    assert client.ask("/recommend", {"histories": [["i1"]]}).status_code == 503
-    models.compile(lambda text: None)
-    yield client
-    client.service.close()
-    client.loop.close()
+    client = Client(Service(models, LIMITS))
+    try:
+        assert client.ask("/ready").status_code == 503
+        assert client.ask("/recommend", {"histories": [["i1"]]}).status_code == 503
+        models.compile(lambda text: None)
+        yield client
+    finally:
+        client.close()
 
 
 @pytest.fixture
@@ -82,14 +91,13 @@ def limited(client, monkeypatch) -> Iterator[Any]:
     made: list[Client] = []
 
     def make(key: str = "", **limits: Any) -> Client:
-        service = Service(client.service.models, dataclasses.replace(LIMITS, **limits), key)
-        made.append(Client(service))
+        service = Service(client.service.models, dataclasses.replace(LIMITS, **limits))
+        made.append(Client(service, key))
         return made[-1]
 
     yield make
     for one in made:
-        one.service.workers.close()
-        one.loop.close()
+        one.close()
 
 
 def close(numbers: Any, others: Any) -> None:
