@@ -49,6 +49,7 @@ def trained(
     """
     with Checkpoints(workdir.checkpoints) as checkpoints:
         yield _train(config, data, workdir, started, checkpoints)
+        checkpoints.wait()  # raises if the last one could not be written
 
 
 def _train(
