@@ -59,6 +59,7 @@ def trained(
     """
     with Checkpoints(workdir.checkpoints) as checkpoints:
         yield _train(config, data, workdir, started, checkpoints, epochs, deadline, plan)
+        checkpoints.wait()  # raises if the last one could not be written
 
 
 def _train(
