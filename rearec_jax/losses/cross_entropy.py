@@ -50,6 +50,7 @@ def sum_over_steps(
     """
     steps, count, width = states.shape
     scaled = states / jnp.asarray(temperatures, states.dtype)[:, None, None]
+    weights = weights.astype(jnp.promote_types(states.dtype, weights.dtype))
     of_step = jnp.asarray(shares, weights.dtype)[:, None] * weights[None]
     total, values = fused.weighted_cross_entropy(
         scaled.reshape(-1, width), jnp.tile(targets, steps), table, of_step.reshape(-1), queries
