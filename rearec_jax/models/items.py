@@ -50,14 +50,17 @@ class WhiteningExperts(nn.Module):
         bias = self._param("bias", 0.0, (experts, x.shape[1]))
         kernel, bias = kernel.astype(dtype), bias.astype(dtype)
         whitened = (x @ kernel.reshape(x.shape[1], -1)).reshape(-1, experts, width)
-        whitened -= jnp.einsum("kf,fkd->kd", bias, kernel)[None]
         gates = self._gates(_text(text, config), train)
-        return jnp.sum(gates[..., None] * whitened, axis=1)
+        # Gated apart from x_n W_k: its gradient is then a small product of the gates.
+        shift = jnp.einsum("kf,fkd->kd", bias, kernel)
+        return jnp.sum(gates[..., None] * whitened, axis=1) - gates @ shift
 
     def _gates(self, x: Float[Array, "N F"], train: bool) -> Float[Array, "N E"]:
         shape = (x.shape[1], self.config.experts)
-        logits = x @ self._param("gate", 0.0, shape).astype(x.dtype)
-        spread = x @ self._param("gate_noise", 0.0, shape).astype(x.dtype)
+        gate, gate_noise = self._param("gate", 0.0, shape), self._param("gate_noise", 0.0, shape)
+        # One product: it does little but read the text, and so does its gradient.
+        both = x @ jnp.concatenate([gate, gate_noise], axis=1).astype(x.dtype)
+        logits, spread = jnp.split(both, 2, axis=1)
         if train:
             noise = random.normal(self.make_rng("dropout"), logits.shape, logits.dtype)
             floor = jnp.asarray(GATE_NOISE_FLOOR, x.dtype)
