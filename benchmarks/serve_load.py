@@ -125,6 +125,8 @@ class Connection(asyncio.Protocol):
         length = int(head.split(b"content-length:")[1].split(b"\r\n")[0])
         if len(self._buffer) >= end + 4 + length and self._answer and not self._answer.done():
             self._buffer = self._buffer[end + 4 + length :]
+            if b"\r\nconnection: close" in head:  # a request sent after this would not be read
+                self._transport.close()
             self._answer.set_result(int(head[9:12]))
 
     def connection_lost(self, exc: Exception | None) -> None:

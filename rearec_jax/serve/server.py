@@ -56,7 +56,8 @@ def run(models: Models, limits: Limits, settings: Settings, say: Callable[[str],
     Raises:
         UserError: the address cannot be listened at.
     """
-    guard = guarded(Service(models, limits), settings.key)
+    service = Service(models, limits)
+    guard = guarded(service, settings.key)
     listening = _listen(settings.host, settings.port)
     host, port = listening.getsockname()[:2]
     say(f"listening at http://{f'[{host}]' if ':' in host else host}:{port}")
@@ -68,6 +69,7 @@ def run(models: Models, limits: Limits, settings: Settings, say: Callable[[str],
     with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises the signal again when it is done
         _Uvicorn(_config(guard), guard).run(sockets=[listening])
     models.stop()
+    service.close()
     say("stopped")
     background.join(timeout=1)
     if (

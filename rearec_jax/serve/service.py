@@ -30,6 +30,11 @@ class Service:
         """Made by the first request, in the loop that serves it."""
         return Workers(self.limits, asyncio.get_running_loop())
 
+    def close(self) -> None:
+        """Ends the threads, if any request has made them."""
+        if "workers" in self.__dict__:
+            self.workers.close()
+
     def metrics(self) -> str:
         """GET /metrics."""
         workers, models = self.workers, self.models

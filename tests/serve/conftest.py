@@ -54,8 +54,7 @@ class Client:
         return await self.http.get(path, **options)
 
     def close(self) -> None:
-        self.ask("/metrics")  # makes the threads where nobody has asked, so that they can end
-        self.service.workers.close()
+        self.service.close()
         self.loop.close()
 
     def number(self, metric: str) -> float:

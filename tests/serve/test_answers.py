@@ -13,24 +13,25 @@ HISTORIES = [["i3", "i4"], ["i7"], [f"i{n}" for n in range(9)], ["i5", "i29", "i
 LONG = [f"i{n % 30}" for n in range(280)]
 
 
-@pytest.fixture(scope="module", params=["one", "cloze"])
-def model(request, exported):
-    return request.param, rearec_jax.load(exported / request.param)
+@pytest.fixture(scope="module")
+def recommenders(exported):
+    return {name: rearec_jax.load(exported / name) for name in ("one", "cloze")}
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("name", "options"),
     [
-        {},
-        {"k": 20},
-        {"k": 3, "steps": 0},
-        {"steps": 1, "exclude_seen": False},
-        {"exclude": ["i1", "i2"], "k": 5},
-        {"candidates": [f"i{n}" for n in range(0, 30, 2)], "steps": 1},
+        ("one", {}),
+        ("one", {"k": 20}),
+        ("one", {"k": 3, "steps": 0}),
+        ("one", {"steps": 1, "exclude_seen": False}),
+        ("one", {"exclude": ["i1", "i2"], "k": 5}),
+        ("one", {"candidates": [f"i{n}" for n in range(0, 30, 2)]}),
+        ("cloze", {}),
     ],
 )
-def test_recommend_is_what_the_recommender_says(client, model, options):
-    name, rec = model
+def test_recommend_is_what_the_recommender_says(client, recommenders, name, options):
+    rec = recommenders[name]
     histories = [*HISTORIES, [], ["?", "i7"]]
     answer = client.ask("/recommend", {"histories": histories, "model": name, **options})
     assert answer.status_code == 200 and answer.json()["model"] == name
@@ -42,8 +43,8 @@ def test_recommend_is_what_the_recommender_says(client, model, options):
         close(found["scores"], one.scores)
 
 
-def test_many_requests_at_once_share_batches(client, exported):
-    rec = rearec_jax.load(exported / "one")
+def test_many_requests_at_once_share_batches(client, recommenders):
+    rec = recommenders["one"]
     rng = np.random.default_rng(0)
     asked = [[f"i{n}" for n in rng.integers(0, 30, rng.integers(1, 9))] for _ in range(14)]
 
@@ -54,22 +55,21 @@ def test_many_requests_at_once_share_batches(client, exported):
     before = client.number("rearec_batch_users_count")
     answers = client.loop.run_until_complete(all_of_them())
     assert client.number("rearec_batch_users_count") - before < len(asked)
-    for history, answer in zip(asked, answers, strict=True):
-        (one,) = rec.recommend([history])
-        assert answer.json()["results"][0]["ids"] == list(one.ids)
+    for ids, answer in zip(rec.recommend(asked).ids, answers, strict=True):
+        assert answer.json()["results"][0]["ids"] == ids
 
 
-def test_more_excluded_than_a_batch_holds(client, exported, monkeypatch):
+def test_more_excluded_than_a_batch_holds(client, recommenders, monkeypatch):
     assert SHARED >= 30  # so the limit is lowered here: the catalogue is smaller than it
     monkeypatch.setattr("rearec_jax.serve.answering.SHARED", 3)
     answer = client.ask("/recommend", {"histories": [LONG[:25], ["i1"]], "k": 4, "steps": 1})
-    lists = rearec_jax.load(exported / "one").recommend([LONG[:25], ["i1"]], 4, steps=1).ids
+    lists = recommenders["one"].recommend([LONG[:25], ["i1"]], 4, steps=1).ids
     assert [found["ids"] for found in answer.json()["results"]] == lists
 
 
-@pytest.mark.parametrize("steps", [None, 0, 1, 2])
-def test_explain_is_the_path(client, model, steps):
-    name, rec = model
+@pytest.mark.parametrize(("name", "steps"), [("one", None), ("one", 1), ("cloze", None)])
+def test_explain_is_the_path(client, recommenders, name, steps):
+    rec = recommenders[name]
     question = {"history": ["i3", "?", "i4"], "k": 4, "steps": steps, "model": name}
     answer = client.ask("/explain", question).json()
     (one,) = rec.recommend([["i3", "i4"]], 4, steps=steps, explain=True)
