@@ -18,7 +18,7 @@ case "$*" in
   "-m venv"*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
   "-m pip install"*) echo "pip $*" >>{top}/calls ;;
   "-m rearec_jax.main"*)
-    printf '%s|' "$@" >>{top}/runs; echo >>{top}/runs
+    line=$(printf '%s|' "$@"); echo "$line" >>{top}/runs  # one write: two workers run at a time
     [[ ! -f {top}/exit ]] || {{ echo "the reason"; exit "$(<{top}/exit)"; }}
     [[ ! -f {top}/long ]] || exec sleep 60
     if [[ -f {top}/bucket ]]; then echo "update 2" >>{top}/bucket; exit 0; fi

@@ -70,10 +70,11 @@ def test_same_numbers_as_the_model(tmp_path, method, changes):
         np.testing.assert_allclose(ours.engine.table, theirs.engine.table, rtol=1e-5, atol=1e-6)
 
 
-def test_exports_with_the_same_program_share_what_is_compiled(place, tmp_path):
-    written(tmp_path / "again")
-    written(tmp_path / "other", "erl")
-    one, again, other = map(rearec_jax.load, (place, tmp_path / "again", tmp_path / "other"))
+def test_exports_with_the_same_program_share_what_is_compiled(tmp_path):
+    # A program also says from which lines of Python it was traced: from the same ones here.
+    for name, method in (("one", "prl"), ("again", "prl"), ("other", "erl")):
+        written(tmp_path / name, method)
+    one, again, other = (rearec_jax.load(tmp_path / name) for name in ("one", "again", "other"))
     for name in ("encode", "attend"):
         own = getattr(one.engine, name)
         assert own == getattr(again.engine, name) != getattr(other.engine, name)

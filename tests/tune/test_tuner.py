@@ -230,7 +230,7 @@ def test_a_divergence_is_a_failed_trial(monkeypatch, tmp_path, capsys):
     def diverging(*_):
         raise DivergedError("the loss is nan at step 3")
 
-    monkeypatch.setattr(running.train, "train", diverging)
+    monkeypatch.setattr(running.train, "trained", diverging)
     assert tune(request_of(tmp_path / "t", trials=1)) is None
     assert "trial 0000 failed: the loss is nan" in capsys.readouterr().out
 
@@ -239,7 +239,7 @@ def test_other_errors_are_not_swallowed(monkeypatch, tmp_path):
     def broken(*_):
         raise UserError("no room")
 
-    monkeypatch.setattr(running.train, "train", broken)
+    monkeypatch.setattr(running.train, "trained", broken)
     with pytest.raises(UserError, match="no room"):
         tune(request_of(tmp_path / "t", trials=1))
 
