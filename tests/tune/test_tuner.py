@@ -262,6 +262,15 @@ def test_too_little_memory_for_several_at_once(fake, monkeypatch, tmp_path, caps
     assert capsys.readouterr().out.count("too little memory for 4 at once") == 1
 
 
+def test_on_a_cpu_candidates_with_kl_train_one_after_another(fake, monkeypatch, tmp_path):
+    def never(*_):
+        raise AssertionError("XLA's program of several crashes")
+
+    monkeypatch.setattr(tuner, "train_together", never)
+    space = ("method.kl_weight=0.01,0.02,0.03",)
+    assert tune(request_of(tmp_path / "t", parallel=2, space=space)) is not None
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
