@@ -29,7 +29,7 @@ def write(engine: Engine, path: pathlib.Path) -> None:
         import jax2onnx
     except ImportError as error:
         raise UserError(
-            f"--onnx needs jax2onnx ({error}); pip install 'rearec_jax[onnx]', or leave --onnx out"
+            f"--onnx needs jax2onnx ({error}); pip install -e '.[onnx]', or leave --onnx out"
         ) from error
 
     def encode(*rows: Array) -> Array:

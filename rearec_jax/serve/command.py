@@ -39,8 +39,8 @@ def serve_run(workdir: str | None, runs: Sequence[str]) -> None:
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(
-            f"--mode=serve needs {', '.join(missing)}: pip install 'rearec_jax[serve]' (the extra"
-            " `serve`)"
+            f"--mode=serve needs {', '.join(missing)}: pip install -e '.[serve]' in the project's"
+            " directory (the extra `serve`)"
         )
     # Here, because a training need not wait for their imports, nor have them.
     from rearec_jax.serve.models import Models

@@ -54,5 +54,5 @@ def test_same_numbers_in_onnxruntime(tmp_path):
 
 def test_the_missing_extra_is_said(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "jax2onnx", None)
-    with pytest.raises(UserError, match=r"pip install 'rearec_jax\[onnx\]'"):
+    with pytest.raises(UserError, match=r"pip install -e '.\[onnx\]'"):
         written(tmp_path / "model")

@@ -177,7 +177,7 @@ def test_mistakes_are_one_sentence(options, said, tmp_path, monkeypatch, parsed_
 
 def test_without_the_extra_it_says_which(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"--mode=serve needs fastapi.*pip install 'rearec_jax\[se"):
+    with pytest.raises(UserError, match=r"--mode=serve needs fastapi.*pip install -e '.\[serve\]'"):
         serve_run("x", [])
 
 
