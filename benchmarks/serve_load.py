@@ -77,6 +77,11 @@ class Server:
                 return
         raise SystemExit("the server has ended")
 
+    def last_words(self) -> str:
+        """Of a server that has ended: how many requests it answered, of how many."""
+        assert self.process.stderr is not None
+        return self.process.stderr.read().strip().splitlines()[-1]
+
     def numbers(self, *metrics: str) -> list[float]:
         """Of GET /metrics; labels are added up."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics") as answer:
@@ -156,7 +161,7 @@ async def _phases(
     code = await asyncio.to_thread(server.process.wait, 30)
     outcome = await load
     result["end"] = {"exit_code": code, "s": round(time.perf_counter() - started, 2)}
-    result["end"] |= _told(outcome)
+    result["end"] |= _told(outcome) | {"said": server.last_words()}
     return result
 
 
@@ -239,6 +244,8 @@ async def _closed(
                     times.append(time.perf_counter() - started)
                     statuses[status] = statuses.get(status, 0) + 1
                     turn += connections
+                    if status == 503:  # told to go elsewhere
+                        return
             except ConnectionRefusedError:
                 continue
             except ConnectionError:

@@ -4,16 +4,32 @@ Eight virtual CPU devices; implicit promotion of types and ranks is an error; ev
 package is checked against the shapes in its signature.
 """
 
+import importlib.util
+import mmap
 import os
 from pathlib import Path
+import signal
 
 from jaxtyping import install_import_hook
 import pytest
 
+
+def _understands(flag: str) -> bool:
+    """Whether this jaxlib has a flag of XLA, which dies of one that it does not know."""
+    found = importlib.util.find_spec("jaxlib")
+    for library in Path(found.origin).parent.glob("*.so") if found and found.origin else ():
+        with library.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as m:
+            if m.find(flag.encode()) >= 0:
+                return True
+    return False
+
+
+_FLAGS = [os.environ.get("XLA_FLAGS", ""), "--xla_force_host_platform_device_count=8"]
+# Slower programs, compiled in less than half the time.
+if _understands("xla_cpu_use_fusion_emitters"):
+    _FLAGS.append("--xla_cpu_use_fusion_emitters=false")
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
-)
+os.environ["XLA_FLAGS"] = " ".join(_FLAGS)
 os.environ["JAX_NUMPY_DTYPE_PROMOTION"] = "strict"
 os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
 # Tiny arrays: most of the suite's time would be optimising programs that run for milliseconds.
@@ -27,7 +43,12 @@ install_import_hook([f"rearec_jax.{name}" for name in sorted(_CHECKED)], "bearty
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keeps compiled programs between runs, beside pytest's own cache (--cache-clear drops it)."""
+    """Keeps compiled programs between runs, beside pytest's own cache (--cache-clear drops it).
+
+    And lets tests interrupt themselves: in a shell's background (&) Python ignores Ctrl-C.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     cache = config.rootpath / ".pytest_cache" / "jax"
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")

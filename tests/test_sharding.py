@@ -48,7 +48,7 @@ def report() -> dict[str, float]:
     [
         ("base", 5, CLOSE),
         ("erl", 7, CLOSE),
-        ("prl", 11, CLOSE),
+        ("prl", 8, CLOSE),
         ("training", 6, 1e-3),
         ("lazy training", 6, 1e-3),
         ("nothing counts", 4, CLOSE),

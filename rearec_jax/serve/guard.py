@@ -24,6 +24,7 @@ HEADERS = [
     (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-store"),
 ]
+CLOSE = (b"connection", b"close")
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +40,8 @@ class Guard:
 
     def __init__(self, application: Application, key: str, service: Service):
         self._application, self._key, self._service = application, key.encode(), service
-        self.is_stopping = False
+        self.is_stopping = False  # then each answer asks for its connection to be closed
+        self.begun = self.answered = 0  # requests; answered: sent whole
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
@@ -47,13 +49,18 @@ class Guard:
             await self._application(scope, receive, send)
             return
         started, status = time.perf_counter(), 0
+        self.begun += 1
 
         async def send_on(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message.get("headers", ()), *HEADERS]
+                if self.is_stopping:
+                    message["headers"].append(CLOSE)
             await send(message)
+            if message["type"] == "http.response.body" and not message.get("more_body"):
+                self.answered += 1
 
         path = _known(scope["path"])
         try:
@@ -94,8 +101,8 @@ class Guard:
 
 async def _answer(status: int, error: str, send: Send) -> None:
     headers = [(b"content-type", b"application/json")]
-    if status in (413, 503):  # what is still being sent is not read
-        headers.append((b"connection", b"close"))
+    if status == 413:  # what is still being sent is not read
+        headers.append(CLOSE)
     if status == 503:
         headers.append((b"retry-after", b"1"))
     if status == 401:

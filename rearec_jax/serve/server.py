@@ -1,5 +1,6 @@
 """A server's life: it listens at once, is ready when all is compiled, ends when all is answered."""
 
+import asyncio
 from collections.abc import Callable
 import contextlib
 import dataclasses
@@ -20,6 +21,7 @@ from rearec_jax.serve.models import Models
 from rearec_jax.serve.service import Service
 
 GRACE_SECONDS = 10  # for what was begun, once the server is told to stop
+SETTLE_SECONDS = 0.5  # in which a request that is on its way is still told that it came too late
 IDLE_SECONDS = 30  # that a connection is kept without a request
 SWITCH_SECONDS = 0.001  # Python's 5 ms would be the latency of every request under load
 
@@ -43,6 +45,12 @@ class _Uvicorn(uvicorn.Server):
         """What is running goes on, what is new is refused."""
         self._guard.is_stopping = True
         super().handle_exit(sig, frame)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Closes idle connections a moment later than uvicorn: on one there may be a request."""
+        if not self.force_exit:
+            await asyncio.sleep(SETTLE_SECONDS)
+        await super().shutdown(sockets)
 
 
 def guarded(service: Service, key: str) -> Guard:
@@ -70,7 +78,7 @@ def run(models: Models, limits: Limits, settings: Settings, say: Callable[[str],
         _Uvicorn(_config(guard), guard).run(sockets=[listening])
     models.stop()
     service.close()
-    say("stopped")
+    say(f"stopped: {guard.answered:,} of {guard.begun:,} requests answered")
     background.join(timeout=1)
     if (
         background.is_alive()
