@@ -1,6 +1,6 @@
 """Several candidates of a search: updates one after another, and all in one program, as JSON.
 
-    python -m benchmarks.tune_parallel --widths=64 --methods=erl --counts=2,4
+    python -m benchmarks.tune_parallel --widths=64 --methods=base,prl --counts=2,4
     python -m benchmarks.tune_parallel --widths=16 --items=400 --users=3000 --batch_size=256
 
 One after another they share a compiled program too (`tune/programs.py`); the update alone and the
@@ -95,7 +95,7 @@ def _config(method: str, width: int, number: int, arguments: argparse.Namespace)
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--methods", default="erl")
+    parser.add_argument("--methods", default="base,prl")
     parser.add_argument("--widths", type=numbers, default=[64])
     parser.add_argument("--counts", type=numbers, default=[2, 4])
     parser.add_argument("--items", type=int, default=ITEMS)

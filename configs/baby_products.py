@@ -25,7 +25,7 @@ The paper's test NDCG@20/Recall@20 (its `method` settings are not our defaults):
     unisrec     .0199/.0501   .0239/.0589   .0236/.0575
     morec       .0231/.0588   .0242/.0602   .0247/.0611
 
-Time and accuracy: not measured; these raw files were not at hand.
+Time and accuracy: not measured yet.
 """
 
 from ml_collections import config_dict

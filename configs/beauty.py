@@ -13,6 +13,8 @@ rest is test. Minutes are training alone; base and erl ran to early stopping, pr
 The defaults of `method` were chosen by the column valid: τ = 1, λ = 0, α = 1, contrastive 0.1
 (other λ, α and weights are not yet compared). Published for ReaRec on this file: Recall@10 .0704,
 NDCG@10 .0344.
+
+Those batches had 41 rows: add --config.train.rows_multiple=1 (the default rounds them to 40).
 """
 
 from ml_collections import config_dict

@@ -25,7 +25,7 @@ The paper's test NDCG@20/Recall@20 (its `method` settings are not our defaults):
     unisrec     .0208/.0527   .0259/.0629   .0253/.0640
     morec       .0235/.0604   .0248/.0609   .0249/.0618
 
-Time and accuracy: not measured; these raw files were not at hand.
+Time and accuracy: not measured yet.
 """
 
 from ml_collections import config_dict

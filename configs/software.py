@@ -25,7 +25,7 @@ The paper's test NDCG@20/Recall@20 (its `method` settings are not our defaults):
     unisrec     .1041/.2522   .1075/.2556   .1076/.2518
     morec       .1050/.2510   .1071/.2466   .1120/.2532
 
-Time and accuracy: not measured; these raw files were not at hand.
+Time and accuracy: not measured yet.
 """
 
 from ml_collections import config_dict

@@ -25,7 +25,7 @@ The paper's test NDCG@20/Recall@20 (its `method` settings are not our defaults):
     unisrec     .0421/.1054   .0440/.1015   .0433/.0982
     morec       .0438/.1065   .0485/.1112   .0462/.1067
 
-Time and accuracy: not measured; these raw files were not at hand.
+Time and accuracy: not measured yet.
 """
 
 from ml_collections import config_dict

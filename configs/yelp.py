@@ -20,7 +20,7 @@ The paper's test NDCG@20/Recall@20 (its `method` settings are not our defaults):
     unisrec     .0495/.1195   .0521/.1227   .0529/.1253
     morec       .0516/.1258   .0531/.1283   .0532/.1289
 
-Time and accuracy: not measured; these raw files were not at hand.
+Time and accuracy: not measured yet.
 """
 
 from ml_collections import config_dict

@@ -2,7 +2,7 @@
 # Sets up .venv where needed, then runs the program: on the generated demo, or on what --config names.
 #
 #   bash launch/local.sh
-#   bash launch/local.sh --config=configs/yelp.py --workdir=runs/yelp
+#   bash launch/local.sh --config=configs/software.py --workdir=runs/software
 #   REAREC_EXTRAS=cuda bash launch/local.sh      # on an NVIDIA GPU (tpu: on a TPU host)
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=setup.sh

@@ -3,10 +3,10 @@
 #
 #   bash launch/tpu_vm.sh create --spot                      # asks for the slice and waits until it is there
 #   bash launch/tpu_vm.sh setup                              # copies the code (HEAD) to all workers, installs
-#   bash launch/tpu_vm.sh run -- --config=configs/yelp.py --workdir=gs://BUCKET/runs/yelp
+#   bash launch/tpu_vm.sh run -- --config=configs/software.py --workdir=gs://BUCKET/runs/software
 #   bash launch/tpu_vm.sh status                             # of the slice, and of the run on each worker
 #   bash launch/tpu_vm.sh logs --lines=100
-#   bash launch/tpu_vm.sh resume --spot -- --config=configs/yelp.py --workdir=gs://BUCKET/runs/yelp
+#   bash launch/tpu_vm.sh resume --spot -- --config=configs/software.py --workdir=gs://BUCKET/runs/software
 #   bash launch/tpu_vm.sh stop                               # the run saves and ends; the slice stays
 #   bash launch/tpu_vm.sh delete                             # the slice, and what is on its disks
 #

@@ -154,7 +154,9 @@ class TrainConfig:
     weight_decay: float = 0.0  # decoupled (AdamW)
     patience: int = 10  # epochs without a better validation NDCG@20; 0 = never stop early
     stride: int = 0  # new targets a window of a long sequence; 0 = max_length (no overlap)
-    logits_gib: float = 2.0  # keep whole logits up to this; above, stream over the catalogue
+    # GiB of logits: of a block of queries (full cross-entropy, one device, up to 131,072 items),
+    # else whole ones if they fit, else blocks of the catalogue.
+    logits_gib: float = 2.0
     catalogue_block: int = 8192  # items a block when streaming
     checkpoint_minutes: float = 10.0  # within an epoch; one is kept after each epoch in any case
     log_every_steps: int = 50
