@@ -16,6 +16,7 @@ from rearec_jax.data.windows import latest_windows
 from rearec_jax.inference.histories import Histories
 
 SHORTEST_ROW = 8
+LONG = 1024  # items of a history, of which each is excluded once
 CHOSEN_BY_PLAN = 512  # users for whom the cheapest number of queries a row is searched
 
 
@@ -135,13 +136,27 @@ def excluded(
         sizes: as `Sizes.excluded`.
     """
     lengths = np.where(users >= 0, histories.lengths[users], 0) if seen else np.zeros_like(users)
+    # A few users with very long histories would make all rows so wide: of those, each item once.
+    long = {row: _distinct(histories, int(users[row])) for row in np.flatnonzero(lengths > LONG)}
+    for row, items in long.items():
+        lengths[row] = len(items)
     longest = int(lengths.max(initial=0))
     width = longest + len(given)
     out = np.full((len(users), fitting(sizes, width, _coarsely(width))), nothing, np.int32)
     out[:, longest:width] = given
-    if longest:
-        place = np.arange(longest)[None] < lengths[:, None]
+    short = np.ones(len(users), bool)
+    short[list(long)] = False
+    reach = int(lengths[short].max(initial=0))
+    if reach:
+        place = (np.arange(reach)[None] < lengths[:, None]) & short[:, None]
         starts = histories.offsets[np.maximum(users, 0)]
-        index: Int64[np.ndarray, "M L"] = starts[:, None] + np.arange(longest)[None]
-        out[:, :longest][place] = histories.items[index[place]]
+        index: Int64[np.ndarray, "M L"] = starts[:, None] + np.arange(reach)[None]
+        out[:, :reach][place] = histories.items[index[place]]
+    for row, items in long.items():
+        out[row, : len(items)] = items
     return out
+
+
+def _distinct(histories: Histories, user: int) -> Int32[np.ndarray, " n"]:
+    start, end = histories.offsets[user], histories.offsets[user + 1]
+    return np.unique(histories.items[start:end])

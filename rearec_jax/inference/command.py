@@ -95,7 +95,8 @@ def _identity(path: pathlib.Path) -> str:
     manifest = path / "manifest.json"
     if manifest.exists():
         return hashlib.sha256(manifest.read_bytes()).hexdigest()
-    steps = sorted(place.name for place in path.glob("checkpoints/best/*"))
+    best = sorted(place for place in path.glob("checkpoints/best/*") if place.name.isdigit())
+    steps = [(place.name, place.stat().st_ino, place.stat().st_mtime_ns) for place in best]
     return f"{path.absolute()} {steps}"
 
 

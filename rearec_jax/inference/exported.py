@@ -89,6 +89,7 @@ def load(path: pathlib.Path) -> Recommender:
     Raises:
         UserError: a file is missing or not as it was written (it is named), or the format is newer.
     """
+    path = path.resolve()  # of a link its present target: all that is read is of one export
     manifest = _manifest(path)
     digests, facts = manifest["files"], manifest["model"]
     _check_files(path, digests)

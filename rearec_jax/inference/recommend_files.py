@@ -18,6 +18,7 @@ import polars as pl
 import pyarrow.parquet as pq
 from rich.console import Console
 
+from rearec_jax import lock
 from rearec_jax.errors import UserError
 from rearec_jax.files import write_whole
 from rearec_jax.inference import by_user, user_rows
@@ -80,20 +81,24 @@ def recommend_file(
     source, target = user_rows.existing(request.input), pathlib.Path(request.output)
     if target.suffix not in OUTPUTS:
         raise UserError(f"--output={target}: its name must end in {' or '.join(OUTPUTS)}")
+    if target.resolve() == source.resolve():
+        raise UserError(f"--output={target} is the input; choose another file")
     options = _options(recommender, request)
     recommender.rank(of_ids([], recommender.items), options)  # mistakes are said before any work
     is_by_user = user_rows.is_by_user(source, request.columns)
     progress = _Progress(console or Console())
     parts = target.with_name(f"{target.name}.parts")
     try:
-        _begin(parts, source, request, model)
-        if is_by_user:
-            rows = user_rows.pieces(source, request.columns)
-        else:
-            rows = by_user.users(source, request.columns, parts / "users", progress.reading)
-        counts = _write_parts(recommender, options, rows, parts, progress)
-        _join(parts, target)
-        shutil.rmtree(parts, ignore_errors=True)
+        parts.mkdir(parents=True, exist_ok=True)
+        with lock.alone(parts, "--output"):
+            _begin(parts, source, request, model)
+            if is_by_user:
+                rows = user_rows.pieces(source, request.columns)
+            else:
+                rows = by_user.users(source, request.columns, parts / "users", progress.reading)
+            counts = _write_parts(recommender, options, rows, parts, progress)
+            _join(parts, target)
+            shutil.rmtree(parts, ignore_errors=True)
     except OSError as error:
         raise UserError(
             f"cannot write {target}: {error.strerror or error}; make room and permission there, or"
@@ -108,7 +113,10 @@ def _options(recommender: Recommender, request: Request) -> Options:
             return None
         if not pathlib.Path(path).is_file():
             raise UserError(f"--{option}={path} does not exist; it names a file, an id a line")
-        lines = pathlib.Path(path).read_text(encoding="utf-8").splitlines()
+        try:
+            lines = pathlib.Path(path).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"--{option}={path} cannot be read: {error}") from error
         return indices([line for line in lines if line.strip()], recommender.items, path)
 
     return Options(
@@ -129,8 +137,11 @@ def _begin(parts: pathlib.Path, source: pathlib.Path, request: Request, model: s
     text = json.dumps(work)
     if about.exists() and about.read_text() == text:
         return
-    shutil.rmtree(parts, ignore_errors=True)
-    parts.mkdir(parents=True)
+    for old in parts.iterdir():
+        if old.is_dir():
+            shutil.rmtree(old)
+        elif old.name != lock.FILE:
+            old.unlink()
     write_whole(about, lambda file: file.write(text.encode()))
 
 

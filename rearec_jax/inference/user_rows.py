@@ -4,12 +4,14 @@ Read record by record: a row's line in the file is known, and one bad row spoils
 """
 
 from collections.abc import Iterator, Sequence
+import contextlib
 import csv
 import dataclasses
 import datetime
 import gzip
 import io
 import itertools
+import math
 import pathlib
 from typing import Any
 import zlib
@@ -207,10 +209,10 @@ def _seconds(value: Any) -> float:
     """Numbers as they are, dates as seconds since 1970 (UTC unless they say otherwise)."""
     if isinstance(value, datetime.date | datetime.datetime):
         value = value.isoformat()
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        pass
+    with contextlib.suppress(TypeError, ValueError):
+        number = float(value)
+        if math.isfinite(number):
+            return number
     try:
         time = datetime.datetime.fromisoformat(str(value))
     except ValueError as error:

@@ -25,6 +25,7 @@ from rearec_jax.serve.work import Workers
 
 STATIC = importlib.resources.files("rearec_jax.serve") / "static"
 QUERY, LISTED = 200, 100  # characters of a search, items of its answer: at most
+MOST_SEARCHES = 64  # under way at once
 
 
 Limit = Annotated[int, Query(ge=1, le=LISTED)]
@@ -100,7 +101,14 @@ def _facts(app: FastAPI, service: Service) -> None:
         q: Annotated[str, Query(max_length=QUERY)] = "", limit: Limit = 20, model: Name = None
     ) -> Response:
         search = service.models.find(model).current.search
-        return _json({"items": await asyncio.to_thread(search.items, q, limit)})
+        if service.searches >= MOST_SEARCHES:
+            raise Full
+        service.searches += 1
+        try:
+            async with asyncio.timeout(service.limits.seconds):
+                return _json({"items": await asyncio.to_thread(search.items, q, limit)})
+        finally:
+            service.searches -= 1
 
     @app.get("/samples", summary="Histories of a few test users, to try a model on.")
     async def samples(limit: Limit = 20, model: Name = None) -> Response:
@@ -116,8 +124,9 @@ def _state(app: FastAPI, service: Service) -> None:
     async def ready() -> Response:
         if service.models.are_ready:
             return _json({"status": "ready", "models": _places(service.models)})
-        waits = [place.name for place in service.models.places.values() if not place.is_ready]
-        return _error(503, f"still compiling: {', '.join(waits)}")
+        waits = [place for place in service.models.places.values() if not place.is_ready]
+        told = [f"{one.name} ({one.problem})" if one.problem else one.name for one in waits]
+        return _error(503, f"not compiled: {', '.join(told)}")
 
     @app.get("/metrics", summary="Counts and times, for Prometheus.")
     async def metrics() -> Response:

@@ -5,6 +5,7 @@ import importlib.util
 import ipaddress
 import os
 import pathlib
+import sys
 
 from absl import flags
 from rich.console import Console
@@ -44,14 +45,20 @@ def serve_run(workdir: str | None, runs: Sequence[str]) -> None:
         )
     # Here, because a training need not wait for their imports, nor have them.
     from rearec_jax.serve.models import Models
-    from rearec_jax.serve.server import Settings, run
+    from rearec_jax.serve.server import Settings, listen, run
 
     paths = [path for path in [*(workdir or "").split(","), *runs] if path]
     limits, key = _limits(), _key()
     settings = Settings(_HOST.value, _PORT.value, key, _WATCH.value)
     if not key and not _is_loopback(_HOST.value):
         _say(f"--host={_HOST.value} without a key: whoever reaches the port may ask")
-    run(Models(paths, limits), limits, settings, _say)
+    with listen(settings.host, settings.port) as listening:
+        run(Models(paths, limits), limits, settings, listening, _say)
+    # All is answered. A thread that is still inside XLA, compiling or freeing memory, cannot be
+    # stopped, and would abort the process where Python's own way out meets it.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _limits() -> Limits:

@@ -33,7 +33,7 @@ class Counter:
     def lines(self) -> Iterator[str]:
         """Samples in the text format."""
         for labels, value in sorted(dict(self._values).items()):
-            yield f"{self.name}{_braces(self._labels, labels)} {value:g}"
+            yield f"{self.name}{_braces(self._labels, labels)} {_digits(value)}"
 
 
 class Gauge:
@@ -80,7 +80,7 @@ class Histogram:
             ):
                 below += count
                 yield f"{self.name}_bucket{_braces((*names, 'le'), (*own, bound))} {below}"
-            yield f"{self.name}_sum{_braces(names, own)} {total:.9g}"
+            yield f"{self.name}_sum{_braces(names, own)} {_digits(total)}"
             yield f"{self.name}_count{_braces(names, own)} {below}"
 
 
@@ -91,6 +91,11 @@ def text(metrics: Sequence[Counter | Gauge | Histogram]) -> str:
         lines += [f"# HELP {metric.name} {metric.said}", f"# TYPE {metric.name} {metric.kind}"]
         lines += metric.lines()
     return "\n".join(lines) + "\n"
+
+
+def _digits(value: float) -> str:
+    """All of them: a counter beyond a million must not move in steps of ten."""
+    return str(int(value)) if float(value).is_integer() else repr(float(value))
 
 
 def _braces(names: Sequence[str], values: Labels) -> str:

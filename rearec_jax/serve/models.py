@@ -79,12 +79,18 @@ class Models:
         return self.places[name]
 
     def compile(self, say: Callable[[str], None]) -> None:
-        """Compiles all programs of all models, in turn."""
+        """Compiles all programs of all models, in turn; a failure is said, and the rest done."""
         for place in self.places.values():
             if self._stopped.is_set():
                 return
             started = time.perf_counter()
-            place.current.served.warm_up()
+            try:
+                place.current.served.warm_up()
+            except Exception as error:  # such as too little memory; a newer model may do better
+                place.problem = str(error) or type(error).__name__
+                _log.exception("the model in %s cannot be used", place.path)
+                say(f"model {place.name} cannot be used: {place.problem}")
+                continue
             place.is_ready = True
             say(f"model {place.name} is ready after {time.perf_counter() - started:.1f} s")
 
@@ -115,6 +121,7 @@ class Models:
             say(f"model {place.name} stays as it was: {place.problem}")
             return
         place.current, place.problem, place.refused = version, None, None
+        place.is_ready = True
         self.reloads.add("taken")
         say(f"model {place.name} is replaced by what {place.path} holds now")
 

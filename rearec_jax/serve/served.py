@@ -163,8 +163,8 @@ class Served:
                         raise AssertionError(f"no batch has the shape {shape}")
                     asked.append(one)
                 self.together(asked, packing)
-        for candidates in (None, self.ids[:1]):
-            for k in dict.fromkeys(self.recommender.sizes.listed):
+        for k in dict.fromkeys(self.recommender.sizes.listed):
+            for candidates in (None, self.ids[:k]):  # fewer of them than k would list fewer
                 self.alone(Alone(self.ids[:1], k, True, [], candidates))
 
     def _some(self, length: int) -> Int32[np.ndarray, "_"]:

@@ -1,11 +1,10 @@
-"""A server's life: it listens at once, is ready when all is compiled, ends when all is answered."""
+"""A server's life: ready when all is compiled, over when all is answered."""
 
 import asyncio
 from collections.abc import Callable
 import contextlib
 import dataclasses
 import gc
-import os
 import socket
 import sys
 import threading
@@ -58,15 +57,20 @@ def guarded(service: Service, key: str) -> Guard:
     return Guard(application(service), key, service)
 
 
-def run(models: Models, limits: Limits, settings: Settings, say: Callable[[str], None]) -> None:
+def run(
+    models: Models,
+    limits: Limits,
+    settings: Settings,
+    listening: socket.socket,
+    say: Callable[[str], None],
+) -> None:
     """Serves until SIGTERM or Ctrl-C; returns when what was begun is answered.
 
-    Raises:
-        UserError: the address cannot be listened at.
+    Args:
+        listening: from `listen`.
     """
     service = Service(models, limits)
     guard = guarded(service, settings.key)
-    listening = _listen(settings.host, settings.port)
     host, port = listening.getsockname()[:2]
     say(f"listening at http://{f'[{host}]' if ':' in host else host}:{port}")
     sys.setswitchinterval(SWITCH_SECONDS)
@@ -80,11 +84,6 @@ def run(models: Models, limits: Limits, settings: Settings, say: Callable[[str],
     service.close()
     say(f"stopped: {guard.answered:,} of {guard.begun:,} requests answered")
     background.join(timeout=1)
-    if (
-        background.is_alive()
-    ):  # XLA is compiling: nothing can stop it, and nothing is lost by ending
-        sys.stdout.flush()
-        os._exit(0)
 
 
 def _background(models: Models, watch: float, say: Callable[[str], None]) -> None:
@@ -108,7 +107,12 @@ def _config(guard: Guard) -> uvicorn.Config:
     )
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """The port, taken: who connects waits until the server runs.
+
+    Raises:
+        UserError: the address cannot be listened at.
+    """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, protocol, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)

@@ -24,6 +24,7 @@ class Service:
         self.requests = Counter("rearec_requests_total", "Answered requests.", ("path", "status"))
         self.seconds = Histogram("rearec_request_seconds", "Time to the answer.", SECONDS, "path")
         self.compilations = _compilations()
+        self.searches = 0  # under way
 
     @functools.cached_property
     def workers(self) -> Workers:

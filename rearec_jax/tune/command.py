@@ -66,5 +66,6 @@ def config_arguments(argv: Sequence[str]) -> tuple[str, ...]:
     for argument, following in zip(argv, [*argv[1:], ""], strict=True):
         name, equals, _ = argument.lstrip("-").partition("=")
         if argument.startswith("-") and (name == "config" or name.startswith("config.")):
-            found.append(argument if equals else f"{argument}={following}")
+            alone = equals or not following or following.startswith("--")  # a flag without a value
+            found.append(argument if alone else f"{argument}={following}")
     return tuple(found)

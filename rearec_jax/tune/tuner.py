@@ -24,7 +24,7 @@ from rearec_jax.tune.running import say
 from rearec_jax.tune.schedule import Job, next_jobs, rungs
 from rearec_jax.tune.space import Candidate, candidates, group_of, read_space
 from rearec_jax.tune.together import train_together
-from rearec_jax.workdir import explained, make_directory
+from rearec_jax.workdir import Workdir, explained, make_directory
 
 FACTOR = 3  # of those that reach a rung, one in three goes on, three times as far
 SEED = 0  # of the order of candidates
@@ -189,7 +189,11 @@ class _Search:
         """Read once for all candidates that use the same."""
         key = (config.data, config.text, config.model.items != "ids")
         if key not in self.data:
-            self.data[key] = experiment.read_data(config)
+            data = experiment.read_data(config)
+            # Candidates may differ in the vectors of the text, never in the interactions.
+            digest = dataclasses.replace(data, item_vectors=None).digest()
+            Workdir(self.request.root).check_data(digest)
+            self.data[key] = data
         return self.data[key]
 
     def _write_best(self) -> None:

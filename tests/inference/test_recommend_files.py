@@ -8,8 +8,9 @@ import polars as pl
 import pytest
 from rich.console import Console
 
+from rearec_jax import lock
 from rearec_jax.errors import UserError
-from rearec_jax.inference import recommend_files, user_rows
+from rearec_jax.inference import command, recommend_files, user_rows
 from rearec_jax.inference.recommend_files import Request, recommend_file
 from rearec_jax.inference.user_rows import Columns
 from tests.inference.test_recommender import recommender
@@ -108,14 +109,15 @@ def test_wrong_rows_are_told_and_the_rest_done(rec, tmp_path):
 
 def test_wrong_interactions_are_told(rec, tmp_path):
     (tmp_path / "in.csv").write_text(
-        "user_id,item_id,timestamp\nu0,i0,1\nu0,,2\nu1,i1,yesterday\nu2,i2,3\n"
+        "user_id,item_id,timestamp\nu0,i0,1\nu0,,2\nu1,i1,yesterday\nu2,i2,3\nu2,i3,NaN\n"
     )
     counts = run(rec, tmp_path, tmp_path / "in.csv")
-    assert set(lists(tmp_path / "out.parquet")) == {"u0", "u2"} and counts.wrong == 2
+    assert set(lists(tmp_path / "out.parquet")) == {"u0", "u2"} and counts.wrong == 3
     wrong = pl.read_csv(tmp_path / "out.parquet.errors.csv").rows()
     assert wrong == [
         (3, "no item id"),
         (4, "timestamp 'yesterday' is neither a number nor an ISO date"),
+        (6, "timestamp 'NaN' is neither a number nor an ISO date"),
     ]
 
 
@@ -152,6 +154,26 @@ def test_parts_of_other_work_are_not_continued(rec, tmp_path, expected):
     assert lists(tmp_path / "out.parquet") == expected
 
 
+def test_two_with_one_output_are_refused(rec, tmp_path):
+    source = by_user(tmp_path / "in.parquet")
+    parts = tmp_path / "out.parquet.parts"
+    parts.mkdir()
+    with lock.alone(parts), pytest.raises(UserError, match=r"in use .* another --output"):
+        run(rec, tmp_path, source)
+    run(rec, tmp_path, source)
+    assert not parts.exists()
+
+
+def test_a_model_trained_again_is_another_one(tmp_path):
+    best = tmp_path / "checkpoints/best/780"
+    best.mkdir(parents=True)
+    before = command._identity(tmp_path)
+    assert command._identity(tmp_path) == before
+    best.rename(tmp_path / "old")  # still there, so that its inode is not taken again
+    best.mkdir()
+    assert command._identity(tmp_path) != before
+
+
 def test_options(rec, tmp_path):
     source = by_user(tmp_path / "in.csv")
     (tmp_path / "some.txt").write_text("i1\ni2\n\ni3\n")
@@ -172,10 +194,18 @@ def test_options(rec, tmp_path):
         ("user_id,x\n", "out.csv", {}, r"'items' \(--items_column\) or 'item_id'"),
         ("user_id,items\n", "out.csv", {"steps": 9}, r"steps=9 must lie between 0 and the 2"),
         ("user_id,items\n", "out.csv", {"exclude": "no"}, r"--exclude=no does not exist"),
+        (
+            "user_id,items\n",
+            "out.csv",
+            {"candidates": "latin"},
+            r"=latin cannot be read",
+        ),
         ("user_id,items\n", "no/where/out.csv", {}, r"cannot write"),
     ],
 )
-def test_mistakes_leave_nothing(rec, tmp_path, content, output, options, words):
+def test_mistakes_leave_nothing(rec, tmp_path, monkeypatch, content, output, options, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "latin").write_bytes(b"caf\xe9\n")
     if content is not None:
         (tmp_path / "in.csv").write_text(content)
     if output.startswith("no"):
@@ -183,6 +213,14 @@ def test_mistakes_leave_nothing(rec, tmp_path, content, output, options, words):
     with pytest.raises(UserError, match=words):
         run(rec, tmp_path, tmp_path / "in.csv", output, **options)
     assert not list(tmp_path.glob("out*"))
+
+
+def test_the_input_is_not_replaced(rec, tmp_path):
+    source = by_user(tmp_path / "in.csv")
+    before = source.read_bytes()
+    with pytest.raises(UserError, match="is the input"):
+        run(rec, tmp_path, source, "in.csv")
+    assert source.read_bytes() == before
 
 
 @pytest.mark.parametrize("name", ["in.csv.gz", "in.parquet"])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import rearec_jax
+from rearec_jax.serve.counters import Counter
 from rearec_jax.serve.limits import SHARED
 from tests.serve.conftest import SAMPLES, close
 
@@ -104,9 +105,16 @@ def test_nothing_is_compiled_once_it_is_ready(client):
         body["model"] = str(rng.choice(["one", "cloze"]))
         body["exclude_seen"] = bool(rng.integers(2))
         if rng.integers(2):
-            body["candidates"] = [f"i{n}" for n in rng.integers(0, 30, rng.integers(1, 20))]
+            chosen = rng.permutation(30)[: rng.integers(1, 21)]
+            body["candidates"] = [f"i{n}" for n in chosen]
         path = "/recommend" if rng.integers(2) else "/explain"
         asked = {"histories": histories} if path == "/recommend" else {"history": histories[0]}
+        assert client.ask(path, body | asked).status_code == 200
+    for path, asked in (
+        ("/recommend", {"histories": [["i1"]]}),
+        ("/explain", {"history": ["i1"]}),
+    ):  # as many as there may be, and as many listed
+        body = {"candidates": [f"i{n}" for n in range(20)], "k": 20}
         assert client.ask(path, body | asked).status_code == 200
     assert client.number("rearec_compilations_total") == before
 
@@ -159,6 +167,13 @@ def test_state_and_descriptions(client):
     assert client.ask("/static/page.css").status_code == 200
     for path in ("/static/../api.py", "/static/%2e%2e/api.py", "/static/", "/nothing"):
         assert client.ask(path).status_code == 404
+
+
+def test_a_large_counter_still_moves_by_one():
+    counter = Counter("c", "said")
+    counter.add(by=12_345_678)
+    counter.add()
+    assert list(counter.lines()) == ["c 12345679"]
 
 
 def test_metrics_are_prometheus_text(client):

@@ -2,14 +2,19 @@
 
 import asyncio
 import json
+import os
+import shutil
 import threading
 
 import numpy as np
 import pytest
 
 from rearec_jax.errors import UserError
+from rearec_jax.serve.api import MOST_SEARCHES
 from rearec_jax.serve.models import Models
-from tests.serve.conftest import LIMITS
+from rearec_jax.serve.served import Served
+from rearec_jax.serve.service import Service
+from tests.serve.conftest import LIMITS, Client, write
 
 GOOD = {"histories": [["i1"]]}
 SEVERAL = {"histories": [["i1"], ["i2"], ["i3"]]}
@@ -158,6 +163,33 @@ def test_a_stopping_server_takes_nothing_new(limited):
     client.guard.is_stopping = True
     answer = client.ask("/models")
     assert answer.status_code == 503 and answer.headers["connection"] == "close"
+
+
+def test_too_many_searches(limited):
+    client = limited()
+    client.service.searches = MOST_SEARCHES
+    assert client.ask("/items?q=a").status_code == 429
+    client.service.searches = 0
+    assert client.ask("/items?q=a").status_code == 200 and client.service.searches == 0
+
+
+def test_a_model_that_cannot_be_compiled_may_be_replaced(exported, tmp_path, monkeypatch):
+    shutil.copytree(exported / "one", tmp_path / "one")
+    models, said = Models([str(tmp_path / "one")], LIMITS), []
+    with monkeypatch.context() as patch:
+        patch.setattr(Served, "warm_up", lambda self: 1 / 0)
+        models.compile(said.append)
+    client = Client(Service(models, LIMITS))
+    answer = client.ask("/ready")
+    assert answer.status_code == 503 and "division by zero" in answer.json()["error"]
+    assert "cannot be used: division by zero" in said[0]
+    monkeypatch.setattr(Served, "warm_up", lambda self: None)
+    write(tmp_path / "new", seed=1)
+    shutil.rmtree(tmp_path / "one")
+    os.replace(tmp_path / "new", tmp_path / "one")
+    models._look(models.default, said.append)
+    assert "is replaced by" in said[1] and client.ask("/ready").status_code == 200
+    client.close()
 
 
 def test_no_model_no_server(tmp_path):

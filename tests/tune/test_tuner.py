@@ -5,6 +5,7 @@ import dataclasses
 import importlib.util
 import os
 from pathlib import Path
+import shutil
 import signal
 import time
 
@@ -12,7 +13,7 @@ import jax
 import polars as pl
 import pytest
 
-from rearec_jax import command_line, evaluate, lock
+from rearec_jax import command_line, evaluate, experiment, lock
 from rearec_jax import config as config_lib
 from rearec_jax.data.interactions import VALIDATION
 from rearec_jax.errors import DivergedError, UserError
@@ -109,6 +110,22 @@ def test_another_search_in_the_same_place_is_refused(searched):
         tune(request_of(root, space=("method.temperature=0.5,3", SPACE[1])))
     with pytest.raises(UserError, match="first_epochs: 1 -> 2"):
         tune(request_of(root, first_epochs=2))
+
+
+def test_other_data_are_refused(searched, tmp_path, monkeypatch):
+    root = tmp_path / "changed"
+    shutil.copytree(searched[0], root)
+    shutil.rmtree(root / "trials")
+    (root / "trials.parquet").unlink()  # all trials are to come
+    original = experiment.read_data
+
+    def other(config):
+        data = original(config)
+        return dataclasses.replace(data, items=data.items[::-1].copy())
+
+    monkeypatch.setattr(experiment, "read_data", other)
+    with pytest.raises(UserError, match="no longer those"):
+        tune(request_of(root))
 
 
 def test_two_searches_in_one_place_are_refused(searched):
@@ -290,3 +307,5 @@ def test_mistakes(changes, words, tmp_path):
 def test_the_configuration_is_found_in_any_command_line():
     argv = ["--mode=tune", "--config", "a.py", "--space=seed=1", "-config.seed=3", "--workdir=r"]
     assert config_arguments(argv) == ("--config=a.py", "-config.seed=3")
+    argv = ["--config=a.py", "--config.eval.exclude_seen", "--space=seed=1"]
+    assert config_arguments(argv) == ("--config=a.py", "--config.eval.exclude_seen")
