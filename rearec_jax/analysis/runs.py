@@ -113,7 +113,9 @@ def _what_differs(one: Run, other: Run) -> str:
 
 
 def _differences(one: Config, other: Config) -> list[str]:
-    return clashes(config_lib.to_dict(one), config_lib.to_dict(other))
+    """Options that make another model or other ranks; ranks at each step come besides."""
+    lines = clashes(config_lib.to_dict(one), config_lib.to_dict(other))
+    return [line for line in lines if not line.startswith("eval.by_step:")]
 
 
 def group(runs: Sequence[Run]) -> list[Group]:

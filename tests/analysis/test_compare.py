@@ -72,7 +72,7 @@ def test_seeds_are_grouped_and_the_first_is_the_baseline(tmp_path):
     names = [
         made.write_run(tmp_path / "b0", BASE, RANKS),
         made.write_run(tmp_path / "e0", ERL, better),
-        made.write_run(tmp_path / "b1", BASE | {"seed": 1}, RANKS + 1),
+        made.write_run(tmp_path / "b1", BASE | {"seed": 1, "eval.by_step": False}, RANKS + 1),
         made.write_run(tmp_path / "e1", ERL | {"seed": 1}, better),
         made.write_run(tmp_path / "e3", ERL | {"method.steps": 3}, RANKS),
     ]
