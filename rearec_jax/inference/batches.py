@@ -7,7 +7,7 @@ two or one and a half times one, so that a third of a batch at most is padding.
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from jaxtyping import Int32, Int64
+from jaxtyping import Int32
 import numpy as np
 
 from rearec_jax.data import cloze, packing
@@ -135,28 +135,17 @@ def excluded(
         nothing: an id that no item has.
         sizes: as `Sizes.excluded`.
     """
-    lengths = np.where(users >= 0, histories.lengths[users], 0) if seen else np.zeros_like(users)
-    # A few users with very long histories would make all rows so wide: of those, each item once.
-    long = {row: _distinct(histories, int(users[row])) for row in np.flatnonzero(lengths > LONG)}
-    for row, items in long.items():
-        lengths[row] = len(items)
-    longest = int(lengths.max(initial=0))
+    own = [_seen(histories, int(user)) if seen and user >= 0 else given[:0] for user in users]
+    longest = max(map(len, own), default=0)
     width = longest + len(given)
     out = np.full((len(users), fitting(sizes, width, _coarsely(width))), nothing, np.int32)
+    for row, items in zip(out, own, strict=True):
+        row[: len(items)] = items
     out[:, longest:width] = given
-    short = np.ones(len(users), bool)
-    short[list(long)] = False
-    reach = int(lengths[short].max(initial=0))
-    if reach:
-        place = (np.arange(reach)[None] < lengths[:, None]) & short[:, None]
-        starts = histories.offsets[np.maximum(users, 0)]
-        index: Int64[np.ndarray, "M L"] = starts[:, None] + np.arange(reach)[None]
-        out[:, :reach][place] = histories.items[index[place]]
-    for row, items in long.items():
-        out[row, : len(items)] = items
     return out
 
 
-def _distinct(histories: Histories, user: int) -> Int32[np.ndarray, " n"]:
-    start, end = histories.offsets[user], histories.offsets[user + 1]
-    return np.unique(histories.items[start:end])
+def _seen(histories: Histories, user: int) -> Int32[np.ndarray, " n"]:
+    """What a user had; each item once where it is much, or one user would make all rows so wide."""
+    items = histories.items[histories.offsets[user] : histories.offsets[user + 1]]
+    return np.unique(items) if len(items) > LONG else items
