@@ -21,8 +21,9 @@ def get_config() -> config_dict.ConfigDict:
     options.data.name = "amazon2018_game"
     options.data.source = "table"
     options.data.hint = (
-        "a TSV with the columns user_id, item_id, timestamp of the Amazon Review Data 2018,"
+        "a table with the columns user_id, item_id, timestamp of the Amazon Review Data 2018,"
         " Video Games 5-core, published at https://nijianmo.github.io/amazon/"
+        " (docs/data_sets.md turns its JSON lines into one)"
     )
     options.data.split = "time"
     options.data.valid_from = "2016-05-14"

@@ -20,9 +20,9 @@ def get_config() -> config_dict.ConfigDict:
     options.data.name = "ml1m"
     options.data.source = "table"
     options.data.hint = (
-        "a TSV with the columns user_id, item_id, timestamp of MovieLens-1M, published at"
-        " https://grouplens.org/datasets/movielens/1m/; for RecBole's ml-1m.inter add"
-        " --config.data.source=recbole"
+        "a table with the columns user_id, item_id, timestamp of MovieLens-1M, published at"
+        " https://grouplens.org/datasets/movielens/1m/ (docs/data_sets.md turns its ratings.dat"
+        " into one); for RecBole's ml-1m.inter add --config.data.source=recbole"
     )
     options.model.width = 64
     options.method.name = "erl"  # half the cost of prl

@@ -4,8 +4,6 @@ Eight virtual CPU devices; implicit promotion of types and ranks is an error; ev
 package is checked against the shapes in its signature.
 """
 
-import importlib.util
-import mmap
 import os
 from pathlib import Path
 import signal
@@ -13,23 +11,10 @@ import signal
 from jaxtyping import install_import_hook
 import pytest
 
+from tests.processes import xla_flags
 
-def _understands(flag: str) -> bool:
-    """Whether this jaxlib has a flag of XLA, which dies of one that it does not know."""
-    found = importlib.util.find_spec("jaxlib")
-    for library in Path(found.origin).parent.glob("*.so") if found and found.origin else ():
-        with library.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as m:
-            if m.find(flag.encode()) >= 0:
-                return True
-    return False
-
-
-_FLAGS = [os.environ.get("XLA_FLAGS", ""), "--xla_force_host_platform_device_count=8"]
-# Slower programs, compiled in less than half the time.
-if _understands("xla_cpu_use_fusion_emitters"):
-    _FLAGS.append("--xla_cpu_use_fusion_emitters=false")
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] = " ".join(_FLAGS)
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {xla_flags(8)}"
 os.environ["JAX_NUMPY_DTYPE_PROMOTION"] = "strict"
 os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
 # Tiny arrays: most of the suite's time would be optimising programs that run for milliseconds.

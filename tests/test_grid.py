@@ -14,6 +14,7 @@ import pytest
 from rearec_jax.grid import __main__ as grid
 from rearec_jax.grid import cells, comparison, tables
 from rearec_jax.grid.summaries import Result, read, read_commands
+from tests.processes import environment
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = str(ROOT / "configs/demo.py")
@@ -419,12 +420,9 @@ def test_a_real_cell(tmp_path):
     tiny += ["--config.model.layers=1", "--config.train.epochs=1", "--config.train.batch_size=350"]
     command = [sys.executable, "-m", "rearec_jax.grid", f"--configs={DEMO}", "--root=runs"]
     command += ["--backbones=sasrec", "--methods=base", *tiny]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    for name in ("XLA_FLAGS", "JAX_NUMPY_DTYPE_PROMOTION", "JAX_NUMPY_RANK_PROMOTION"):
-        environment.pop(name, None)  # as a user has it
     for ran in (True, False):
         done = subprocess.run(
-            command, cwd=tmp_path, env=environment, text=True, capture_output=True, check=False
+            command, cwd=tmp_path, env=environment(), text=True, capture_output=True, check=False
         )
         assert done.returncode == 0, done.stderr
         assert ("cell 1 of 1" in done.stdout) == ran

@@ -1,7 +1,6 @@
 """The command line: mistakes are one sentence; a run survives being killed."""
 
 import json
-import os
 from pathlib import Path
 import signal
 import subprocess
@@ -13,6 +12,7 @@ import pytest
 from rearec_jax import command_line, main
 from rearec_jax.errors import UserError
 from rearec_jax.workdir import Workdir, read_events
+from tests.processes import environment
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = f"--config={ROOT / 'configs/demo.py'}"
@@ -33,13 +33,10 @@ TINY = [
 
 
 def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    for name in ("XLA_FLAGS", "JAX_NUMPY_DTYPE_PROMOTION", "JAX_NUMPY_RANK_PROMOTION"):
-        environment.pop(name, None)  # as a user has it
     return subprocess.Popen(
         [sys.executable, "-m", "rearec_jax.main", *arguments],
         cwd=cwd,
-        env=environment,
+        env=environment(),
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -13,7 +13,12 @@ from rearec_jax.types import Catalogue
 from tests import tiny
 
 ITEMS = 60
-LAZY = {"train__loss": "sampled", "train__sampled_items": 7, "train__lazy_adam": True}
+LAZY = {
+    "train__loss": "sampled",
+    "train__sampled_items": 7,
+    "train__lazy_adam": True,
+    "model__layers": 1,
+}
 
 
 def catalogue(items=ITEMS, text=None):
@@ -123,7 +128,7 @@ def updated(config, batch, steps=1):
 class TestLazyAdam:
     @pytest.mark.parametrize("loss", ["sampled", "in_batch"])
     def test_first_update_is_that_of_adam(self, batch, loss):
-        options = {"train__loss": loss, "train__sampled_items": 7}
+        options = {"train__loss": loss, "train__sampled_items": 7, "model__layers": 1}
         lazy = updated(tiny.config("prl", train__lazy_adam=True, **options), batch)
         dense = updated(tiny.config("prl", **options), batch)
         assert float(lazy[2]["loss"]) == pytest.approx(float(dense[2]["loss"]), rel=1e-6)

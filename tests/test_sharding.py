@@ -23,6 +23,7 @@ from rearec_jax.plan import Plan, make_plan
 from rearec_jax.update import TrainState
 from rearec_jax.workdir import clashes
 from tests import tiny
+from tests.processes import xla_flags
 
 ROOT = Path(__file__).resolve().parents[1]
 CLOSE = 1e-5
@@ -34,7 +35,7 @@ def report() -> dict[str, float]:
     done = subprocess.run(
         [sys.executable, "-m", "tests.mesh_check"],
         cwd=ROOT,
-        env=os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"},
+        env=os.environ | {"XLA_FLAGS": xla_flags(8)},
         capture_output=True,
         text=True,
         timeout=600,

@@ -14,19 +14,17 @@ from rearec_jax import lock, main
 from rearec_jax.errors import UserError
 from rearec_jax.workdir import opened
 from tests.faults.tiny_run import COMMAND_LINE, assert_same_end, tiny
+from tests.processes import environment
 
 ROOT = Path(__file__).resolve().parents[2]
 OPTIONS = [*COMMAND_LINE, "--config.train.checkpoint_minutes=1e-9", "--config.train.epochs=4"]
 
 
 def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    for name in ("XLA_FLAGS", "JAX_NUMPY_DTYPE_PROMOTION", "JAX_NUMPY_RANK_PROMOTION"):
-        environment.pop(name, None)  # as a user has it
     return subprocess.Popen(
         [sys.executable, *arguments],
         cwd=cwd,
-        env=environment,
+        env=environment(),
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

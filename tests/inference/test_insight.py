@@ -24,7 +24,7 @@ class TestAttention:
         ("method", "changes"), [("rpe", {}), ("erl", {}), ("prl", {"model__backbone": "bert4rec"})]
     )
     def test_equals_encoding_one_user_in_full(self, method, changes):
-        rec, config, _, variables = recommender(method, **changes)
+        rec, config, _, variables = recommender(method, **(changes | {"model__layers": 2}))
         for history, one in zip(HISTORIES, rec.recommend(HISTORIES, explain=True), strict=True):
             assert one.history == tuple(history[-config.model.max_length :])
             items = np.array([int(raw[1:]) for raw in one.history])

@@ -33,7 +33,7 @@ def catalogue(items=ITEMS):
 
 
 def recommender(method="rpe", **changes):
-    config = tiny.config(method, **changes)
+    config = tiny.config(method, **({"model__layers": 1} | changes))
     model, variables = tiny.build(config, ITEMS)
     text = tiny.text_of(config, ITEMS)
     engine = trained.engine(config, variables, ITEMS, None if text is None else np.asarray(text))
@@ -172,7 +172,7 @@ def test_explanation_is_the_list_at_every_depth(method):
 
 @pytest.fixture(scope="module", params=["unisrec", "morec"])
 def reader(request):
-    config = tiny.config("rpe", model__backbone=request.param, text__width=4)
+    config = tiny.config("rpe", model__layers=1, model__backbone=request.param, text__width=4)
     items = catalogue()
     vectors = tfidf.encode(items.titles.to_list(), 4)
     model, _ = tiny.build(config, ITEMS)

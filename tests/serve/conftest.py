@@ -26,7 +26,7 @@ LIMITS = Limits(body_bytes=20_000, histories=8, history=300, ids=20, k=20, waiti
 
 def write(path, seed=0, **changes) -> None:
     """An export of a model with random parameters; another ``seed`` is another model."""
-    config = tiny.config("rpe", **changes)
+    config = tiny.config("rpe", model__layers=1, **changes)
     _, variables = tiny.build(config, ITEMS, seed)
     engine = trained.engine(config, variables, ITEMS)
     recommender = Recommender(engine, catalogue(), samples=SAMPLES)

@@ -1,0 +1,34 @@
+"""Flags of XLA and environments: of pytest's own process and of those that tests start."""
+
+import functools
+import importlib.util
+import mmap
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def xla_flags(devices: int) -> str:
+    """So many virtual CPU devices; slower programs, compiled in less than half the time."""
+    quick = "--xla_cpu_use_fusion_emitters=false"
+    flags = [f"--xla_force_host_platform_device_count={devices}"]
+    return " ".join([*flags, quick] if _is_known("xla_cpu_use_fusion_emitters") else flags)
+
+
+def environment(devices: int = 1) -> dict[str, str]:
+    """As a user has it, without the strict settings of conftest.py."""
+    strict = ("JAX_NUMPY_DTYPE_PROMOTION", "JAX_NUMPY_RANK_PROMOTION")
+    kept = {name: value for name, value in os.environ.items() if name not in strict}
+    return kept | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": xla_flags(devices)}
+
+
+@functools.cache
+def _is_known(flag: str) -> bool:
+    """Whether this jaxlib has a flag of XLA, which dies of one that it does not know."""
+    found = importlib.util.find_spec("jaxlib")
+    for library in Path(found.origin).parent.glob("*.so") if found and found.origin else ():
+        with library.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as m:
+            if m.find(flag.encode()) >= 0:
+                return True
+    return False
