@@ -5,6 +5,8 @@ import importlib.util
 import mmap
 import os
 from pathlib import Path
+import subprocess
+import sys
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -22,6 +24,18 @@ def environment(devices: int = 1) -> dict[str, str]:
     strict = ("JAX_NUMPY_DTYPE_PROMOTION", "JAX_NUMPY_RANK_PROMOTION")
     kept = {name: value for name, value in os.environ.items() if name not in strict}
     return kept | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": xla_flags(devices)}
+
+
+def start(*arguments: str, cwd: Path, devices: int = 1) -> subprocess.Popen[str]:
+    """Python with ``arguments``, as a user starts it."""
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=cwd,
+        env=environment(devices),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
 
 
 @functools.cache

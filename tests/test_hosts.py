@@ -6,7 +6,6 @@ from pathlib import Path
 import signal
 import socket
 import subprocess
-import sys
 import time
 from typing import Any
 
@@ -14,7 +13,7 @@ import pytest
 
 from rearec_jax import hosts
 from rearec_jax.errors import UserError
-from tests.processes import environment
+from tests.processes import start as start_python
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = [
@@ -40,14 +39,11 @@ def start(count: int, devices: int, *arguments: str) -> list[subprocess.Popen[st
         port = free.getsockname()[1]
     several = [f"--coordinator=127.0.0.1:{port}", f"--processes={count}"] if count > 1 else []
     return [
-        subprocess.Popen(
-            [sys.executable, "-m", "rearec_jax.main", *TINY, *arguments, *several]
-            + ([f"--process={number}"] if several else []),
+        start_python(
+            *("-m", "rearec_jax.main", *TINY, *arguments, *several),
+            *([f"--process={number}"] if several else []),
             cwd=ROOT,
-            env=environment(devices),
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            devices=devices,
         )
         for number in range(count)
     ]

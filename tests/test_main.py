@@ -12,7 +12,7 @@ import pytest
 from rearec_jax import command_line, main
 from rearec_jax.errors import UserError
 from rearec_jax.workdir import Workdir, read_events
-from tests.processes import environment
+from tests import processes
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = f"--config={ROOT / 'configs/demo.py'}"
@@ -33,14 +33,7 @@ TINY = [
 
 
 def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "rearec_jax.main", *arguments],
-        cwd=cwd,
-        env=environment(),
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+    return processes.start("-m", "rearec_jax.main", *arguments, cwd=cwd)
 
 
 def said(monkeypatch, capsys, *arguments: str) -> str:

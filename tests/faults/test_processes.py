@@ -5,7 +5,6 @@ import json
 import os
 from pathlib import Path
 import subprocess
-import sys
 import time
 
 import pytest
@@ -14,21 +13,10 @@ from rearec_jax import lock, main
 from rearec_jax.errors import UserError
 from rearec_jax.workdir import opened
 from tests.faults.tiny_run import COMMAND_LINE, assert_same_end, tiny
-from tests.processes import environment
+from tests.processes import start
 
 ROOT = Path(__file__).resolve().parents[2]
 OPTIONS = [*COMMAND_LINE, "--config.train.checkpoint_minutes=1e-9", "--config.train.epochs=4"]
-
-
-def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, *arguments],
-        cwd=cwd,
-        env=environment(),
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
 
 
 def train(path: Path, *more: str) -> subprocess.Popen[str]:
