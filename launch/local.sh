@@ -14,4 +14,7 @@ config=(--config="$root/configs/demo.py")
 for argument; do
   case $argument in --config | --config=*) config=() ;; esac
 done
+# What reads a run finds its configuration there.
+reads_a_run=' --mode[= ](evaluate|analyse|compare|report|recommend|export|serve) '
+[[ " $* " =~ $reads_a_run ]] && config=()
 exec "$python" -m rearec_jax.main ${config+"${config[@]}"} "$@"

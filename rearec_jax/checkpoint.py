@@ -1,13 +1,13 @@
 """Checkpoints of a run: the last ones, to resume from, and the best one, to evaluate.
 
-    <directory>/last/<step>/   the newest two
-    <directory>/best/<step>/   the best so far
+    <directory>/last/<number>/   the newest two
+    <directory>/best/<number>/   the best so far
 
 Each holds the state (Orbax: one array a leaf, every host writes its shards) and a small JSON
-record: the caller's progress, and the names, types and shapes of the leaves. A step's directory
-gets its name when all in it is written, and older ones go only then, so a crash at any moment
-leaves a whole checkpoint. Reading falls back to an older one where the newest is damaged or of
-another model, and says so.
+record: the caller's progress, and the names, types and shapes of the leaves. The caller's numbers
+rise with what is done. A directory gets its name when all in it is written, and older ones go only
+then, so a crash at any moment leaves a whole checkpoint. Reading falls back to an older one where
+the newest is damaged or of another model, and says so.
 
 Leaves are named by their path in the tree ("params.encoder.kernel"), so what is on disk does not
 depend on the Python types of the containers, and nothing is pickled.
@@ -51,7 +51,7 @@ class Checkpoints:
     def __init__(self, directory: pathlib.Path):
         self._last = _Series(directory / "last", keep=2)
         self._best = _Series(directory / "best", keep=1)
-        self._newest_best: int | None = None  # step of the best checkpoint, saved or being saved
+        self._newest_best: int | None = None  # number of the best checkpoint, saved or being saved
         self._pending_best: int | None = None
 
     def load_ahead(self) -> None:
@@ -59,20 +59,20 @@ class Checkpoints:
         load, module = importlib.import_module, "orbax.checkpoint"
         threading.Thread(target=load, args=(module,), name="orbax").start()
 
-    def save_last(self, step: int, state: PyTree, progress: Progress) -> None:
+    def save_last(self, number: int, state: PyTree, progress: Progress) -> None:
         """Saves what a later process resumes from; the newest two are kept."""
         # The progress of this checkpoint speaks of the best one. If the process dies while both
         # are being written, ``restore_last`` sees which is missing and goes back one; that needs
-        # the checkpoint before this one, so only the save of the same step may be under way.
-        if self._pending_best not in (None, step):
+        # the checkpoint before this one, so only the save of the same number may be under way.
+        if self._pending_best not in (None, number):
             self._best.wait()
             self._pending_best = None
-        self._last.save(step, state, {"progress": progress, "best_step": self._newest_best})
+        self._last.save(number, state, {"progress": progress, "best_step": self._newest_best})
 
-    def save_best(self, step: int, state: PyTree, progress: Progress) -> None:
+    def save_best(self, number: int, state: PyTree, progress: Progress) -> None:
         """Saves a new best; the old one goes when this one is whole. Call before ``save_last``."""
-        self._best.save(step, state, {"progress": progress, "best_step": step})
-        self._newest_best = self._pending_best = step
+        self._best.save(number, state, {"progress": progress, "best_step": number})
+        self._newest_best = self._pending_best = number
 
     def restore_last(self, abstract_state: PyTree) -> tuple[PyTree, dict[str, Any]] | None:
         """State and progress to resume from, or None where nothing was saved.
@@ -123,11 +123,11 @@ class Checkpoints:
 
     def _lacks_its_best(self, record: Record) -> str:
         """Why this checkpoint must not be resumed from, or ""."""
-        step = record["best_step"]
+        number = record["best_step"]
         # A later best is of steps that will be computed again, and then saved again.
-        if step is None or any(best >= step for best in self._best.steps()):
+        if number is None or any(best >= number for best in self._best.numbers()):
             return ""
-        return f"the best checkpoint of step {step} that it builds on was never finished"
+        return f"the best checkpoint {number} that it builds on was never finished"
 
 
 class _Series:
@@ -140,13 +140,13 @@ class _Series:
         self._unusable: list[int] = []
         self._saved = False
 
-    def steps(self) -> list[int]:
-        """Steps that are whole on disk, rising. Does not load Orbax where there are none."""
+    def numbers(self) -> list[int]:
+        """Those that are whole on disk, rising. Does not load Orbax where there are none."""
         if self._open_manager is None and not self.directory.is_dir():
             return []
         return sorted(self._manager.all_steps())
 
-    def save(self, step: int, state: PyTree, record: dict[str, Any]) -> None:
+    def save(self, number: int, state: PyTree, record: dict[str, Any]) -> None:
         from orbax.checkpoint import args  # see _manager
 
         leaves = _named_leaves(state)
@@ -159,14 +159,14 @@ class _Series:
             if not self._saved:
                 self._remove_leftovers()
                 self._saved = True
-            for stale in self.steps():
+            for stale in self.numbers():
                 # Damaged, or of a future that was abandoned by going back to an older checkpoint:
                 # it would be taken for newer than what is saved now.
-                if stale >= step or stale in self._unusable:
+                if stale >= number or stale in self._unusable:
                     self._manager.wait_until_finished()
                     self._manager.delete(stale)
             items = args.Composite(state=args.StandardSave(leaves), record=args.JsonSave(record))
-            self._manager.save(step, args=items, force=True)
+            self._manager.save(number, args=items, force=True)
 
     def newest(
         self, abstract_state: PyTree, refuse: Callable[[Record], str] = lambda record: ""
@@ -176,16 +176,16 @@ class _Series:
         ``refuse(record)`` gives a reason to prefer an older checkpoint, or "".
         """
         reasons: dict[int, str] = {}
-        for step, record in self._records(reasons, refuse):
+        for number, record in self._records(reasons, refuse):
             try:
-                state = self._read_state(step, record, abstract_state)
+                state = self._read_state(number, record, abstract_state)
             except Exception as error:  # what damage raises is not specified
-                reasons[step] = _reason(error)
+                reasons[number] = _reason(error)
                 continue
-            self._warn(reasons, step)
+            self._warn(reasons, number)
             return state, record
         if reasons:
-            listed = "".join(f"\n  step {step}: {reason}" for step, reason in reasons.items())
+            listed = "".join(f"\n  {number}: {reason}" for number, reason in reasons.items())
             raise UserError(
                 f"no checkpoint in {self.directory} can be used; go back to the configuration that"
                 f" it was trained with, or choose another --workdir to train anew:{listed}"
@@ -200,18 +200,18 @@ class _Series:
     def _records(
         self, reasons: dict[int, str], refuse: Callable[[Record], str]
     ) -> list[tuple[int, Record]]:
-        """Steps and their records, best choice first; fills in why not, where that is known."""
+        """Numbers and their records, best choice first; fills in why not, where that is known."""
         good, refused = [], []
-        for step in reversed(self.steps()):
+        for number in reversed(self.numbers()):
             try:
-                record = self._read_record(step)
+                record = self._read_record(number)
                 reason = refuse(record)
             except Exception as error:  # as above
-                reasons[step] = _reason(error)
+                reasons[number] = _reason(error)
                 continue
             if reason:
-                reasons[step] = reason
-            (refused if reason else good).append((step, record))
+                reasons[number] = reason
+            (refused if reason else good).append((number, record))
         return good + refused
 
     def wait(self) -> None:
@@ -248,22 +248,22 @@ class _Series:
             )
         return self._open_manager
 
-    def _read_record(self, step: int) -> Record:
+    def _read_record(self, number: int) -> Record:
         from orbax.checkpoint import args
 
         items = args.Composite(record=args.JsonRestore())
-        record = self._manager.restore(step, args=items)["record"]
+        record = self._manager.restore(number, args=items)["record"]
         if not isinstance(record, dict) or not record.keys() >= _RECORD:
             raise _UnusableError("another program wrote it")
         return record
 
-    def _read_state(self, step: int, record: Record, abstract_state: PyTree) -> PyTree:
+    def _read_state(self, number: int, record: Record, abstract_state: PyTree) -> PyTree:
         from orbax.checkpoint import args
 
         wanted = {name: _placed(leaf) for name, leaf in _named_leaves(abstract_state).items()}
         _check_same_leaves(record["leaves"], wanted)
         items = args.Composite(state=args.StandardRestore(wanted))
-        restored = self._manager.restore(step, args=items)["state"]
+        restored = self._manager.restore(number, args=items)["state"]
         if _checksums(restored) != record["checksums"]:
             raise _UnusableError("its arrays are not those that were saved")
         structure = jax.tree.structure(abstract_state)
@@ -280,16 +280,16 @@ class _Series:
                 files.remove_tree(path)
 
     def _warn(self, reasons: Mapping[int, str], used: int) -> None:
-        for step, reason in reasons.items():
-            if step == used:
-                text = "%s: using the checkpoint of step %d although %s"
+        for number, reason in reasons.items():
+            if number == used:
+                text = "%s: using checkpoint %d although %s"
                 _log.warning(text, self.directory, used, reason)
             else:
-                self._unusable.append(step)
-                if step < used:  # a kill may come while an older one is being deleted
+                self._unusable.append(number)
+                if number < used:  # a kill may come while an older one is being deleted
                     continue
-                text = "%s: using the checkpoint of step %d, not of step %d: %s"
-                _log.warning(text, self.directory, used, step, reason)
+                text = "%s: using checkpoint %d, not %d: %s"
+                _log.warning(text, self.directory, used, number, reason)
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:

@@ -67,6 +67,30 @@ def config_path(argv: Sequence[str]) -> str | None:
     return path
 
 
+def rejoined(pieces: Sequence[str]) -> list[str]:
+    """Directories of a list with commas; cells of a study that varies two options hold one.
+
+    A piece that exists is a directory of its own. One that does not is joined with those after it
+    up to the first directory that exists; where there is none, it stays as it is.
+    """
+    names: list[str] = []
+    left = list(pieces)
+    while left:
+        count = _pieces_of_first(left)
+        names.append(",".join(left[:count]))
+        left = left[count:]
+    return names
+
+
+def _pieces_of_first(pieces: Sequence[str]) -> int:
+    for count in range(1, len(pieces) + 1):
+        if count > 1 and pathlib.Path(pieces[count - 1]).exists():
+            break
+        if pathlib.Path(",".join(pieces[:count])).is_dir():
+            return count
+    return 1
+
+
 def _check_overrides(argv: Sequence[str], path: str | None) -> None:
     """Raises UserError for the first --config.name that names no option."""
     for argument in argv:

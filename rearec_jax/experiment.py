@@ -35,7 +35,7 @@ from rearec_jax.interruption import interruptible
 from rearec_jax.meter import History
 from rearec_jax.models import backbones
 from rearec_jax.models.backbones import Backbone, Variables
-from rearec_jax.plan import make_plan, text_vectors
+from rearec_jax.plan import Plan, make_plan, text_vectors
 from rearec_jax.popularity import metrics_by_popularity
 from rearec_jax.workdir import (
     FREE_OPTIONS,
@@ -84,7 +84,8 @@ def evaluate_run(path: str, given: Config | None) -> Summary:
     """Evaluates the best checkpoint of a run again, perhaps with other ``eval`` options.
 
     With the options of the run it renews summary.json; with others it writes
-    summary.<option=value>.json beside it.
+    summary.<option=value>.json beside it. Of a run that is not at its end the name has
+    "unfinished" in it: summary.json says that a run is done.
 
     Raises:
         UserError: no such run, no checkpoint, or options other than ``eval`` that differ.
@@ -101,7 +102,11 @@ def evaluate_run(path: str, given: Config | None) -> Summary:
 
 @dataclasses.dataclass(frozen=True)
 class Restored:
-    """A trained run: its best epoch, and ``eval`` options that now differ ("option=value")."""
+    """A trained run: its best epoch.
+
+    ``changes`` are ``eval`` options that now differ ("option=value"), after "unfinished" if its
+    training is not at its end.
+    """
 
     workdir: Workdir
     config: Config
@@ -126,7 +131,10 @@ def restore(path: str, given: Config | None) -> Restored:
         raise UserError(f"{workdir.path} holds no finished epoch yet; train it first")
     data = hosts.first_then_others(lambda: read_data(config))
     workdir.check_data(data.digest())
-    variables, history = _best(config, data, workdir)
+    plan = make_plan(config, data)
+    variables, history = _best(plan, workdir)
+    if not plan.ends(plan.step_after(history.epochs), history):
+        changes = ["unfinished", *changes]
     model = backbones.build(config, data.num_items)
     return Restored(workdir, config, changes, data, model, variables, history)
 
@@ -169,11 +177,10 @@ def _plain(value: object) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def _best(config: Config, data: Interactions, workdir: Workdir) -> tuple[Variables, History]:
+def _best(plan: Plan, workdir: Workdir) -> tuple[Variables, History]:
     """The best epoch's parameters, and the history up to the last epoch."""
-    state = train.abstract_state(make_plan(config, data))
     with Checkpoints(workdir.checkpoints) as checkpoints:
-        found = checkpoints.restore_best(state)
+        found = checkpoints.restore_best(train.abstract_state(plan))
         last = checkpoints.last_progress()
     if found is None:
         raise UserError(f"{workdir.path} holds no finished epoch yet; train it first")

@@ -7,6 +7,7 @@ everything here is free.
 
 from collections.abc import Callable, Sequence
 import os
+import signal
 import sys
 from typing import TypeVar
 
@@ -58,8 +59,10 @@ def is_first() -> bool:
 def first_then_others(work: Callable[[], T]) -> T:
     """``work()`` of process 0, then that of the others: they find on disk what it made.
 
+    All return together, so that none changes what another still reads.
+
     Raises:
-        UserError: in the others, where it failed in process 0, which says why.
+        UserError: where it failed in another process, which says why.
     """
     if jax.process_count() == 1:
         return work()
@@ -70,10 +73,17 @@ def first_then_others(work: Callable[[], T]) -> T:
             _told_by_first(False)
             raise
         _told_by_first(True)
-        return result
-    if not _told_by_first(True):
-        raise UserError("process 0 stopped; what it said holds for all")
-    return work()
+    else:
+        if not _told_by_first(True):
+            raise UserError("process 0 stopped; what it said holds for all")
+        try:
+            result = work()
+        except BaseException:
+            any_host([True])
+            raise
+    if any_host([False])[0]:
+        raise UserError("another process stopped; what it said holds for all")
+    return result
 
 
 def any_host(flags: Sequence[bool]) -> list[bool]:
@@ -135,6 +145,11 @@ def _join(name: str, address: str | None, processes: int | None, process: int | 
     except (ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"--coordinator={name}: {reason}; {HELP}") from error
+    # In place of those that the coordination service has just put there.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        handler = signal.getsignal(number)
+        if handler is not None:
+            signal.signal(number, handler)
 
 
 def _told_by_first(good: bool) -> bool:

@@ -94,6 +94,8 @@ class Interruption:
         """Where nothing is lost by stopping: the first signal raises KeyboardInterrupt."""
         self._at_once = True
         try:
+            if self.signalled:  # a moment ago, when it was a request for later
+                raise KeyboardInterrupt
             yield
         finally:
             self._at_once = False

@@ -87,7 +87,7 @@ def main(argv: Sequence[str]) -> None:
         run(_WORKDIR.value)
         return
     if _MODE.value == "serve":
-        serve_run(_WORKDIR.value, _RUNS.value)
+        serve_run(_WORKDIR.value, command_line.rejoined(_RUNS.value))
         return
     hosts.start(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
     options = _CONFIG.value
@@ -101,10 +101,14 @@ def main(argv: Sequence[str]) -> None:
         return
     if _MODE.value == "compare":
         chosen = config_lib.resolve(options or {}).analysis
-        compare_runs(_RUNS.value, _WORKDIR.value, chosen, _HOLM.value)
+        compare_runs(command_line.rejoined(_RUNS.value), _WORKDIR.value, chosen, _HOLM.value)
         return
     if _MODE.value == "report":
-        report_runs(_RUNS.value, _WORKDIR.value, config_lib.resolve(options or {}).analysis)
+        report_runs(
+            command_line.rejoined(_RUNS.value),
+            _WORKDIR.value,
+            config_lib.resolve(options or {}).analysis,
+        )
         return
     if _MODE.value == "tune":
         tuning.tune_run(_WORKDIR.value, options, sys.argv[1:])

@@ -30,6 +30,14 @@ class History:
             self.best, self.best_epoch = score, self.epochs
         return is_best
 
+    def place(self, step: int) -> int:
+        """Number of a checkpoint after ``step`` updates: it grows with each update and validation.
+
+        So none is written in the place of the one that a run goes on from, which would have to go
+        before the new one is whole.
+        """
+        return step + self.epochs
+
 
 class Reading(NamedTuple):
     """One update."""

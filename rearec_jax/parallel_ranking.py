@@ -114,12 +114,10 @@ def _in_blocks_of_items(
     first, real = _slice(rows, items)
     target = _local_ids(targets, first, rows.shape[0])
     here = target < rows.shape[0]
-    accumulate = jnp.promote_types(vectors.dtype, jnp.float32)
-    of_target = rows[jnp.where(here, target, 0)][:, None].astype(vectors.dtype)
-    own = jnp.sum(vectors * of_target, axis=-1, dtype=accumulate)
-    own = jax.lax.psum(jnp.where(here[:, None], own, 0), MODEL)
+    threshold = ranking.just_below(vectors, rows[jnp.where(here, target, 0)])
+    threshold = jax.lax.psum(jnp.where(here[:, None], threshold, 0), MODEL)
     hidden = _local_ids(seen, first, rows.shape[0])
-    return ranking.not_lower(vectors, own, target, hidden, rows, size, real)
+    return ranking.not_lower(vectors, threshold, target, hidden, rows, size, real)
 
 
 def _slice(rows: Array, items: int) -> tuple[Int[Array, ""], Int[Array, ""]]:

@@ -62,6 +62,10 @@ class Plan(NamedTuple):
         """Epochs whose updates are all done after ``step`` of them."""
         return self.epoch_of(step) - (not self.epoch_ends(step))
 
+    def step_after(self, epochs: int) -> int:
+        """Updates in so many epochs; fewer where the run ends within the last."""
+        return min(epochs * self.steps_per_epoch, self.total_steps)
+
     def ends(self, step: int, history: History) -> bool:
         """Is the whole training over, by its length or by its patience?"""
         patience = self.config.train.patience

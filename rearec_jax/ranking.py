@@ -17,7 +17,8 @@ from rearec_jax.metrics import rank_of_target
 
 FEWEST_USERS = 32  # in a block; below that, blocks of the catalogue
 # Another order of summation may give a target's own score another last digit: in blocks of the
-# catalogue, scores this near (relatively) count as ties, against us.
+# catalogue, scores that are this near count as ties, against us. Relative to the sum of the
+# products' magnitudes: where they cancel, the score itself is no measure of its error.
 NEARLY = 1e-6
 
 
@@ -63,28 +64,42 @@ def _in_blocks_of_users(
 def _in_blocks_of_items(
     vectors: Array, targets: Array, seen: Array, table: Array, size: int
 ) -> Int[Array, "M S"]:
+    threshold = just_below(vectors, table[targets])
+    return 1 + not_lower(vectors, threshold, targets, seen, table, size)
+
+
+def just_below(
+    vectors: Float[Array, "M S D"], of_targets: Float[Array, "M D"]
+) -> Float[Array, "M S"]:
+    """A little less than each target's own score: what is not lower ties with it, or beats it.
+
+    The products are those of `scores`, with its types and precision; only their order differs.
+    """
+    rows = of_targets.astype(vectors.dtype)
     accumulate = jnp.promote_types(vectors.dtype, jnp.float32)
-    rows = table[targets][:, None].astype(vectors.dtype)
-    own = jnp.sum(vectors * rows, axis=-1, dtype=accumulate)
-    return 1 + not_lower(vectors, own, targets, seen, table, size)
+
+    def product(vectors: Array, rows: Array) -> Array:
+        return jnp.einsum("msd,md->ms", vectors, rows, preferred_element_type=accumulate)
+
+    return product(vectors, rows) - NEARLY * product(jnp.abs(vectors), jnp.abs(rows))
 
 
 def not_lower(
     vectors: Float[Array, "M S D"],
-    own: Float[Array, "M S"],
+    threshold: Float[Array, "M S"],
     targets: Int[Array, " M"],
     seen: Int[Array, "M L"],
     table: Float[Array, "N D"],
     size: int,
     real: Int[Array, ""] | None = None,
 ) -> Int[Array, "M S"]:
-    """How many items, target and ``seen`` aside, do not score lower than ``own``; in blocks.
+    """How many items, target and ``seen`` aside, do not score lower than that; in blocks.
 
     Args:
+        threshold: `just_below` the targets' own scores.
         size: items a block.
         real: rows of the table that are items; None: all.
     """
-    threshold = own - NEARLY * jnp.abs(own)
     items = table.shape[0] if real is None else real
 
     def count(better: Array, block: tuple[Array, Array]) -> tuple[Array, None]:

@@ -147,7 +147,8 @@ class _Loop:
         self.abstract_state = abstract_state(plan)
         self.state, self.history = first_state(plan, checkpoints, log)
         self.step = int(self.state.step)
-        self.saved: tuple[int, int] | None = None  # (step, epochs) of the newest checkpoint
+        # Number of the newest checkpoint: what was restored is not written again.
+        self.saved = self.history.place(self.step) if self.step else None
         self.saved_at = time.monotonic()
         self.meter = Meter(self.history, started, self._report)
         self.progress = TrainingProgress(plan.total_steps, plan.steps_per_epoch)
@@ -229,7 +230,8 @@ class _Loop:
         score = event["valid"][SELECTION]
         is_best = self.history.count_epoch(score)
         if is_best:
-            self.checkpoints.save_best(self.step, self.state, dataclasses.asdict(self.history))
+            number = self.history.place(self.step)
+            self.checkpoints.save_best(number, self.state, dataclasses.asdict(self.history))
         self.log.append(  # before the save: an event that was never followed by one is dropped
             {
                 "step": self.step,
@@ -253,12 +255,12 @@ class _Loop:
     def _save(self) -> None:
         """What a restart continues from. Raises UserError rather than save what is not finite."""
         self.meter.settle()
-        place = (self.step, self.history.epochs)
-        if self.saved == place:
+        number = self.history.place(self.step)
+        if self.saved == number:
             return
         self._check_state()
-        self.checkpoints.save_last(self.step, self.state, dataclasses.asdict(self.history))
-        self.saved, self.saved_at = place, time.monotonic()
+        self.checkpoints.save_last(number, self.state, dataclasses.asdict(self.history))
+        self.saved, self.saved_at = number, time.monotonic()
 
     def _check_state(self) -> None:
         # The loss of an update is that of the parameters before it.

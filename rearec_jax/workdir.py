@@ -170,16 +170,19 @@ def opened(path: str | os.PathLike[str], config: Config) -> Iterator[Workdir]:
 
 @contextlib.contextmanager
 def _discarded_if_new(workdir: Workdir) -> Iterator[None]:
+    """What a new run has written goes if it fails before it saves; what was there before stays."""
     is_new = not workdir.config.exists()
+    kept = ("items.parquet", "item_vectors.npy", "samples.parquet")  # see inference/runs.py
+    written = workdir.config, workdir.events, workdir.data, *(workdir.path / name for name in kept)
+    fresh = [path for path in written if not path.exists()]
+    trees = [path for path in (workdir.tensorboard, workdir.checkpoints) if not path.exists()]
     try:
         yield
     except BaseException:
         if is_new and not workdir.is_trained:
-            kept = ("items.parquet", "item_vectors.npy", "samples.parquet")  # see inference/runs.py
-            written = workdir.config, workdir.events, workdir.data
-            for file in (*written, *(workdir.path / name for name in kept)):
+            for file in fresh:
                 file.unlink(missing_ok=True)
-            for directory in (workdir.tensorboard, workdir.checkpoints):
+            for directory in trees:
                 files.remove_tree(directory)
         raise
 

@@ -87,6 +87,19 @@ def steps_per_epoch(config: Config) -> int:
     return make_plan(config, prepare(config.data)).steps_per_epoch
 
 
+def saves_in_the_place_of_another(monkeypatch) -> list[int]:
+    """Numbers of last checkpoints that had to go before the new one was whole."""
+    found: list[int] = []
+    original = Checkpoints.save_last
+
+    def save(self, number, state, progress):
+        found.extend({number} & set(self._last.numbers()))
+        original(self, number, state, progress)
+
+    monkeypatch.setattr(Checkpoints, "save_last", save)
+    return found
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Path:
     """A run that nothing disturbed."""
@@ -221,7 +234,10 @@ class TestResume:
             fit(tmp_path / "run", tiny())
         state, history = restored(tmp_path / "run")
         assert int(state.step) == steps_per_epoch(tiny()) and history["epochs"] == 0
-        fit(tmp_path / "run", tiny())
+        with monkeypatch.context() as patch:
+            replaced = saves_in_the_place_of_another(patch)
+            fit(tmp_path / "run", tiny())
+        assert not replaced
         same_run(whole, tmp_path / "run")
 
     def test_signal_while_a_callback_runs_is_not_lost(self, whole, tmp_path, monkeypatch):
@@ -431,6 +447,17 @@ class TestEvaluate:
         assert summary["test"] == kept["test"] and summary["valid"] == kept["valid"]
         shown = capsys.readouterr().out
         assert "final representation" in shown and "hindsight" not in shown
+
+    def test_a_run_that_is_not_at_its_end_gets_no_summary(self, tmp_path, monkeypatch):
+        """Or a grid would take it for done."""
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            after = steps_per_epoch(tiny()) + 1
+            at_step(patch, after, lambda *result: os.kill(os.getpid(), signal.SIGINT) or result)
+            fit(tmp_path / "run", tiny())
+        experiment.evaluate_run(str(tmp_path / "run"), None)
+        assert (tmp_path / "run/summary.unfinished.json").exists()
+        assert (tmp_path / "run/ranks.unfinished.parquet").exists()
+        assert not (tmp_path / "run/summary.json").exists()
 
     def test_what_cannot_be_evaluated(self, whole, tmp_path):
         with pytest.raises(UserError, match=r"method\.steps: 1 -> 2"):

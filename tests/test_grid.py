@@ -330,6 +330,12 @@ class TestTable:
         assert rows([result("base", 0.04), result("erl", 0.03)])[-1][3] == "-25.0%"
         assert rows([result("base", 0.0), result("erl", 0.03)])[-1][3] == "-"
 
+    def test_an_improvement_is_that_of_the_seeds_that_both_have(self):
+        base = [result("base", value, seed) for seed, value in enumerate((0.04, 0.08))]
+        assert rows([*base, result("erl", 0.05)])[-1][3] == "+25.0%"
+        assert rows([base[1], result("erl", 0.05)])[-1][3] == "-"
+        assert rows([*base, result("erl", 0.05), result("prl", 0.12, 1)])[-1][3] == "+50.0%"
+
     def test_a_metric_that_one_seed_lacks_is_missing(self):
         found = rows([result("base", 0.04), result("base", None, 1)])
         assert found[0][3:8] == ["-"] * 4 + ["2"]
@@ -378,6 +384,13 @@ class TestTable:
         assert "beauty" in out and "improvement" in out and "Recall@20" in out
         assert "[bold]as it is[/bold]" in out
         assert max(map(len, out.splitlines())) <= 80
+
+    def test_failed_cells_are_named_even_if_no_table_can_be_written(self, root, monkeypatch, capfd):
+        monkeypatch.setenv("FAKE_FAIL", "base")
+        monkeypatch.setattr(tables, "print_table", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            grid.main(arguments(root, "--methods=base"))
+        assert "failed (exit code 2): " in capfd.readouterr().out
 
     def test_table_alone_reads_what_there_is(self, root, capfd):
         said(capfd, root, "--methods=base,erl")

@@ -2,12 +2,13 @@
 
 import json
 from pathlib import Path
+import shutil
 
 import pytest
 
 from rearec_jax.errors import UserError
 from rearec_jax.grid import __main__ as grid
-from rearec_jax.grid import cells, studies, sweep
+from rearec_jax.grid import agreement, cells, studies, sweep
 from rearec_jax.grid.options import parse
 
 DEMO = str(Path(__file__).resolve().parents[1] / "configs/demo.py")
@@ -74,6 +75,85 @@ def test_an_unknown_option_is_said_before_anything_runs(tmp_path):
     with pytest.raises(UserError, match=r"method\.stepz"):
         grid.main([f"--configs={DEMO}", f"--root={tmp_path / 'r'}", "--vary=method.stepz=1"])
     assert not (tmp_path / "r").exists()
+
+
+def test_the_order_of_flags_names_no_other_cells(tmp_path):
+    flags = ["--vary=method.temperature=1,2", "--vary=method.noise=0,1"]
+    more = ["--methods=prl", f"--root={tmp_path}"]
+    places = [{cell.place for cell in made(*order, *more)} for order in (flags, flags[::-1])]
+    assert places[0] == places[1]
+    assert "method.noise=0,method.temperature=1" in places[0]
+    (tmp_path / "method.temperature=1,method.noise=0").mkdir()  # by an older version
+    assert "method.temperature=1,method.noise=0" in {cell.place for cell in made(*flags, *more)}
+
+
+def finish(cell: cells.Cell, value: float = 0.1, digest: str = "d", **options: object) -> None:
+    """The files of a finished cell; ``options`` of the section train are not those asked for."""
+    test = dict.fromkeys(("ndcg@10", "ndcg@20", "recall@10", "recall@20"), value)
+    config = cell.options | {"train": cell.options["train"] | options}
+    cell.workdir.path.mkdir(parents=True)
+    cell.workdir.config.write_text(json.dumps(config))
+    cell.workdir.data.write_text(json.dumps({"digest": digest}))
+    cell.workdir.summary.write_text(json.dumps({"test": test, "valid": {"ndcg@20": value}}))
+
+
+STUDY = ("--vary=method.steps=1,2", "--methods=base,erl")
+
+
+@pytest.mark.parametrize("first", [(), STUDY])
+@pytest.mark.parametrize("then", [(), STUDY])
+def test_a_root_with_other_options_is_refused(first, then, tmp_path):
+    """Also where no cell asked for is there: other seeds, methods, a study beside a grid."""
+    root = f"--root={tmp_path}"
+    for cell in made(*first, root):
+        finish(cell, epochs=12)
+    for same in (["--seeds=1"], ["--seeds=1", "--methods=prl"], ["--backbones=morec"]):
+        agreement.check(tmp_path, made(*then, root, *same))
+        changed = made(*then, root, *same, "--config.train.epochs=5")
+        with pytest.raises(UserError, match=r"with other options(?s:.*)train\.epochs: 12 -> 5"):
+            agreement.check(tmp_path, changed)
+
+
+def test_seeds_of_a_row_differ_in_the_seed_alone(tmp_path):
+    """What may differ between methods may not within one."""
+    root = f"--root={tmp_path}"
+    for cell in made("--methods=erl", root):
+        finish(cell)
+    steps = "--config.method.steps=3"
+    agreement.check(tmp_path, made("--methods=prl", root, steps))
+    with pytest.raises(UserError, match=r"erl-seed0 was run with.*\n  method\.steps: 2 -> 3"):
+        agreement.check(tmp_path, made("--methods=erl", "--seeds=1", root, steps))
+
+
+def test_the_table_remarks_what_else_differs(tmp_path):
+    one, other = made("--vary=method.steps=1", "--methods=erl", "--seeds=0,1", f"--root={tmp_path}")
+    finish(one)
+    finish(other, digest="e", epochs=5)
+    assert sweep.read(tmp_path)[1] == [
+        "demo: the cells differ in train.epochs as well.",
+        "demo: the cells of sasrec were trained on different data.",
+    ]
+
+
+def test_a_study_beside_a_grid_shows_both_tables(tmp_path, capsys):
+    root, markdown = f"--root={tmp_path}", tmp_path / "t.md"
+    for cell in made(root, "--methods=base"):
+        finish(cell, 0.25)
+    for cell in made(root, *STUDY):
+        finish(cell, 0.375)
+    assert grid.main([root, "--table", f"--markdown={markdown}"]) == 0
+    out = capsys.readouterr().out
+    assert "improvement" in out and "steps=2" in out
+    text = markdown.read_text()
+    assert "| demo | sasrec | base | **.2500** |" in text
+    assert "| demo | sasrec | +ERL | method.steps=2 | .3750 | .3750" in text
+
+
+def test_a_method_that_is_not_known_comes_last(tmp_path):
+    (cell,) = made("--vary=method.steps=1", "--methods=erl", f"--root={tmp_path}")
+    finish(cell)
+    shutil.copytree(cell.workdir.path, cell.workdir.path.with_name("sasrec-another-seed0"))
+    assert [row.row.label for row in sweep.read(tmp_path)[0]] == ["+ERL", "another"]
 
 
 def test_the_table_has_a_row_a_variant(tmp_path, capsys):

@@ -33,10 +33,14 @@ TINY = [
 SECONDS = 120
 
 
-def start(count: int, devices: int, *arguments: str) -> list[subprocess.Popen[str]]:
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        return free.getsockname()[1]
+
+
+def start(count: int, devices: int, *arguments: str) -> list[subprocess.Popen[str]]:
+    port = free_port()
     several = [f"--coordinator=127.0.0.1:{port}", f"--processes={count}"] if count > 1 else []
     return [
         start_python(
@@ -139,6 +143,57 @@ def test_a_mistake_is_said_by_every_process(tmp_path):
     for code, _, errors in results:
         assert code == 2, results
         assert "mesh.model=3 does not divide the 2 devices" in errors, results
+
+
+def programs(count: int, program: str) -> list[tuple[int, str, str]]:
+    """The same program in so many processes that know each other; PORT and NUMBER are filled in."""
+    port = free_port()
+    return finish(
+        [
+            start_python("-c", f"PORT, NUMBER = {port}, {number}\n" + program, cwd=ROOT)
+            for number in range(count)
+        ]
+    )
+
+
+def test_what_fails_in_one_process_ends_all():
+    program = """
+import sys
+from rearec_jax import hosts
+from rearec_jax.errors import UserError
+
+def work():
+    if NUMBER == 1:
+        raise UserError("no file here")
+    return "done"
+
+hosts.start(f"127.0.0.1:{PORT}", 2, NUMBER)
+try:
+    hosts.first_then_others(work)
+except UserError as error:
+    print(error, file=sys.stderr)
+    sys.exit(2)
+"""
+    (code, _, said), (code1, _, said1) = programs(2, program)
+    assert (code, code1) == (2, 2), (said, said1)
+    assert "another process stopped" in said and "no file here" in said1
+
+
+def test_signals_are_heard_once_the_processes_know_each_other():
+    program = """
+import os, signal, time
+from rearec_jax import hosts
+
+signal.signal(signal.SIGTERM, signal.default_int_handler)
+hosts.start(f"127.0.0.1:{PORT}", 1, NUMBER)
+try:
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(20)
+except KeyboardInterrupt:
+    print("heard")
+"""
+    [(code, out, errors)] = programs(1, program)
+    assert code == 0 and "heard" in out, errors
 
 
 class TestAlone:

@@ -232,6 +232,9 @@ def test_the_demo_is_the_default_configuration(project):
         (["--config.seed=1"], [demo, "--config.seed=1"]),
         (["--mode=report", "--config=x y.py"], ["--mode=report", "--config=x y.py"]),
         (["--config", "x.py"], ["--config", "x.py"]),
+        (["--mode=evaluate", "--workdir=a"], ["--mode=evaluate", "--workdir=a"]),
+        (["--mode", "analyse", "--workdir=a"], ["--mode", "analyse", "--workdir=a"]),
+        (["--mode=tune"], [demo, "--mode=tune"]),
     ):
         _, out, _ = project.run("local.sh", *arguments)
         assert out == f"ran: -m rearec_jax.main {' '.join(expected)}\n"

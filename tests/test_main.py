@@ -159,6 +159,24 @@ class TestMistakes:
             command_line.parse(["x", "--config.seed=1"])
 
 
+@pytest.mark.parametrize(
+    ("pieces", "names"),
+    [
+        ([], []),
+        (["a", "b"], ["a", "b"]),  # each is a directory, though a,b is one as well
+        (["x=1", "y=2/cell", "a"], ["x=1,y=2/cell", "a"]),
+        (["a", "p=1", "q=2", "r=3"], ["a", "p=1,q=2,r=3"]),
+        (["no", "a", "such"], ["no", "a", "such"]),
+        (["x=1", "b", "y=2"], ["x=1", "b", "y=2"]),
+    ],
+)
+def test_directories_with_commas_in_a_list(pieces, names, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b", "a,b", "x=1,y=2/cell", "p=1,q=2,r=3", "x=1,b"):
+        (tmp_path / name).mkdir(parents=True)
+    assert command_line.rejoined(pieces) == names
+
+
 def test_killed_and_interrupted_runs_resume(tmp_path):
     """SIGKILL and Ctrl-C in the middle of epochs change nothing in what comes out."""
     arguments = [DEMO, *TINY, "--workdir=run"]

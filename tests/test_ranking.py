@@ -2,6 +2,7 @@
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -44,6 +45,22 @@ def test_blocks_of_items_and_of_users(block, grid):
     got = ranking._in_blocks_of_items(*inputs, block)
     np.testing.assert_array_equal(got, want)
     np.testing.assert_array_equal(ranking._in_blocks_of_users(*inputs, min(block, USERS)), want)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_both_ways_find_the_same_ties(dtype):
+    """Products that cancel, in types that round them: a constant score earns nothing."""
+    rng = np.random.default_rng(0)
+    vectors = jnp.asarray(rng.normal(size=(USERS, STEPS, 64)), dtype)
+    targets, seen = jnp.arange(USERS, dtype="int32"), jnp.full((USERS, 1), ITEMS, "int32")
+    table = rng.normal(size=(ITEMS, 64))
+    for rows in (np.broadcast_to(table[0], table.shape), table, table[np.arange(ITEMS) // 4]):
+        inputs = vectors, targets, seen, jnp.asarray(rows, "float32")
+        with jax.numpy_dtype_promotion("standard"):  # bfloat16 with the float32 table
+            got = ranking._in_blocks_of_items(*inputs, 5)
+            np.testing.assert_array_equal(got, ranking._in_blocks_of_users(*inputs, USERS))
+        if rows.strides[0] == 0:
+            assert (np.asarray(got) == ITEMS).all()
 
 
 @pytest.mark.parametrize("mib", [0, 1])

@@ -89,6 +89,16 @@ class TestConfig:
                 raise UserError("no data")
         assert list(tmp_path.iterdir()) == []
 
+    def test_new_run_that_fails_leaves_what_was_there(self, tmp_path):
+        mine = [tmp_path / name for name in ("checkpoints/a.pt", "tensorboard/e", "items.parquet")]
+        for path in mine:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text("mine")
+        with pytest.raises(RuntimeError), opened(tmp_path, RESOLVED):
+            raise RuntimeError
+        assert all(path.read_text() == "mine" for path in mine)
+        assert not (tmp_path / "config.json").exists()
+
     def test_run_with_a_checkpoint_outlives_a_failure(self, tmp_path):
         with pytest.raises(UserError), opened(tmp_path, RESOLVED) as workdir:
             (workdir.checkpoints / "last" / "3").mkdir(parents=True)

@@ -81,9 +81,10 @@ def identity(model_path: str) -> str:
     root = _model_directory(model_path)
     files: list[list[str | int]] = []
     for path in sorted(root.rglob("*")):
-        if path.is_file() and not any(part.startswith(".") for part in path.parts[-2:]):
+        inside = path.relative_to(root)
+        if path.is_file() and not any(part.startswith(".") for part in inside.parts):
             status = path.stat()
-            name = path.relative_to(root).as_posix()
+            name = inside.as_posix()
             if status.st_size <= _SMALL:
                 content = hashlib.sha256(path.read_bytes()).hexdigest()
                 files.append([name, content])

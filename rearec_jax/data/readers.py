@@ -89,7 +89,7 @@ def _read_interactions(path: Path, config: DataConfig) -> pl.DataFrame:
     per_second = 1
     if config.timestamp_column:
         columns["timestamp"], per_second = timestamps.parse_column(
-            table.frame[config.timestamp_column], table.place
+            table.column(config.timestamp_column, "times", pl.Boolean), table.place
         )
     if config.rating_column:
         columns["rating"] = _ratings(table, config.rating_column)
@@ -106,7 +106,7 @@ def _read_interactions(path: Path, config: DataConfig) -> pl.DataFrame:
 
 
 def _ids(table: tables.Table, column: str) -> pl.Series:
-    ids = table.frame[column].cast(pl.String)
+    ids = table.ids(column)
     empty = (ids.is_null() | (ids == "")).arg_true()
     if len(empty):
         raise UserError(f"{table.place(empty[0])}: column {column!r} is empty")
@@ -114,7 +114,7 @@ def _ids(table: tables.Table, column: str) -> pl.Series:
 
 
 def _ratings(table: tables.Table, column: str) -> pl.Series:
-    raw = table.frame[column]
+    raw = table.column(column, "numbers", pl.Date, pl.Datetime)
     ratings = raw.cast(pl.Float64, strict=False)
     bad = (~ratings.is_finite().fill_null(False)).arg_true()
     if len(bad):
@@ -125,7 +125,7 @@ def _ratings(table: tables.Table, column: str) -> pl.Series:
 
 
 def _splits(table: tables.Table, column: str) -> pl.Series:
-    raw = table.frame[column].cast(pl.String)
+    raw = table.column(column, "names of splits").cast(pl.String)
     codes = raw.replace_strict(_SPLIT_CODES, default=None, return_dtype=pl.UInt8)
     bad = codes.is_null().arg_true()
     if len(bad):

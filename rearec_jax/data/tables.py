@@ -28,6 +28,33 @@ class Table:
     frame: pl.DataFrame
     format: "_Format | None"  # None = Parquet
 
+    def column(self, name: str, needed: str, *others: Any) -> pl.Series:
+        """A column of single values; Categorical and Enum as Strings.
+
+        Args:
+            needed: what it has to hold, said in the error.
+            others: types besides lists, structs and the like that are of no use there.
+
+        Raises:
+            UserError: a type of Parquet that holds something else.
+        """
+        column = self.frame[name]
+        kind = column.dtype
+        unfit = (pl.Binary, pl.Object, pl.Time, pl.Duration, *others)
+        if kind.is_nested() or kind in unfit:
+            raise UserError(
+                f"{self.path}: column {name!r} is of type {kind}, where {needed} are needed; write"
+                " it as such, or name another column"
+            )
+        return column.cast(pl.String) if kind in (pl.Categorical, pl.Enum) else column
+
+    def ids(self, name: str) -> pl.Series:
+        """A column of ids as Strings; NaN, which pandas writes for a missing number, is null."""
+        column = self.column(name, "ids")
+        if column.dtype.is_float():
+            column = column.fill_nan(None)
+        return column.cast(pl.String)
+
     def place(self, row: int) -> str:
         """'FILE, line 12' of a row of ``frame``."""
         if self.format is not None:

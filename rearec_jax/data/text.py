@@ -1,6 +1,7 @@
 """Text of the items: titles, names, categories."""
 
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -13,8 +14,9 @@ def read_item_text(config: DataConfig, item_ids: pl.Series) -> pl.Series:
     """Text of each item in the order of ``item_ids`` (String); null where it has none.
 
     ``config.item_text`` is a TSV, CSV or Parquet file, or a RecBole .item file whose header types
-    are left out of the column names. ``text_of`` says how columns become a text. Of an id that
-    occurs twice the first row counts.
+    are left out of the column names. ``text_of`` says how columns become a text; lists, as Amazon's
+    metadata have them, with ', ' between their parts. Of an id that occurs twice the first row
+    counts.
 
     Raises:
         UserError: file or column missing, a malformed line, or no item has text.
@@ -24,7 +26,7 @@ def read_item_text(config: DataConfig, item_ids: pl.Series) -> pl.Series:
     wanted = {column: option for column in columns_of_text(config)}
     wanted |= {config.text_id_column: "data.text_id_column"}
     table = tables.read_table(path, wanted, typed_header=tables.suffix(path) == ".item")
-    texts = _join(table.frame, config)
+    texts = _join(table, config)
     found = item_ids.cast(pl.String).alias("id").to_frame()
     found = found.join(texts, on="id", how="left", maintain_order="left")["text"]
     if found.null_count() == len(found):
@@ -76,9 +78,26 @@ def _filled(column: str) -> pl.Expr:
     return pl.col(column).cast(pl.String).str.strip_chars().replace("", None)
 
 
-def _join(frame: pl.DataFrame, config: DataConfig) -> pl.DataFrame:
-    frame = frame.select(id=pl.col(config.text_id_column).cast(pl.String), text=text_of(config))
+def _join(table: tables.Table, config: DataConfig) -> pl.DataFrame:
+    columns = [_as_text(table, name) for name in columns_of_text(config)]
+    texts = pl.DataFrame(columns).select(text=text_of(config))["text"]
+    frame = pl.DataFrame({"id": table.ids(config.text_id_column), "text": texts})
     return frame.drop_nulls().unique("id", keep="first", maintain_order=True)
+
+
+def _as_text(table: tables.Table, name: str) -> pl.Series:
+    """A column as it is, or lists of single values as one text each."""
+    column = table.frame[name]
+    kind = column.dtype
+    if isinstance(kind, pl.Array):
+        column = column.arr.to_list()
+    if isinstance(kind, pl.Array | pl.List) and _is_plain(kind.inner):
+        return column.cast(pl.List(pl.String)).list.join(", ", ignore_nulls=True)
+    return table.column(name, "texts, or lists of texts,")
+
+
+def _is_plain(kind: Any) -> bool:
+    return kind.is_numeric() or kind in (pl.String, pl.Categorical, pl.Enum, pl.Null)
 
 
 def _no_match(path: Path, config: DataConfig, item_ids: pl.Series, texts: pl.DataFrame) -> str:

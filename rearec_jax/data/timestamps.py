@@ -60,7 +60,9 @@ def parse_option(text: str, option: str) -> int:
 
 def _whole_numbers(column: pl.Series) -> pl.Series:
     if column.dtype.is_integer():
-        return column.cast(pl.Int64)
+        return column.cast(pl.Int64, strict=False)
+    if column.dtype.is_decimal():
+        column = column.cast(pl.Float64)
     if column.dtype.is_float():
         whole = pl.when(pl.col("t") == pl.col("t").round()).then(pl.col("t"))
         return column.rename("t").to_frame().select(whole.cast(pl.Int64, strict=False))["t"]

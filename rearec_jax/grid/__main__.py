@@ -10,8 +10,9 @@ import shlex
 import sys
 
 from rearec_jax.errors import UserError
-from rearec_jax.grid import cells, comparison, runner, summaries, sweep, tables
+from rearec_jax.grid import agreement, cells, comparison, runner, summaries, sweep, tables
 from rearec_jax.grid.options import Options, parse
+from rearec_jax.workdir import write_whole
 
 FAILED, MISTAKE, INTERRUPTED = 1, 2, 130
 
@@ -24,42 +25,39 @@ def main(arguments: Sequence[str]) -> int:
         _show(options, asked)
         return 0
     cells.check(asked)
+    agreement.check(options.root, asked)
     if options.dry_run:
         missing = [shlex.join(cell.command) for cell in asked if not cell.is_done]
         print("\n".join(missing))  # at once: `| head` may close the pipe
         return 0
     summaries.note_command(options.root, arguments)
     tally = runner.run_cells(asked)
-    _show(options, asked)
     tally.say()
+    _show(options, asked)
     if tally.left:  # only after Ctrl-C or SIGTERM
         return _say("interrupted; run the same command again to continue", INTERRUPTED)
     return FAILED if tally.failed else 0
 
 
 def _show(options: Options, asked: Sequence[cells.Cell]) -> None:
-    if options.vary or sweep.is_sweep(options.root):
-        _show_sweep(options)
-        return
-    results, notes = summaries.read(options.root)
-    if not results and not asked:
+    """The table of the methods, and that of the studies, where a root holds both."""
+    results, remarks = summaries.read(options.root)
+    rows, notes = sweep.read(options.root)
+    if not results and not rows and options.table and (options.vary or not asked):
         raise UserError(f"{options.root} holds no finished cell of a grid; name another --root")
-    compared = comparison.compare(results, [(cell.dataset, cell.backbone) for cell in asked])
-    remarks = [*notes, *comparison.remarks(results)]
-    tables.print_table(compared, remarks)
+    texts = []
+    if results or not (rows or options.vary):
+        pairs = [] if options.vary else [(cell.dataset, cell.backbone) for cell in asked]
+        compared = comparison.compare(results, pairs)
+        remarks += comparison.remarks(results)
+        tables.print_table(compared, remarks)
+        texts.append(tables.markdown(compared, remarks))
+    if rows or options.vary:
+        sweep.print_table(rows, [*notes, sweep.CAPTION])
+        texts.append(sweep.markdown(rows, notes))
     if options.markdown:
-        commands = summaries.read_commands(options.root)
-        tables.write_markdown(pathlib.Path(options.markdown), compared, remarks, commands)
-
-
-def _show_sweep(options: Options) -> None:
-    rows, notes = sweep.read(options.root) if options.root.is_dir() else ([], [])
-    if not rows and options.table:
-        raise UserError(f"{options.root} holds no finished cell of a grid; name another --root")
-    sweep.print_table(rows, [*notes, sweep.CAPTION])
-    if options.markdown:
-        commands = summaries.read_commands(options.root)
-        sweep.write_markdown(pathlib.Path(options.markdown), rows, notes, commands)
+        texts += tables.code(summaries.read_commands(options.root))
+        write_whole(pathlib.Path(options.markdown), "\n".join(texts), "--markdown")
 
 
 def _say(message: str, code: int) -> int:

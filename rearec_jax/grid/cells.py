@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 import dataclasses
+import functools
 import pathlib
 import sys
+from typing import Any
 
 from rearec_jax import command_line
 from rearec_jax import config as config_lib
@@ -25,6 +27,7 @@ class Cell:
     seed: int
     root: pathlib.Path
     arguments: tuple[str, ...]  # of the program: --config=FILE and all overrides
+    place: str = ""  # the directory of the variant, the last part of root; "" without --vary
 
     @property
     def name(self) -> str:
@@ -46,6 +49,11 @@ class Cell:
     def command(self) -> tuple[str, ...]:
         """What starts it, and continues it."""
         return (*PROGRAM, f"--workdir={self.workdir.path}", *self.arguments)
+
+    @functools.cached_property
+    def options(self) -> dict[str, Any]:
+        """All of them, as its config.json will have them. Raises UserError if one is wrong."""
+        return config_lib.to_dict(config_lib.resolve(command_line.load(self.arguments)))
 
     @property
     def is_done(self) -> bool:
@@ -78,7 +86,7 @@ def check(cells: Sequence[Cell]) -> None:
     """
     different = []
     for cell in cells:
-        wanted = config_lib.to_dict(config_lib.resolve(command_line.load(cell.arguments)))
+        wanted = cell.options
         if cell.workdir.config.exists() or cell.is_done:
             found = config_lib.to_dict(load_config(cell.workdir.path))
             if lines := clashes(found, wanted):
@@ -107,5 +115,5 @@ def _cell(
         arguments.append(f"--config.data.item_text={options.text[dataset]}")
     arguments += options.overrides
     arguments += [f"--config.{name}={value}" for name, value in variant]
-    root = options.root / place(variant) if options.vary else options.root
-    return Cell(dataset, backbone, method, seed, root, tuple(arguments))
+    where = place(variant, options.root) if options.vary else ""
+    return Cell(dataset, backbone, method, seed, options.root / where, tuple(arguments), where)

@@ -1,6 +1,6 @@
 """From the summaries of a grid to the rows of the paper's table. Numbers only, no layout."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 import dataclasses
 import statistics
 from typing import Any
@@ -50,7 +50,7 @@ class Block:
     dataset: str
     backbone: str
     rows: tuple[Row, ...]
-    improvement: tuple[float | None, ...]  # the better of ERL and PRL over base - 1
+    improvement: tuple[float | None, ...]  # the better of ERL and PRL over base - 1, same seeds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,22 +77,30 @@ def compare(results: Sequence[Result], asked: Iterable[tuple[str, str]]) -> list
     return compared
 
 
-def remarks(results: Sequence[Result]) -> list[str]:
-    """A sentence for what a reader has to know before comparing."""
+def remarks(results: Sequence[Result], varied: Collection[str] = ()) -> list[str]:
+    """A sentence for what a reader has to know before comparing; ``varied`` options may differ."""
     lines: dict[str, None] = {}  # a set in order
     for dataset in dict.fromkeys(result.dataset for result in results):
         own = [result for result in results if result.dataset == dataset]
         for result in own:
             lines |= {f"{dataset}: {note}.": None for note in result.summary.get("notes", [])}
-        if names := _differing_options(own):
+        if names := sorted(_differing_options(own) - {*OWN_OPTIONS, *varied}):
             lines[f"{dataset}: the cells differ in {', '.join(names)} as well."] = None
+        for backbone in _of_several_data(own):
+            lines[f"{dataset}: the cells of {backbone} were trained on different data."] = None
     return list(lines)
 
 
-def _differing_options(results: Sequence[Result]) -> list[str]:
+def _of_several_data(results: Sequence[Result]) -> list[str]:
+    """Backbones; the digests of two may differ, as they cover the text that one of them reads."""
+    seen = {(result.backbone, result.data) for result in results if result.data}
+    backbones = [backbone for backbone, _ in seen]
+    return sorted({name for name in backbones if backbones.count(name) > 1})
+
+
+def _differing_options(results: Sequence[Result]) -> set[str]:
     known = [result.options for result in results if result.options]
-    names = {line.split(": ")[0] for options in known for line in clashes(known[0], options)}
-    return sorted(names - set(OWN_OPTIONS))
+    return {line.split(": ")[0] for options in known for line in clashes(known[0], options)}
 
 
 def _place_of_backbone(name: str) -> tuple[int, str]:
@@ -109,8 +117,7 @@ def _block(dataset: str, backbone: str, results: Sequence[Result]) -> Block:
         for name in order
         if name in names
     }
-    better = zip(rows["base"].values, rows["erl"].values, rows["prl"].values, strict=True)
-    improvement = tuple(_improvement(*values) for values in better)
+    improvement = tuple(_improvement(own, metric) for metric in METRICS)
     return Block(dataset, backbone, tuple(rows.values()), improvement)
 
 
@@ -159,8 +166,15 @@ def _estimate(values: Sequence[float | None]) -> Estimate | None:
     return Estimate(mean, statistics.stdev(known) if len(known) > 1 else None)
 
 
-def _improvement(base: Estimate | None, *others: Estimate | None) -> float | None:
-    reached = [other.mean for other in others if other is not None]
-    if base is None or not base.mean or not reached:
-        return None
-    return max(reached) / base.mean - 1
+def _improvement(results: Sequence[Result], metric: str) -> float | None:
+    """Of the better of ERL and PRL over base, each over the seeds that it shares with base."""
+    values = {(r.method, r.seed): _number(r.summary["test"], metric) for r in results}
+    gains = [_gain(values, method) for method in ("erl", "prl")]
+    return max((gain for gain in gains if gain is not None), default=None)
+
+
+def _gain(values: Mapping[tuple[str, int], float | None], method: str) -> float | None:
+    seeds = [seed for name, seed in values if name == method and ("base", seed) in values]
+    base = _mean([values["base", seed] for seed in seeds])
+    reached = _mean([values[method, seed] for seed in seeds])
+    return reached / base - 1 if base and reached is not None else None

@@ -6,6 +6,7 @@ An option is varied only for the methods that read it: `base` has no steps, so i
 from collections.abc import Mapping, Sequence
 import dataclasses
 import itertools
+import pathlib
 
 from rearec_jax.errors import UserError
 
@@ -84,11 +85,24 @@ def variants(method: str, vary: Mapping[str, Sequence[str]]) -> list[Variant]:
     return list(itertools.product(*choices))
 
 
-def place(variant: Variant) -> str:
-    """Its directory below the root: method.steps=3, with commas between several."""
-    return ",".join(f"{name}={value}" for name, value in variant) or AS_GIVEN
+def place(variant: Variant, root: pathlib.Path) -> str:
+    """Its directory below the root: method.steps=3, with commas between several.
+
+    Options are sorted, as their order changes no result; a directory of another order is kept.
+    """
+    pairs = sorted(f"{name}={value}" for name, value in variant)
+    name = ",".join(pairs) or AS_GIVEN
+    if len(pairs) < 2 or not root.is_dir() or (root / name).exists():
+        return name
+    others = [path.name for path in root.iterdir() if sorted(path.name.split(",")) == pairs]
+    return min(others, default=name)
 
 
 def is_place(name: str) -> bool:
     """Is this the directory of a variant?"""
     return name == AS_GIVEN or "=" in name
+
+
+def names(place_name: str) -> set[str]:
+    """The options that the directory of a variant names."""
+    return {pair.partition("=")[0] for pair in place_name.split(",") if "=" in pair}

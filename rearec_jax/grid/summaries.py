@@ -1,6 +1,6 @@
 """What a grid's root holds: the summaries of its cells, and the commands that filled it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 import dataclasses
 import json
 import pathlib
@@ -10,6 +10,7 @@ from typing import Any
 
 from rearec_jax import config as config_lib
 from rearec_jax.errors import UserError
+from rearec_jax.grid import studies
 from rearec_jax.workdir import Workdir, load_config
 
 _CELL = re.compile(r"([a-z0-9_]+)-([a-z0-9_]+)-seed(\d+)")
@@ -25,6 +26,12 @@ class Result:
     seed: int
     summary: Mapping[str, Any]
     options: Mapping[str, Any]  # of its config.json; empty where that cannot be read
+    data: str = ""  # digest of interactions and text vectors; "" where it is not known
+
+    @property
+    def name(self) -> str:
+        """Its place below the root or the variant."""
+        return f"{self.dataset}/{self.backbone}-{self.method}-seed{self.seed}"
 
 
 def read(root: pathlib.Path) -> tuple[list[Result], list[str]]:
@@ -40,9 +47,17 @@ def read(root: pathlib.Path) -> tuple[list[Result], list[str]]:
             notes.append(f"{path} cannot be read ({error}); delete it and run the grid again")
             continue
         dataset = path.parent.parent.name
-        options = _read_options(path.parent)
-        results.append(Result(dataset, name[1], name[2], int(name[3]), summary, options))
+        found = _read_options(path.parent), _read_digest(path.parent)
+        results.append(Result(dataset, name[1], name[2], int(name[3]), summary, *found))
     return results, notes
+
+
+def placed(root: pathlib.Path) -> Iterator[tuple[str, Result]]:
+    """All finished cells with the directory of their variant; "" for those without one."""
+    directories = sorted(root.iterdir()) if root.is_dir() else []
+    for place in ["", *(path.name for path in directories if studies.is_place(path.name))]:
+        for result in read(root / place)[0]:
+            yield place, result
 
 
 def note_command(root: pathlib.Path, arguments: Sequence[str]) -> None:
@@ -93,3 +108,10 @@ def _read_options(path: pathlib.Path) -> dict[str, Any]:
         return config_lib.to_dict(load_config(path))
     except UserError:
         return {}  # they serve a remark only; starting the cell again says what is wrong
+
+
+def _read_digest(path: pathlib.Path) -> str:
+    try:
+        return str(json.loads(Workdir(path).data.read_text(encoding="utf-8"))["digest"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""  # as above

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 import dataclasses
+import itertools
 import pathlib
 
 from rich import box
@@ -12,7 +13,6 @@ from rich.text import Text
 from rearec_jax.grid import comparison, studies, summaries, tables
 from rearec_jax.grid.comparison import Row
 from rearec_jax.grid.summaries import Result
-from rearec_jax.workdir import write_whole
 
 HEADINGS = ("Data set", "Backbone", "Method", "Options")
 CAPTION = (
@@ -39,28 +39,36 @@ def is_sweep(root: pathlib.Path) -> bool:
 
 
 def read(root: pathlib.Path) -> tuple[list[SweepRow], list[str]]:
-    """A row for all finished cells of the same options, and what could not be read."""
+    """A row for all finished cells of the same options, and remarks on them."""
     found: dict[tuple[str, str, str, str], list[Result]] = {}
     notes: list[str] = []
-    for directory in sorted(root.iterdir(), key=lambda path: _natural(path.name)):
+    varied: set[str] = set()
+    directories = list(root.iterdir()) if root.is_dir() else []
+    for directory in sorted(directories, key=lambda path: _natural(path.name)):
         if not studies.is_place(directory.name):
             continue
         results, unread = summaries.read(directory)
         notes += unread
+        varied |= studies.names(directory.name)
         name = "" if directory.name == studies.AS_GIVEN else directory.name
         for result in results:
             key = (result.dataset, result.backbone, result.method, name)
             found.setdefault(key, []).append(result)
-    order = list(comparison.LABELS)
-    keys = sorted(found, key=lambda key: (key[0], key[1], order.index(key[2])))
+    notes += comparison.remarks(list(itertools.chain(*found.values())), varied)
+    keys = sorted(found, key=lambda key: (*key[:2], _place_of_method(key[2])))
     return [_row(key, found[key]) for key in keys], notes
+
+
+def _place_of_method(name: str) -> tuple[int, str]:
+    order = list(comparison.LABELS)
+    return (order.index(name) if name in order else len(order)), name
 
 
 def _row(key: tuple[str, str, str, str], results: Sequence[Result]) -> SweepRow:
     valid = [result.summary.get("valid", {}).get("ndcg@20") for result in results]
     known = [float(value) for value in valid if isinstance(value, int | float)]
     mean = sum(known) / len(known) if known and len(known) == len(valid) else None
-    return SweepRow(*key, mean, comparison.row(comparison.LABELS[key[2]], results))
+    return SweepRow(*key, mean, comparison.row(comparison.LABELS.get(key[2], key[2]), results))
 
 
 def print_table(rows: Sequence[SweepRow], remarks: Sequence[str]) -> None:
@@ -82,17 +90,14 @@ def print_table(rows: Sequence[SweepRow], remarks: Sequence[str]) -> None:
         console.print(remark, markup=False, highlight=False, soft_wrap=True)
 
 
-def write_markdown(
-    path: pathlib.Path, rows: Sequence[SweepRow], remarks: Sequence[str], commands: Sequence[str]
-) -> None:
-    """Writes the table, whole or not at all. Raises UserError if it cannot be written."""
+def markdown(rows: Sequence[SweepRow], remarks: Sequence[str]) -> str:
+    """The same table as a Markdown text."""
     headings = [*HEADINGS, "Valid NDCG@20", *tables.HEADINGS]
     numbers = len(headings) - len(HEADINGS)
     lines = [tables.line(headings), tables.line(["---"] * len(HEADINGS) + ["---:"] * numbers)]
     lines += [tables.line(_cells(row)) for row in rows]
     lines += ["", CAPTION, *(f"- {remark}" for remark in remarks)]
-    lines += ["", "```bash", *commands, "```"] if commands else []
-    write_whole(path, "\n".join(lines) + "\n", "--markdown")
+    return "\n".join(lines) + "\n"
 
 
 def _cells(row: SweepRow) -> list[str]:

@@ -1,7 +1,6 @@
 """The paper's table: in a terminal, and as a Markdown file."""
 
 from collections.abc import Iterator, Sequence
-import pathlib
 
 from rich import box
 from rich.console import Console
@@ -9,13 +8,12 @@ from rich.table import Table
 from rich.text import Text
 
 from rearec_jax.grid.comparison import Block, Comparison, Estimate, Row
-from rearec_jax.workdir import write_whole
 
 HEADINGS = ("NDCG@10", "NDCG@20", "Recall@10", "Recall@20", "Seeds", "Epoch", "Minutes")
 CAPTION = (
     "Test split. Mean ± standard deviation of the sample where there is more than one seed; bold:"
     " the best of a data set and backbone; improvement: in each column, the better of +ERL and +PRL"
-    " over base; epoch: the best one; minutes: of training."
+    " over base, by the seeds that both have; epoch: the best one; minutes: of training."
 )
 WIDE_COLUMNS = 94  # of a terminal that has room for means and deviations side by side
 PIPE_COLUMNS = 120  # of a line where there is no terminal
@@ -38,10 +36,8 @@ def print_table(compared: Sequence[Comparison], remarks: Sequence[str] = ()) -> 
         console.print(remark, markup=False, highlight=False, soft_wrap=True)
 
 
-def markdown(
-    compared: Sequence[Comparison], remarks: Sequence[str] = (), commands: Sequence[str] = ()
-) -> str:
-    """The same table as a Markdown text, with the commands that made it."""
+def markdown(compared: Sequence[Comparison], remarks: Sequence[str] = ()) -> str:
+    """The same table as a Markdown text."""
     headings = ["Data set", "Backbone", "Method", *HEADINGS]
     lines = [line(headings), line(["---"] * 3 + ["---:"] * len(HEADINGS))]
     for comparison in compared:
@@ -51,19 +47,12 @@ def markdown(
     lines += ["", CAPTION]
     if remarks:
         lines += ["", *(f"- {remark}" for remark in remarks)]
-    if commands:
-        lines += ["", "```bash", *commands, "```"]
     return "\n".join(lines) + "\n"
 
 
-def write_markdown(
-    path: pathlib.Path,
-    compared: Sequence[Comparison],
-    remarks: Sequence[str],
-    commands: Sequence[str],
-) -> None:
-    """Writes ``markdown``, whole or not at all. Raises UserError if it cannot be written."""
-    write_whole(path, markdown(compared, remarks, commands), "--markdown")
+def code(commands: Sequence[str]) -> list[str]:
+    """The commands that made a table as a Markdown text; none where there are none."""
+    return ["\n".join(["```bash", *commands, "```"]) + "\n"] if commands else []
 
 
 def _add_sections(table: Table, comparison: Comparison, narrow: bool) -> None:

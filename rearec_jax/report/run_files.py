@@ -29,7 +29,7 @@ class RunFiles:
     tables:     of analysis/, and those that the ranks alone give.
     stories:    of analysis/.
     projection: user, step, x, y.
-    digest:     of the data; runs with the same one saw the same.
+    digest:     of interactions and text vectors; runs with the same one saw the same.
     """
 
     path: pathlib.Path

@@ -153,7 +153,8 @@ class _Loop:
             score = event["valid"][train.SELECTION]
             place = {"step": self.step, "epoch": member.history.epochs + 1}
             if member.history.count_epoch(score):
-                member.checkpoints.save_best(self.step, one, dataclasses.asdict(member.history))
+                number = member.history.place(self.step)
+                member.checkpoints.save_best(number, one, dataclasses.asdict(member.history))
             if self.parts:  # none where an epoch is validated again after a restart
                 parts = {name: float(values[index]) for name, values in self.parts.items()}
                 member.log.append({**place, "kind": "training", "parts": parts})
@@ -168,7 +169,8 @@ class _Loop:
         say(f"epoch {epoch}: {len(self.running)} go on; best {best[0]:.4f} (trial {best[1]})")
 
     def _save(self, state: TrainState, member: Member) -> None:
-        member.checkpoints.save_last(self.step, state, dataclasses.asdict(member.history))
+        number = member.history.place(self.step)
+        member.checkpoints.save_last(number, state, dataclasses.asdict(member.history))
 
     def _is_finite(self, state: TrainState, member: Member) -> bool:
         if all_finite((state.variables, state.optimizer)):

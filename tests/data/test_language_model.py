@@ -120,6 +120,15 @@ def test_where_parts_cannot_be_kept_there_is_a_warning(config, tmp_path, caplog)
     assert "are not kept" in caplog.text
 
 
+def test_a_directory_with_a_dot_is_known_by_its_files(tmp_path):
+    hidden = tmp_path / ".model"
+    hidden.mkdir()
+    (hidden / "config.json").write_text("{}")
+    before = identity(str(hidden))
+    (hidden / "added.txt").write_text("more")
+    assert identity(str(hidden)) != before
+
+
 def test_identity_changes_with_the_files(config, tmp_path, monkeypatch):
     before = identity(config.model_path)
     assert identity(config.model_path) == before

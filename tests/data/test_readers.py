@@ -1,5 +1,6 @@
 """Files to one table of interactions, and what is said of files that are not right."""
 
+import datetime
 import gzip
 
 import polars as pl
@@ -117,6 +118,54 @@ def test_times_of_parquet_are_understood(put):
         config.path
     )
     assert read(config)["timestamp"].to_list() == [0, 1463184000]
+
+
+def parquet(put, **columns):
+    """A file of one user's two interactions, with other columns in place of some."""
+    config = put("a.parquet", "", rating_column="stars")
+    plain = {"user_id": [1, 1], "item_id": [1, 2], "timestamp": [3, 4], "stars": [5, 5]}
+    pl.DataFrame(plain | columns).write_parquet(config.path)
+    return config
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "kind"),
+    [
+        ("user_id", [[1], [1]], r"List\(Int64\)"),
+        ("item_id", [{"a": 1}, {"a": 2}], "Struct"),
+        ("item_id", [b"a", b"\xff"], "Binary"),
+        ("timestamp", [[1], [1]], r"List\(Int64\)"),
+        ("timestamp", [datetime.time(1), datetime.time(2)], "Time"),
+        ("timestamp", [datetime.timedelta(1), datetime.timedelta(2)], "Duration"),
+        ("timestamp", [True, False], "Boolean"),
+        ("stars", [b"1", b"2"], "Binary"),
+        ("stars", [datetime.date(2020, 1, 1)] * 2, "Date"),
+    ],
+)
+def test_parquet_columns_of_other_types_are_named(put, column, values, kind):
+    with pytest.raises(UserError, match=rf"a\.parquet: column '{column}' is of type {kind}"):
+        read(parquet(put, **{column: values}))
+
+
+def test_parquet_columns_of_any_fitting_type_are_read(put):
+    columns = {
+        "user_id": pl.Series(["a", "a"], dtype=pl.Categorical),
+        "timestamp": pl.Series(["5", "6"]).cast(pl.Decimal(10, 2)),
+        "stars": pl.Series(["4", "5"], dtype=pl.Categorical),
+    }
+    frame = read(parquet(put, **columns))
+    assert rows(frame, "user", "timestamp", "rating") == [("a", 5, 4.0), ("a", 6, 5.0)]
+
+
+def test_missing_numbers_are_no_ids(put):
+    with pytest.raises(UserError, match=r"row 2: column 'item_id' is empty"):
+        read(parquet(put, item_id=[1.0, float("nan")]))
+
+
+def test_times_beyond_64_bits_are_named(put):
+    times = pl.Series([3, 2**63], dtype=pl.UInt64)
+    with pytest.raises(UserError, match=r"row 2: timestamp '9223372036854775808'"):
+        read(parquet(put, timestamp=times))
 
 
 def test_the_order_within_a_second_is_kept(put):

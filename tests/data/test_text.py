@@ -43,6 +43,25 @@ def test_the_id_may_be_a_part_of_it(read):
     assert read("{item_id}: {title}") == ["1: Lamp", "2: Vase", "3:", None]
 
 
+def of_parquet(path, **columns):
+    pl.DataFrame({"item_id": [1.0, 2.0, float("nan")]} | columns).write_parquet(path)
+    config = DataConfig(item_text=str(path), text_columns=tuple(columns))
+    return read_item_text(config, pl.Series(["1.0", "2.0", "3.0"])).to_list()
+
+
+@pytest.mark.parametrize("kind", [pl.List(pl.String), pl.Array(pl.String, 2)])
+def test_lists_are_joined(kind, tmp_path):
+    parts = pl.Series([["Home", "Lamps"], ["Vases", None], ["x", "y"]], dtype=kind)
+    found = of_parquet(tmp_path / "t.parquet", title=["Oak", None, "z"], parts=parts)
+    assert found == ["Oak Home, Lamps", "Vases", None]
+
+
+@pytest.mark.parametrize("value", [{"a": 1}, b"x", [[1]], [{"a": 1}]])
+def test_columns_that_are_no_text_are_refused(value, tmp_path):
+    with pytest.raises(UserError, match=r"t\.parquet: column 'about' is of type .* lists of texts"):
+        of_parquet(tmp_path / "t.parquet", about=[value] * 3)
+
+
 @pytest.mark.parametrize("template", ["{", "{title", "}", "{}", "{title!r}", "{title:>9}", "{a!}"])
 def test_a_malformed_template_is_refused_with_the_options(template):
     with pytest.raises(UserError, match=r"data\.text_template.*\{title\}"):

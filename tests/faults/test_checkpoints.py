@@ -80,8 +80,8 @@ def test_cut_checkpoint(whole, half, caplog):
         if file.is_file():
             cut(file)
     said = resumed(half, caplog)
-    assert "using the checkpoint of step" in said
-    assert f"not of step {newest(whole).name}: it cannot be read" in said
+    assert "using checkpoint" in said
+    assert f"not {newest(whole).name}: it cannot be read" in said
     assert_same_end(whole, half)
 
 
@@ -91,13 +91,13 @@ def test_changed_byte_in_a_checkpoint(whole, half, caplog):
         content[len(content) // 2] ^= 1
         path.write_bytes(content)
     said = resumed(half, caplog)
-    assert f"not of step {newest(whole).name}: it" in said
+    assert f"not {newest(whole).name}: it" in said
     assert_same_end(whole, half)
 
 
 def test_empty_directory_in_place_of_a_checkpoint(whole, half, caplog):
     (half / "checkpoints/last/999999").mkdir()
-    assert "not of step 999999: it cannot be read" in resumed(half, caplog)
+    assert "not 999999: it cannot be read" in resumed(half, caplog)
     assert_same_end(whole, half)
 
 
@@ -117,7 +117,7 @@ def test_foreign_checkpoint(whole, half, caplog):
     with ocp.CheckpointManager((half / "checkpoints/last").absolute()) as manager:
         manager.save(10**6, args=ocp.args.StandardSave({"weights": jnp.ones(3)}))
     said = resumed(half, caplog)
-    assert "not of step 1000000: it" in said
+    assert "not 1000000: it" in said
     assert_same_end(whole, half)
 
 
@@ -132,13 +132,13 @@ def test_checkpoint_of_another_architecture(whole, half, caplog, tmp_path):
         restored = checkpoints.restore_last(shapes)
     assert restored is not None and restored[1] == {"epoch": 1}
     np.testing.assert_array_equal(restored[0]["x"], state["x"])
-    said = "not of step 2: it is of another model: x is float32[3,5] there and float32[3,4]"
+    said = "not 2: it is of another model: x is float32[3,5] there and float32[3,4]"
     assert said in caplog.text
     other = run_of_width_16(tmp_path / "other")
     for kind in ("last", "best"):
         shutil.rmtree(half / "checkpoints" / kind)
         shutil.copytree(other / "checkpoints" / kind, half / "checkpoints" / kind)
-    with pytest.raises(UserError, match=r"another --workdir to train anew:\n  step \d+: it is of"):
+    with pytest.raises(UserError, match=r"another --workdir to train anew:\n  \d+: it is of"):
         run(half)
 
 

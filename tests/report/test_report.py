@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 import sys
 
+import polars as pl
 import pytest
 
 from rearec_jax.config import AnalysisConfig
@@ -154,6 +155,38 @@ def test_other_data_and_other_rules_are_kept_apart(base, tmp_path):
     assert all(data.comparison is None for data in found.data_sets)
     page = report([base, other, seen], tmp_path / "out")
     assert page.tags.count("h3") > 3
+
+
+def with_digest(name: str, digest: str) -> str:
+    (Path(name) / "data.json").write_text(json.dumps({"digest": digest}))
+    return name
+
+
+def test_backbones_with_and_without_text_share_their_data(base, tmp_path):
+    text = {"method.name": "base", "model.backbone": "morec"}
+    morec = with_digest(made_runs.write(tmp_path / "morec", text), "with vectors")
+    found = sources.read([base, morec], FAST)
+    assert [data.name for data in found.data_sets] == ["demo"]
+    assert found.data_sets[0].comparison is not None
+    labels = [run.label for run in found.runs]
+    assert labels == ["base on sasrec", "base on morec"]
+
+
+def test_an_unfinished_run_is_with_those_of_its_data(base, tmp_path):
+    text = {"method.name": "erl", "model.backbone": "morec"}
+    names = [with_digest(made_runs.write(tmp_path / f"m{s}", text, seed=s), "v") for s in (0, 1)]
+    (tmp_path / "m0/summary.json").unlink()  # only the finished one shows whose data they are
+    assert len(sources.read([base, *names], FAST).data_sets) == 1
+
+
+def test_other_interactions_of_the_same_name_are_kept_apart(base, tmp_path):
+    other = with_digest(made_runs.write(tmp_path / "other"), "e")
+    ranks = tmp_path / "other/ranks.parquet"
+    pl.read_parquet(ranks).with_columns(history_length=pl.lit(5)).write_parquet(ranks)
+    assert [data.name for data in sources.read([base, other], FAST).data_sets] == [
+        "demo",
+        "demo #2",
+    ]
 
 
 def test_runs_that_cannot_be_compared_say_why(base, tmp_path):

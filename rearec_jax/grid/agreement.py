@@ -1,0 +1,50 @@
+"""Do the cells that a root holds have the options of those asked for? They share a table."""
+
+from collections.abc import Sequence
+import pathlib
+
+from rearec_jax.errors import UserError
+from rearec_jax.grid import studies, summaries
+from rearec_jax.grid.cells import Cell
+from rearec_jax.grid.comparison import OWN_OPTIONS
+from rearec_jax.grid.summaries import Result
+from rearec_jax.workdir import clashes
+
+
+def check(root: pathlib.Path, asked: Sequence[Cell]) -> None:
+    """Compares with all finished cells of the data sets asked for.
+
+    Cells of a row of the table may differ in the seed alone; others also in what the grid varies,
+    and in ``OWN_OPTIONS``.
+
+    Raises:
+        UserError: others differ (the message lists the options of the first of them).
+    """
+    varied = {name for cell in asked for name in studies.names(cell.place)}
+    different = []
+    for place, found in summaries.placed(root):
+        row = [cell for cell in asked if _is_row_of(cell, place, found)]
+        beside = [cell for cell in asked if cell.dataset == found.dataset]
+        for cell in (row or beside)[:1]:
+            free = {"seed"} if row else {*OWN_OPTIONS, *varied, *studies.names(place)}
+            if lines := _clashes(found, cell, free):
+                different.append((root / place / found.name, lines))
+    if different:
+        path, lines = different[0]
+        others = f" (and {len(different) - 1} more cells were)" if different[1:] else ""
+        raise UserError(
+            f"{path} was run with other options{others}, and would stand in the same table; choose"
+            " another --root, or set them back:\n  " + "\n  ".join(lines)
+        )
+
+
+def _is_row_of(cell: Cell, place: str, found: Result) -> bool:
+    row = (place, found.dataset, found.backbone, found.method)
+    return (cell.place, cell.dataset, cell.backbone, cell.method) == row
+
+
+def _clashes(found: Result, cell: Cell, free: set[str]) -> list[str]:
+    if not found.options:
+        return []  # its config.json cannot be read
+    lines = clashes(found.options, cell.options)
+    return [line for line in lines if line.partition(": ")[0] not in free]
