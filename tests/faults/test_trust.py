@@ -78,7 +78,7 @@ def test_poisoned_checkpoint(tmp_path, poison):
             (step / part / name).write_bytes(poison)
     wanted = {"x": np.zeros(3, np.float32)}
     checkpoints = Checkpoints(tmp_path / "checkpoints")
-    with checkpoints, pytest.raises(UserError, match="step 3: it cannot be read"):
+    with checkpoints, pytest.raises(UserError, match="3: it cannot be read"):
         checkpoints.restore_last(wanted)
 
 
