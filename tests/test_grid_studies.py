@@ -121,7 +121,7 @@ def test_seeds_of_a_row_differ_in_the_seed_alone(tmp_path):
         finish(cell)
     steps = "--config.method.steps=3"
     agreement.check(tmp_path, made("--methods=prl", root, steps))
-    with pytest.raises(UserError, match=r"erl-seed0 was run with.*\n  method\.steps: 2 -> 3"):
+    with pytest.raises(UserError, match=r"erl-seed0 holds a run with.*\n  method\.steps: 2 -> 3"):
         agreement.check(tmp_path, made("--methods=erl", "--seeds=1", root, steps))
 
 

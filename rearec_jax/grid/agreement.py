@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 import pathlib
 
-from rearec_jax.errors import UserError
 from rearec_jax.grid import studies, summaries
-from rearec_jax.grid.cells import Cell
+from rearec_jax.grid.cells import Cell, refuse
 from rearec_jax.grid.comparison import OWN_OPTIONS
 from rearec_jax.grid.summaries import Result
 from rearec_jax.workdir import clashes
@@ -22,20 +21,15 @@ def check(root: pathlib.Path, asked: Sequence[Cell]) -> None:
     """
     varied = {name for cell in asked for name in studies.names(cell.place)}
     different = []
-    for place, found in summaries.placed(root):
+    every = ((place, found) for place, results, _ in summaries.by_place(root) for found in results)
+    for place, found in every:
         row = [cell for cell in asked if _is_row_of(cell, place, found)]
         beside = [cell for cell in asked if cell.dataset == found.dataset]
         for cell in (row or beside)[:1]:
             free = {"seed"} if row else {*OWN_OPTIONS, *varied, *studies.names(place)}
             if lines := _clashes(found, cell, free):
                 different.append((root / place / found.name, lines))
-    if different:
-        path, lines = different[0]
-        others = f" (and {len(different) - 1} more cells were)" if different[1:] else ""
-        raise UserError(
-            f"{path} was run with other options{others}, and would stand in the same table; choose"
-            " another --root, or set them back:\n  " + "\n  ".join(lines)
-        )
+    refuse(different, ", and would stand in the same table")
 
 
 def _is_row_of(cell: Cell, place: str, found: Result) -> bool:

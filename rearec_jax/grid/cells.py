@@ -90,13 +90,18 @@ def check(cells: Sequence[Cell]) -> None:
         if cell.workdir.config.exists() or cell.is_done:
             found = config_lib.to_dict(load_config(cell.workdir.path))
             if lines := clashes(found, wanted):
-                different.append((cell, lines))
+                different.append((cell.workdir.path, lines))
+    refuse(different)
+
+
+def refuse(different: Sequence[tuple[pathlib.Path, list[str]]], why: str = "") -> None:
+    """Raises UserError if there are work directories with other options, here with what differs."""
     if different:
-        cell, lines = different[0]
+        path, lines = different[0]
         others = f" (and {len(different) - 1} more cells do)" if different[1:] else ""
         raise UserError(
-            f"{cell.workdir.path} holds a run with other options{others}; choose another --root, or"
-            " set them back:\n  " + "\n  ".join(lines)
+            f"{path} holds a run with other options{others}{why}; choose another --root, or set"
+            " them back:\n  " + "\n  ".join(lines)
         )
 
 

@@ -52,12 +52,11 @@ def read(root: pathlib.Path) -> tuple[list[Result], list[str]]:
     return results, notes
 
 
-def placed(root: pathlib.Path) -> Iterator[tuple[str, Result]]:
-    """All finished cells with the directory of their variant; "" for those without one."""
-    directories = sorted(root.iterdir()) if root.is_dir() else []
-    for place in ["", *(path.name for path in directories if studies.is_place(path.name))]:
-        for result in read(root / place)[0]:
-            yield place, result
+def by_place(root: pathlib.Path) -> Iterator[tuple[str, list[Result], list[str]]]:
+    """`read` of the root itself (place "") and of the directory of each variant."""
+    names = [path.name for path in root.iterdir()] if root.is_dir() else []
+    for place in ["", *sorted(filter(studies.is_place, names))]:
+        yield place, *read(root / place)
 
 
 def note_command(root: pathlib.Path, arguments: Sequence[str]) -> None:

@@ -43,14 +43,11 @@ def read(root: pathlib.Path) -> tuple[list[SweepRow], list[str]]:
     found: dict[tuple[str, str, str, str], list[Result]] = {}
     notes: list[str] = []
     varied: set[str] = set()
-    directories = list(root.iterdir()) if root.is_dir() else []
-    for directory in sorted(directories, key=lambda path: _natural(path.name)):
-        if not studies.is_place(directory.name):
-            continue
-        results, unread = summaries.read(directory)
+    _, *variants = summaries.by_place(root)
+    for place, results, unread in sorted(variants, key=lambda variant: _natural(variant[0])):
         notes += unread
-        varied |= studies.names(directory.name)
-        name = "" if directory.name == studies.AS_GIVEN else directory.name
+        varied |= studies.names(place)
+        name = "" if place == studies.AS_GIVEN else place
         for result in results:
             key = (result.dataset, result.backbone, result.method, name)
             found.setdefault(key, []).append(result)
