@@ -66,7 +66,7 @@ def train_run(path: str, config: Config, name: str, started: float) -> Summary:
         opening = opened(path, config) if hosts.is_first() else _found(path)
         workdir = hosts.first_then_others(lambda: stack.enter_context(opening))
         data = hosts.first_then_others(lambda: read_data(config))
-        hosts.first_then_others(lambda: workdir.check_data(data.digest()))
+        hosts.first_then_others(lambda: workdir.check_data(data.digests()))
         hosts.first_then_others(lambda: keep_items(workdir, data))
         _announce(config, data, workdir)
         with interruptible(), train.trained(config, data, workdir, started) as outcome:
@@ -130,7 +130,7 @@ def restore(path: str, given: Config | None) -> Restored:
     if not workdir.is_trained:
         raise UserError(f"{workdir.path} holds no finished epoch yet; train it first")
     data = hosts.first_then_others(lambda: read_data(config))
-    workdir.check_data(data.digest())
+    workdir.check_data(data.digests())
     plan = make_plan(config, data)
     variables, history = _best(plan, workdir)
     if not plan.ends(plan.step_after(history.epochs), history):

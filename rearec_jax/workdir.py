@@ -73,18 +73,18 @@ class Workdir:
 
     @property
     def data(self) -> pathlib.Path:
-        """What the run was trained on, as a digest."""
+        """What the run was trained on, as digests."""
         return self.path / "data.json"
 
-    def check_data(self, digest: str) -> None:
-        """Notes the digest of the data in a new run, and compares it in one that goes on.
+    def check_data(self, digests: Mapping[str, str]) -> None:
+        """Notes `Interactions.digests` in a new run, and compares them in one that goes on.
 
         Raises:
             UserError: the data are not those that the run began with.
         """
         if not self.data.exists():
-            write_whole(self.data, json.dumps({"digest": digest}) + "\n")
-        elif _read_json(self.data).get("digest") != digest:
+            write_whole(self.data, json.dumps(dict(digests)) + "\n")
+        elif _read_json(self.data).get("digest") != digests["digest"]:
             raise UserError(
                 f"the data (data.path, data.item_text, text.vectors) are no longer those that"
                 f" {self.path} was trained on; bring the old files back, or choose another"

@@ -79,7 +79,7 @@ def check(runs: Sequence[Run]) -> None:
     """Raises UserError unless all rank the same targets of the same users among the same items."""
     first = runs[0]
     for number, run in enumerate(runs):
-        if what := what_differs(first, run):
+        if what := _what_differs(first, run):
             raise UserError(f"{first.path} and {run.path} cannot be compared: {what}")
         for earlier in runs[:number]:
             if not _differences(earlier.config, run.config):
@@ -89,7 +89,7 @@ def check(runs: Sequence[Run]) -> None:
                 )
 
 
-def what_differs(one: Run, other: Run) -> str:
+def _what_differs(one: Run, other: Run) -> str:
     """Why they cannot be compared: the end of a sentence; empty where they can."""
     options = dict(line.split(": ", 1) for line in _differences(one.config, other.config))
     protocol = [f"{name}: {options[name]}" for name in PROTOCOL if name in options]

@@ -94,13 +94,15 @@ class Interactions:
         training = position < np.repeat(limit, self.lengths)
         return np.bincount(self.items[training], minlength=self.num_items)
 
-    def digest(self) -> str:
-        """Changes with any interaction, split or item vector."""
+    def digests(self) -> dict[str, str]:
+        """`interactions` changes with any of them and the split; `digest` with item vectors too."""
         total = hashlib.sha256()
-        for array in (self.items, self.offsets, self.split, self.item_vectors):
-            if array is not None:
-                total.update(np.ascontiguousarray(array).data)
-        return total.hexdigest()
+        for array in (self.items, self.offsets, self.split):
+            total.update(np.ascontiguousarray(array).data)
+        interactions = total.hexdigest()
+        if self.item_vectors is not None:
+            total.update(np.ascontiguousarray(self.item_vectors).data)
+        return {"digest": total.hexdigest(), "interactions": interactions}
 
     def save(self, directory: str | os.PathLike[str]) -> None:
         """Writes to ``directory`` as a whole, in place of what was there.

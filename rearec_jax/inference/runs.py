@@ -81,7 +81,7 @@ def _items(path: pathlib.Path, config: Config) -> tuple[Items, np.ndarray | None
         if reads_text:
             data = dataclasses.replace(data, item_vectors=item_vectors(config, data).vectors)
         if Workdir(path).data.exists():
-            Workdir(path).check_data(data.digest())
+            Workdir(path).check_data(data.digests())
         vectors = None if data.item_vectors is None else np.asarray(data.item_vectors)
         return catalogue.of_data(data), vectors
     items = catalogue.load(path / catalogue.FILE)

@@ -29,7 +29,7 @@ class RunFiles:
     tables:     of analysis/, and those that the ranks alone give.
     stories:    of analysis/.
     projection: user, step, x, y.
-    digest:     of interactions and text vectors; runs with the same one saw the same.
+    digest:     of the interactions; older runs have none but that of text vectors as well.
     """
 
     path: pathlib.Path
@@ -78,8 +78,13 @@ def read(path: pathlib.Path) -> RunFiles:
         tables=tables,
         stories=_analysed(path / "analysis/stories.json", list) if summary else [],
         projection=_projection(path / "analysis/projection.parquet") if summary else None,
-        digest=str(_json(workdir.data, dict).get("digest")) if workdir.data.exists() else "",
+        digest=_digest(workdir.data),
     )
+
+
+def _digest(path: pathlib.Path) -> str:
+    found = _json(path, dict) if path.exists() else {}
+    return str(found.get("interactions", found.get("digest", "")))
 
 
 def _analysed(path: pathlib.Path, kind: type) -> Any:

@@ -96,57 +96,25 @@ def _study(path: pathlib.Path) -> Study:
 
 
 def _data_sets(found: Sequence[RunFiles], options: AnalysisConfig) -> list[DataSet]:
-    members = _by_data(found)
-    names = _names([own[0] for own in members])
+    members: dict[tuple[str, str, bool, int], list[RunFiles]] = {}
+    for run in found:
+        rules = run.config.eval
+        key = (run.config.data.name, run.digest, rules.exclude_seen, rules.max_users)
+        members.setdefault(key, []).append(run)
+    names = _names(list(members))
     sets = []
-    for name, own in zip(names, members, strict=True):
+    for name, own in zip(names, members.values(), strict=True):
         comparison, why_not = _compared(own, options)
         sets.append(DataSet(name, tuple(_labelled(own)), comparison, why_not))
     return sets
 
 
-def _by_data(found: Sequence[RunFiles]) -> list[list[RunFiles]]:
-    """Runs of the same interactions and rules together, in the order of their first."""
-    members: list[list[RunFiles]] = []
-    for run in found:
-        numbers = [n for n, own in enumerate(members) if any(_same_data(k, run) for k in own)]
-        joined = [known for number in numbers for known in members[number]]
-        place = numbers[0] if numbers else len(members)
-        kept = [own for number, own in enumerate(members) if number not in numbers]
-        members = [*kept[:place], [*joined, run], *kept[place:]]
-    return members
-
-
-def _same_data(one: RunFiles, other: RunFiles) -> bool:
-    """Does the data's digest say so? It covers text as well, so else the ranks of finished runs."""
-    if (one.config.data.name, *_rules(one)) != (other.config.data.name, *_rules(other)):
-        return False
-    if one.digest == other.digest:
-        return True
-    a, b = _finished(one), _finished(other)
-    return a is not None and b is not None and not analysis_runs.what_differs(a, b)
-
-
-def _rules(run: RunFiles) -> tuple[bool, int]:
-    return run.config.eval.exclude_seen, run.config.eval.max_users
-
-
-def _finished(run: RunFiles) -> analysis_runs.Run | None:
-    data = run.summary.get("data")
-    items = data.get("items") if isinstance(data, dict) else None
-    if run.ranks is None or not isinstance(items, int):
-        return None
-    return analysis_runs.Run(run.path, run.config, run.ranks, items)
-
-
-def _names(firsts: Sequence[RunFiles]) -> list[str]:
+def _names(keys: Sequence[tuple[str, str, bool, int]]) -> list[str]:
     """Of the data, with the rules of ranking, which must never be overlooked."""
     names: list[str] = []
-    for run in firsts:
-        exclude_seen, max_users = _rules(run)
+    for data, _, exclude_seen, max_users in keys:
         rules = ["seen items excluded"] * exclude_seen
         rules += [f"sample of {max_users:,} users"] * bool(max_users)
-        data = run.config.data.name
         name = f"{data} ({', '.join(rules)})" if rules else data
         count = sum(known == name or known.startswith(f"{name} #") for known in names)
         names.append(f"{name} #{count + 1}" if count else name)  # other data of the same name

@@ -66,7 +66,7 @@ def trial_directory(
 ) -> Iterator[Workdir]:
     """The candidate's work directory, which any mode of the program understands."""
     with opened(directory, candidate.config) as workdir:
-        workdir.check_data(data.digest())
+        workdir.check_data(data.digests())
         keep_items(workdir, data)
         yield workdir
 

@@ -191,8 +191,8 @@ class _Search:
         if key not in self.data:
             data = experiment.read_data(config)
             # Candidates may differ in the vectors of the text, never in the interactions.
-            digest = dataclasses.replace(data, item_vectors=None).digest()
-            Workdir(self.request.root).check_data(digest)
+            same = dataclasses.replace(data, item_vectors=None)
+            Workdir(self.request.root).check_data(same.digests())
             self.data[key] = data
         return self.data[key]
 

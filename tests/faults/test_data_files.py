@@ -157,11 +157,11 @@ def test_item_id_out_of_range(make, wrong, caplog):
 def test_prepared_arrays_cut_in_the_middle(make, caplog):
     config = make("sequences.txt", SEQUENCES.encode())
     data = prepare.prepare(config.data)
-    digest = data.digest()
+    digest = data.digests()
     for path in prepare.cache_directory(config.data).glob("*/*"):
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
         caplog.clear()
-        assert prepare.prepare(config.data).digest() == digest
+        assert prepare.prepare(config.data).digests() == digest
         assert "preparing the data again" in caplog.text
 
 

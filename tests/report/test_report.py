@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 import sys
 
-import polars as pl
 import pytest
 
 from rearec_jax.config import AnalysisConfig
@@ -157,14 +156,15 @@ def test_other_data_and_other_rules_are_kept_apart(base, tmp_path):
     assert page.tags.count("h3") > 3
 
 
-def with_digest(name: str, digest: str) -> str:
-    (Path(name) / "data.json").write_text(json.dumps({"digest": digest}))
+def with_vectors(name: str, interactions: str = "d") -> str:
+    digests = {"digest": f"{interactions} and vectors", "interactions": interactions}
+    (Path(name) / "data.json").write_text(json.dumps(digests))
     return name
 
 
 def test_backbones_with_and_without_text_share_their_data(base, tmp_path):
     text = {"method.name": "base", "model.backbone": "morec"}
-    morec = with_digest(made_runs.write(tmp_path / "morec", text), "with vectors")
+    morec = with_vectors(made_runs.write(tmp_path / "morec", text))
     found = sources.read([base, morec], FAST)
     assert [data.name for data in found.data_sets] == ["demo"]
     assert found.data_sets[0].comparison is not None
@@ -174,15 +174,14 @@ def test_backbones_with_and_without_text_share_their_data(base, tmp_path):
 
 def test_an_unfinished_run_is_with_those_of_its_data(base, tmp_path):
     text = {"method.name": "erl", "model.backbone": "morec"}
-    names = [with_digest(made_runs.write(tmp_path / f"m{s}", text, seed=s), "v") for s in (0, 1)]
-    (tmp_path / "m0/summary.json").unlink()  # only the finished one shows whose data they are
+    names = [with_vectors(made_runs.write(tmp_path / f"m{s}", text, seed=s)) for s in (0, 1)]
+    for seed in (0, 1):
+        (tmp_path / f"m{seed}/summary.json").unlink()
     assert len(sources.read([base, *names], FAST).data_sets) == 1
 
 
 def test_other_interactions_of_the_same_name_are_kept_apart(base, tmp_path):
-    other = with_digest(made_runs.write(tmp_path / "other"), "e")
-    ranks = tmp_path / "other/ranks.parquet"
-    pl.read_parquet(ranks).with_columns(history_length=pl.lit(5)).write_parquet(ranks)
+    other = with_vectors(made_runs.write(tmp_path / "other"), "e")
     assert [data.name for data in sources.read([base, other], FAST).data_sets] == [
         "demo",
         "demo #2",
