@@ -123,10 +123,7 @@ def read_lines(path: Path) -> pl.Series:
         # Not splitlines(): it also splits at characters that editors do not count as lines.
         return pl.Series("line", content.decode("utf-8-sig").split("\n"), dtype=pl.String)
     except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise UserError(
-            f"{path}, line {line}: not UTF-8 text; convert the file to UTF-8"
-        ) from error
+        raise _not_utf8(path) from error
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path} cannot be read: {_first_line(error)}") from error
 
@@ -182,7 +179,7 @@ def _header(path: Path, typed: bool) -> tuple[_Format, list[str]]:
         with _open(path) as file:
             first = file.readline()
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}, line 1: not UTF-8 text; convert the file to UTF-8") from error
+        raise _not_utf8(path) from error
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path} cannot be read: {_first_line(error)}") from error
     if not first.strip():
@@ -223,10 +220,26 @@ def _require_columns(path: Path, names: list[str], wanted: Mapping[str, str]) ->
 
 
 def _open(path: Path) -> io.TextIOWrapper:
-    is_gzip = path.suffix.lower() == ".gz"
-    return io.TextIOWrapper(
-        gzip.open(path, "rb") if is_gzip else path.open("rb"), encoding="utf-8-sig", newline=""
-    )
+    return io.TextIOWrapper(_open_bytes(path), encoding="utf-8-sig", newline="")
+
+
+def _open_bytes(path: Path) -> io.BufferedReader | gzip.GzipFile:
+    return gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb")
+
+
+def _not_utf8(path: Path) -> UserError:
+    """Names the first line at fault: a file that is open as text decodes many lines at a time."""
+    with _open_bytes(path) as file:
+        number = next(number for number, line in enumerate(file, start=1) if not _is_utf8(line))
+    return UserError(f"{path}, line {number}: not UTF-8 text; convert the file to UTF-8")
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _records(path: Path, form: _Format) -> Iterator[tuple[int, list[str]]]:
@@ -251,9 +264,7 @@ def _check_records(path: Path, form: _Format, width: int) -> list[bool]:
                     f"{path}, line {line}: {len(fields)} fields where the header has {width}"
                 )
     except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path}, after line {line}: not UTF-8 text; convert the file to UTF-8"
-        ) from error
+        raise _not_utf8(path) from error
     except (csv.Error, OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path}, after line {line}: {_first_line(error)}") from error
     return filled[1:]

@@ -91,7 +91,8 @@ def test_too_many_malformed_lines(tmp_path):
 
 def test_text_that_is_not_utf8(make):
     content = TABLE.encode().replace(b"u20,i5", b"u\xff0,i5")
-    assert "not UTF-8 text; convert the file to UTF-8" in refused(make("a.csv", content))
+    line = content[: content.index(b"\xff")].count(b"\n") + 1
+    assert f", line {line}: not UTF-8 text; convert the file" in refused(make("a.csv", content))
 
 
 def text_model(make, tmp_path, **text) -> tuple[Config, Interactions]:
