@@ -86,8 +86,9 @@ def main(argv: Sequence[str]) -> None:
         run = {"recommend": inference.recommend_run, "export": inference.export_run}[_MODE.value]
         run(_WORKDIR.value)
         return
+    runs = command_line.rejoined(_RUNS.value)
     if _MODE.value == "serve":
-        serve_run(_WORKDIR.value, command_line.rejoined(_RUNS.value))
+        serve_run(_WORKDIR.value, runs)
         return
     hosts.start(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
     options = _CONFIG.value
@@ -101,14 +102,10 @@ def main(argv: Sequence[str]) -> None:
         return
     if _MODE.value == "compare":
         chosen = config_lib.resolve(options or {}).analysis
-        compare_runs(command_line.rejoined(_RUNS.value), _WORKDIR.value, chosen, _HOLM.value)
+        compare_runs(runs, _WORKDIR.value, chosen, _HOLM.value)
         return
     if _MODE.value == "report":
-        report_runs(
-            command_line.rejoined(_RUNS.value),
-            _WORKDIR.value,
-            config_lib.resolve(options or {}).analysis,
-        )
+        report_runs(runs, _WORKDIR.value, config_lib.resolve(options or {}).analysis)
         return
     if _MODE.value == "tune":
         tuning.tune_run(_WORKDIR.value, options, sys.argv[1:])

@@ -145,7 +145,8 @@ def test_out_of_range_names_the_option(option, value):
     ],
 )
 def test_ends_of_ranges_are_inside(option, value):
-    resolve(**{option: value})
+    section, name = option.split("__")
+    assert getattr(getattr(resolve(**{option: value}), section), name) == value
 
 
 def test_misspelt_choice_names_the_nearest():
@@ -250,5 +251,6 @@ def test_text_options_out_of_range(option, value):
 
 
 def test_a_language_model_needs_its_directory_only_if_it_is_asked():
-    resolve(text__encoder="language_model", text__model_path="model")
-    resolve(text__encoder="language_model", text__vectors="vectors.npy")
+    named = resolve(text__encoder="language_model", text__model_path="model")
+    given = resolve(text__encoder="language_model", text__vectors="vectors.npy")
+    assert named.text.encoder == given.text.encoder == "language_model"
