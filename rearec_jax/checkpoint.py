@@ -7,7 +7,8 @@ Each holds the state (Orbax: one array a leaf, every host writes its shards) and
 record: the caller's progress, and the names, types and shapes of the leaves. The caller's numbers
 rise with what is done. A directory gets its name when all in it is written, and older ones go only
 then, so a crash at any moment leaves a whole checkpoint. Reading falls back to an older one where
-the newest is damaged or of another model, and says so.
+the newest is damaged or of another model, and says so; several processes agree on each attempt, for
+the shard of one of them may be damaged alone.
 
 Leaves are named by their path in the tree ("params.encoder.kernel"), so what is on disk does not
 depend on the Python types of the containers, and nothing is pickled.
@@ -15,20 +16,22 @@ depend on the Python types of the containers, and nothing is pickled.
 
 from collections.abc import Callable, Iterator, Mapping
 import contextlib
+import functools
 import importlib
 import logging
 import pathlib
 import threading
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rearec_jax import files
+from rearec_jax import files, hosts
 from rearec_jax.errors import UserError
 
 PyTree = Any
+T = TypeVar("T")
 Progress = Mapping[str, int | float | str | bool | None]
 Record = Mapping[str, Any]
 _RECORD = {"progress", "best_step", "leaves", "checksums"}
@@ -99,6 +102,10 @@ class Checkpoints:
         self._pending_best = None
         found = self._best.newest(abstract_state)
         return None if found is None else (found[0], found[1]["progress"])
+
+    def best_progress(self) -> dict[str, Any] | None:
+        """Progress alone of the best checkpoint, or None."""
+        return self._best.newest_progress()
 
     def last_progress(self) -> dict[str, Any] | None:
         """Progress alone of the newest checkpoint whose record can be read, or None."""
@@ -177,20 +184,26 @@ class _Series:
         """
         reasons: dict[int, str] = {}
         for number, record in self._records(reasons, refuse):
-            try:
-                state = self._read_state(number, record, abstract_state)
-            except Exception as error:  # what damage raises is not specified
-                reasons[number] = _reason(error)
+            state, reason = self._attempt_state(number, record, abstract_state)
+            if reason:
+                reasons[number] = reason
                 continue
             self._warn(reasons, number)
             return state, record
         if reasons:
+            if self._has_changed():  # by a run that goes on: what was read here was replaced
+                return self.newest(abstract_state, refuse)
             listed = "".join(f"\n  {number}: {reason}" for number, reason in reasons.items())
             raise UserError(
                 f"no checkpoint in {self.directory} can be used; go back to the configuration that"
                 f" it was trained with, or choose another --workdir to train anew:{listed}"
             )
         return None
+
+    def _has_changed(self) -> bool:
+        known = self.numbers()
+        self._manager.reload()
+        return hosts.any_host([self.numbers() != known])[0]
 
     def newest_progress(self) -> dict[str, Any] | None:
         for _, record in self._records({}, lambda record: ""):
@@ -203,12 +216,11 @@ class _Series:
         """Numbers and their records, best choice first; fills in why not, where that is known."""
         good, refused = [], []
         for number in reversed(self.numbers()):
-            try:
-                record = self._read_record(number)
-                reason = refuse(record)
-            except Exception as error:  # as above
-                reasons[number] = _reason(error)
+            record, reason = _attempt(functools.partial(self._read_record, number))
+            if record is None:
+                reasons[number] = reason
                 continue
+            reason = hosts.any_text(refuse(record))
             if reason:
                 reasons[number] = reason
             (refused if reason else good).append((number, record))
@@ -249,25 +261,47 @@ class _Series:
         return self._open_manager
 
     def _read_record(self, number: int) -> Record:
-        from orbax.checkpoint import args
+        from orbax.checkpoint import JsonCheckpointHandler
 
-        items = args.Composite(record=args.JsonRestore())
-        record = self._manager.restore(number, args=items)["record"]
+        record = self._read(JsonCheckpointHandler(), number, "record")
         if not isinstance(record, dict) or not record.keys() >= _RECORD:
             raise _UnusableError("another program wrote it")
         return record
 
-    def _read_state(self, number: int, record: Record, abstract_state: PyTree) -> PyTree:
-        from orbax.checkpoint import args
+    def _attempt_state(
+        self, number: int, record: Record, abstract_state: PyTree
+    ) -> tuple[PyTree, str]:
+        """The state, or why it cannot be used."""
+        leaves, reason = _attempt(lambda: self._read_leaves(number, record, abstract_state))
+        if leaves is None:
+            return None, reason
+        # Sums over all processes' shards, so not before each of them has read its own.
+        if _checksums(leaves) != record["checksums"]:
+            return None, "its arrays are not those that were saved"
+        structure = jax.tree.structure(abstract_state)
+        return jax.tree.unflatten(structure, list(leaves.values())), ""
+
+    def _read_leaves(
+        self, number: int, record: Record, abstract_state: PyTree
+    ) -> dict[str, jax.Array]:
+        """In the order of ``abstract_state``."""
+        from orbax.checkpoint import StandardCheckpointHandler, args
 
         wanted = {name: _placed(leaf) for name, leaf in _named_leaves(abstract_state).items()}
         _check_same_leaves(record["leaves"], wanted)
-        items = args.Composite(state=args.StandardRestore(wanted))
-        restored = self._manager.restore(number, args=items)["state"]
-        if _checksums(restored) != record["checksums"]:
-            raise _UnusableError("its arrays are not those that were saved")
-        structure = jax.tree.structure(abstract_state)
-        return jax.tree.unflatten(structure, [restored[name] for name in wanted])
+        wishes = args.StandardRestore(wanted)
+        restored = self._read(StandardCheckpointHandler(), number, "state", wishes)
+        return {name: restored[name] for name in wanted}
+
+    def _read(self, handler: Any, number: int, part: str, *wishes: Any) -> Any:
+        """By this process alone: the manager would wait for one that cannot read its shard."""
+        from orbax.checkpoint import Checkpointer
+        from orbax.checkpoint.options import MultiprocessingOptions
+
+        this = jax.process_index()
+        alone = MultiprocessingOptions(primary_host=this, active_processes={this})
+        reader = Checkpointer(handler, multiprocessing_options=alone)
+        return reader.restore(self.directory / str(number) / part, *wishes)
 
     def _remove_leftovers(self) -> None:
         """Deletes what a crash left half written.
@@ -280,16 +314,13 @@ class _Series:
                 files.remove_tree(path)
 
     def _warn(self, reasons: Mapping[int, str], used: int) -> None:
+        self._unusable += [number for number in reasons if number != used]
         for number, reason in reasons.items():
-            if number == used:
-                text = "%s: using checkpoint %d although %s"
-                _log.warning(text, self.directory, used, reason)
-            else:
-                self._unusable.append(number)
-                if number < used:  # a kill may come while an older one is being deleted
-                    continue
-                text = "%s: using checkpoint %d, not %d: %s"
-                _log.warning(text, self.directory, used, number, reason)
+            # An older one: a kill may come while it is being deleted.
+            if number < used or not hosts.is_first():
+                continue
+            why = f"although {reason}" if number == used else f"not {number}: {reason}"
+            _log.warning("%s: using checkpoint %d, %s", self.directory, used, why)
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
@@ -303,6 +334,17 @@ class _Series:
                 f"cannot write {self.directory}: {_last_words(error)}; make room and permission"
                 " there, or choose another --workdir"
             ) from error
+
+
+def _attempt(work: Callable[[], T]) -> tuple[T | None, str]:
+    """What ``work`` returns, or None and why it failed, in this process or in another."""
+    result, reason = None, ""
+    try:
+        result = work()
+    except Exception as error:  # what damage raises is not specified
+        reason = _reason(error)
+    reason = hosts.any_text(reason)
+    return (None if reason else result), reason
 
 
 def _check_same_leaves(

@@ -21,6 +21,7 @@ from rearec_jax.errors import UserError
 
 T = TypeVar("T")
 CONNECT_SECONDS = 300
+TEXT_BYTES = 400  # of what one process tells the others
 LEAVE_SECONDS = 20  # for which one that is done, or has failed, waits for the others
 HELP = (
     "several hosts need --coordinator=HOST:PORT (the same for all: where process 0 listens),"
@@ -92,6 +93,16 @@ def any_host(flags: Sequence[bool]) -> list[bool]:
         return list(flags)
     every = multihost_utils.process_allgather(np.array(flags, np.int32))
     return [bool(flag) for flag in np.asarray(every).reshape(-1, len(flags)).max(axis=0)]
+
+
+def any_text(text: str) -> str:
+    """``text`` of the first process where it is not empty, cut if long. Waits for all of them."""
+    if jax.process_count() == 1:
+        return text
+    own = text.encode()[:TEXT_BYTES].ljust(TEXT_BYTES, b"\0")
+    every = multihost_utils.process_allgather(np.frombuffer(own, np.uint8))
+    texts = (row.tobytes().rstrip(b"\0") for row in np.asarray(every).reshape(-1, TEXT_BYTES))
+    return next(filter(None, texts), b"").decode(errors="ignore")
 
 
 class Ballot:

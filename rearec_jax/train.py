@@ -105,6 +105,11 @@ def first_state(
         log.truncate_after(-1)
         return plan.initial_state(), History()
     state, history = found[0], History(**found[1])
+    best = checkpoints.best_progress()
+    if best is not None and best["best"] > history.best:
+        # Of a process that died before its next `save_last`: those are the weights that are kept,
+        # and what is computed again need not be equal to the last bit (another mesh, a GPU).
+        history.best, history.best_epoch = best["best"], best["best_epoch"]
     log.truncate_after(
         int(state.step),
         lambda event: event["kind"] == "training" or event["epoch"] <= history.epochs,

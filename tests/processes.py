@@ -5,10 +5,13 @@ import importlib.util
 import mmap
 import os
 from pathlib import Path
+import socket
 import subprocess
 import sys
+import time
 
 ROOT = Path(__file__).resolve().parents[1]
+SECONDS = 120  # for processes to end
 
 
 def xla_flags(devices: int) -> str:
@@ -35,6 +38,33 @@ def start(*arguments: str, cwd: Path, devices: int = 1) -> subprocess.Popen[str]
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+    )
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def finish(processes: list[subprocess.Popen[str]]) -> list[tuple[int, str, str]]:
+    deadline = time.monotonic() + SECONDS
+    try:
+        said = [p.communicate(timeout=max(1, deadline - time.monotonic())) for p in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    return [(p.returncode, *text) for p, text in zip(processes, said, strict=True)]
+
+
+def programs(count: int, program: str) -> list[tuple[int, str, str]]:
+    """Runs one program in so many processes; PORT and NUMBER, 0 to count - 1, are filled in."""
+    port = free_port()
+    return finish(
+        [
+            start("-c", f"PORT, NUMBER = {port}, {number}\n" + program, cwd=ROOT)
+            for number in range(count)
+        ]
     )
 
 

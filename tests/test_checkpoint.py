@@ -155,6 +155,15 @@ class TestRetention:
             assert_same(checkpoints.restore_best(ABSTRACT)[0], make_state(3))
             assert_same(checkpoints.restore_last(ABSTRACT)[0], make_state(5))
 
+    def test_best_that_is_replaced_while_it_is_read(self, saved):
+        with Checkpoints(saved) as reader, Checkpoints(saved) as run:
+            assert reader.best_progress() == {"epoch": 1}
+            run.save_best(2, make_state(2), {"epoch": 2})
+            run.wait()
+            state, progress = reader.restore_best(ABSTRACT)
+        assert_same(state, make_state(2))
+        assert progress == {"epoch": 2}
+
     def test_save_that_fails_is_explained_and_keeps_the_old_one(self, tmp_path):
         state = {"table": jax.random.normal(jax.random.key(0), (300, 256))}
         with Checkpoints(tmp_path) as checkpoints:

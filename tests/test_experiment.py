@@ -382,6 +382,31 @@ class TestSelection:
         assert int(best.step) == 3 * steps_per_epoch(config)
         chex.assert_trees_all_equal(outcome.variables, best.variables)
 
+    def test_best_weights_and_best_epoch_agree_after_a_kill(self, tmp_path, monkeypatch):
+        """Also where what is computed again is not the same to the last bit."""
+        config = tiny(train__epochs=3, train__max_steps=0)
+
+        def killed(*_: Any) -> None:
+            raise InterruptedError
+
+        with monkeypatch.context() as patch, pytest.raises(InterruptedError):
+            self.scores(patch, [0.1, 0.2])
+            save_best = Checkpoints.save_best
+
+            def save(self: Checkpoints, number: int, *rest: Any) -> None:
+                save_best(self, number, *rest)
+                if number > 1 + steps_per_epoch(config):
+                    patch.setattr(Checkpoints, "save_last", killed)
+
+            patch.setattr(Checkpoints, "save_best", save)
+            fit(tmp_path, config)
+        self.scores(monkeypatch, [0.05, 0.06])
+        outcome = fit(tmp_path, config)
+        assert (outcome.history.best_epoch, outcome.history.best) == (2, 0.2)
+        best, history = restored(tmp_path, "best")
+        assert (int(best.step), history["epochs"]) == (2 * steps_per_epoch(config), 2)
+        chex.assert_trees_all_equal(outcome.variables, best.variables)
+
     def test_no_patience_is_endless_patience_and_zero_is_a_score(self, tmp_path, monkeypatch):
         self.scores(monkeypatch, [0.0, 0.0, 0.0])
         outcome = fit(tmp_path, tiny(train__epochs=3, train__patience=0))

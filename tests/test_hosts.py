@@ -4,7 +4,6 @@ from collections.abc import Callable
 import json
 from pathlib import Path
 import signal
-import socket
 import subprocess
 import time
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 
 from rearec_jax import hosts
 from rearec_jax.errors import UserError
+from tests.processes import SECONDS, finish, free_port, programs
 from tests.processes import start as start_python
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,13 +30,6 @@ TINY = [
     "--config.train.epochs=2",
     "--config.train.log_every_steps=1",
 ]
-SECONDS = 120
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 def start(count: int, devices: int, *arguments: str) -> list[subprocess.Popen[str]]:
@@ -51,16 +44,6 @@ def start(count: int, devices: int, *arguments: str) -> list[subprocess.Popen[st
         )
         for number in range(count)
     ]
-
-
-def finish(processes: list[subprocess.Popen[str]]) -> list[tuple[int, str, str]]:
-    deadline = time.monotonic() + SECONDS
-    try:
-        said = [p.communicate(timeout=max(1, deadline - time.monotonic())) for p in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    return [(p.returncode, *text) for p, text in zip(processes, said, strict=True)]
 
 
 def summary(path: Path) -> dict[str, Any]:
@@ -145,17 +128,6 @@ def test_a_mistake_is_said_by_every_process(tmp_path):
         assert "mesh.model=3 does not divide the 2 devices" in errors, results
 
 
-def programs(count: int, program: str) -> list[tuple[int, str, str]]:
-    """The same program in so many processes that know each other; PORT and NUMBER are filled in."""
-    port = free_port()
-    return finish(
-        [
-            start_python("-c", f"PORT, NUMBER = {port}, {number}\n" + program, cwd=ROOT)
-            for number in range(count)
-        ]
-    )
-
-
 def test_what_fails_in_one_process_ends_all():
     program = """
 import sys
@@ -199,6 +171,7 @@ except KeyboardInterrupt:
 class TestAlone:
     def test_flags_are_ones_own(self):
         assert hosts.any_host([True, False]) == [True, False]
+        assert hosts.any_text("why") == "why"
         assert hosts.Ballot().ask([False, True]) == [False, True]
 
     def test_work_is_done_once(self):

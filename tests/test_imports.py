@@ -65,7 +65,7 @@ ALLOWED: Mapping[str, set[str]] = {
     "table": OPTIONS,
     "lock": OPTIONS,
     "workdir": OPTIONS | {"lock"},
-    "checkpoint": OPTIONS | {"sharding", "workdir"},
+    "checkpoint": OPTIONS | {"hosts", "sharding", "workdir"},
     "objectives": OPTIONS | PARTS | {"sampling"},
     "evaluate": OPTIONS | PARTS | {"objectives", "ranking", "parallel_ranking"},
     "update": OPTIONS | PARTS | {"objectives", "sampling"},

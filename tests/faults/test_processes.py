@@ -13,7 +13,7 @@ from rearec_jax import lock, main
 from rearec_jax.errors import UserError
 from rearec_jax.workdir import opened
 from tests.faults.tiny_run import COMMAND_LINE, assert_same_end, tiny
-from tests.processes import start
+from tests.processes import programs, start
 
 ROOT = Path(__file__).resolve().parents[2]
 OPTIONS = [*COMMAND_LINE, "--config.train.checkpoint_minutes=1e-9", "--config.train.epochs=4"]
@@ -61,6 +61,44 @@ def test_killed_while_saving_and_between_best_and_last(whole, tmp_path):
     errors = process.communicate()[1]
     assert process.returncode == 0, errors
     assert_same_end(whole, path)
+
+
+def test_a_damaged_shard_of_one_process_moves_all_to_the_checkpoint_before(tmp_path):
+    program = f"""
+import logging, pathlib
+import jax, numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from rearec_jax import hosts
+from rearec_jax.checkpoint import Checkpoints
+
+hosts.start(f"127.0.0.1:{{PORT}}", 2, NUMBER)
+directory = pathlib.Path({str(tmp_path)!r})
+rows = NamedSharding(Mesh(np.array(jax.devices()), ("model",)), PartitionSpec("model"))
+values = np.random.default_rng(0).normal(size=(512, 64)).astype(np.float32)
+abstract = {{"table": jax.ShapeDtypeStruct(values.shape, values.dtype, sharding=rows)}}
+
+def cut():
+    shards = directory.glob("last/2/state/ocdbt.process_1/d/*")
+    largest = max(shards, key=lambda path: path.stat().st_size)
+    largest.write_bytes(largest.read_bytes()[:-1000])
+
+with Checkpoints(directory) as checkpoints:
+    for number in (1, 2):
+        table = jax.make_array_from_callback(values.shape, rows, lambda i: number * values[i])
+        checkpoints.save_last(number, {{"table": table}}, {{"number": number}})
+hosts.first_then_others(lambda: cut() if hosts.is_first() else None)
+with Checkpoints(directory) as checkpoints:
+    state, progress = checkpoints.restore_last(abstract)
+    own = state["table"].addressable_shards[0]
+    assert (np.asarray(own.data) == values[own.index]).all()
+    assert progress == {{"number": 1}}
+    checkpoints.save_last(3, state, progress)
+with Checkpoints(directory) as checkpoints:
+    assert checkpoints.restore_last(abstract)[1] == {{"number": 1}}
+"""
+    (code, _, said), (code1, _, said1) = programs(2, program)
+    assert (code, code1) == (0, 0), (said, said1)
+    assert "using checkpoint 1, not 2: it cannot be read" in said
 
 
 def test_preempted(whole, tmp_path):
