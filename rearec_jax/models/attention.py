@@ -20,7 +20,7 @@ class Attention(nn.Module):
     config: ModelConfig
 
     def setup(self) -> None:
-        self.qkv = layers.dense(self.config, 3 * self.config.width)
+        self.qkv = layers.Projections(self.config, 3)
         self.output = layers.dense(self.config, self.config.width)
         self.weight_dropout = layers.Dropout(self.config.dropout)
 
@@ -30,10 +30,20 @@ class Attention(nn.Module):
         Float[Array, "*tokens H Dh"], Float[Array, "*tokens H Dh"], Float[Array, "*tokens H Dh"]
     ]:
         """Queries (already divided by sqrt(Dh)), keys and values: one product for all three."""
-        heads, head_width = self.config.heads, self.config.width // self.config.heads
-        qkv = self.qkv(x).reshape(*x.shape[:-1], 3, heads, head_width)
-        q, k, v = qkv[..., 0, :, :], qkv[..., 1, :, :], qkv[..., 2, :, :]
-        return q * jnp.asarray(head_width**-0.5, q.dtype), k, v
+        q, k, v = self._by_head(self.qkv(x))
+        return self._scaled(q), k, v
+
+    def queries(self, x: Float[Array, "*tokens D"]) -> Float[Array, "*tokens H Dh"]:
+        """The first that `project` gives, alone."""
+        (q,) = self._by_head(self.qkv(x, 0, 1))
+        return self._scaled(q)
+
+    def keys_and_values(
+        self, x: Float[Array, "*tokens D"]
+    ) -> tuple[Float[Array, "*tokens H Dh"], Float[Array, "*tokens H Dh"]]:
+        """The other two that `project` gives, alone."""
+        k, v = self._by_head(self.qkv(x, 1, 3))
+        return k, v
 
     def over_items(
         self,
@@ -76,6 +86,14 @@ class Attention(nn.Module):
         mixed += jnp.sum(own_weights[..., None] * _fold_views(own_values), axis=2)
         mixed = mixed.reshape(mixed.shape[0], views, queries, -1)
         return self.output(jnp.moveaxis(mixed, 1, 0))
+
+    def _by_head(self, x: Float[Array, "*tokens n D"]) -> list[Float[Array, "*tokens H Dh"]]:
+        heads = self.config.heads
+        x = x.reshape(*x.shape[:-1], heads, x.shape[-1] // heads)
+        return [x[..., one, :, :] for one in range(x.shape[-3])]
+
+    def _scaled(self, q: Float[Array, "*tokens H Dh"]) -> Float[Array, "*tokens H Dh"]:
+        return q * jnp.asarray(q.shape[-1] ** -0.5, q.dtype)
 
     def _softmax(self, scores: Array, train: bool, dtype: jnp.dtype) -> Array:
         weights = jax.nn.softmax(scores, axis=-1)

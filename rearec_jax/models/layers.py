@@ -19,6 +19,30 @@ def dense(config: ModelConfig, features: int, name: str | None = None) -> nn.Den
     )
 
 
+class Projections(nn.Module):
+    """``count`` linear layers of the input's width in one product, as `dense`; or some of them."""
+
+    config: ModelConfig
+    count: int
+
+    def setup(self) -> None:
+        width, dtype = self.config.width, parameter_dtype(self.config)
+        init = nn.initializers.normal(self.config.init_stddev)
+        self.kernel = self.param("kernel", init, (width, self.count * width), dtype)
+        self.bias = self.param("bias", nn.initializers.zeros, (self.count * width,), dtype)
+
+    def __call__(
+        self, x: Float[Array, "*tokens D"], first: int = 0, end: int | None = None
+    ) -> Float[Array, "*tokens n D"]:
+        """Layers ``first`` to ``end - 1``."""
+        width, end = self.config.width, self.count if end is None else end
+        columns = slice(first * width, end * width)
+        dtype = jnp.dtype(self.config.dtype)
+        kernel, bias = self.kernel[:, columns].astype(dtype), self.bias[columns].astype(dtype)
+        out = jnp.matmul(x.astype(dtype), kernel) + bias.reshape(*[1] * (x.ndim - 1), -1)
+        return out.reshape(*x.shape[:-1], end - first, width)
+
+
 def layer_norm(config: ModelConfig, name: str | None = None) -> nn.LayerNorm:
     """LayerNorm; statistics in float32 or better whatever ``config.dtype`` says."""
     return nn.LayerNorm(

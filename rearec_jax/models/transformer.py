@@ -53,10 +53,12 @@ class Layer(nn.Module):
 
         With ``asked`` (places in the rows) the states of these tokens alone; P = Q, else T.
         """
-        q, k, v = self.attention.project(x)
-        if asked is not None:
+        if asked is None:
+            q, k, v = self.attention.project(x)
+        else:
+            k, v = self.attention.keys_and_values(x)
             x, visible = _take(x, asked), _take(visible, asked)
-            q = jnp.take_along_axis(q, asked[..., None, None], axis=1)
+            q = self.attention.queries(x)
         attended = self.attention.over_items(q, k, v, visible, train)
         return self._finish(x, attended, train), KVCache(k, v)
 
