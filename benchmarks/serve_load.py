@@ -5,9 +5,11 @@
     python -m benchmarks.serve_load --minutes=10          # also long, with memory and errors
 
 Starts the server itself and asks it from this process: one history a request, the ten best out.
-`latency`: --rate requests a second, whatever the answers take. `saturation`: so many connections
-that each ask again when they are answered, depths in turns, round after round. `fuzz`: malformed
-requests. `end`: SIGTERM under that load; `cut_off` are requests whose answer did not come whole.
+`latency`: --rate requests a second, whatever the answers take; `inside` is the server's own
+clock: milliseconds, and the share of answers that took no longer than so many. `saturation`: so
+many connections that each ask again when they are answered, depths in turns, round after round.
+`fuzz`: malformed requests. `end`: SIGTERM under that load; `cut_off` are requests whose answer did
+not come whole.
 """
 
 import argparse
@@ -36,6 +38,7 @@ from rearec_jax.inference import export, trained
 from rearec_jax.inference.catalogue import Items, load
 from rearec_jax.inference.recommender import Recommender
 from rearec_jax.models import backbones
+from rearec_jax.serve.counters import SECONDS
 
 STEPS = 2  # of the generated model
 REQUESTS = 4000  # different ones
@@ -81,6 +84,16 @@ class Server:
         """Of a server that has ended: how many requests it answered, of how many."""
         assert self.process.stderr is not None
         return self.process.stderr.read().strip().splitlines()[-1]
+
+    def clock(self) -> dict[str, float]:
+        """Seconds in all, and how many answers to /recommend took at most so many milliseconds."""
+        name, path = "rearec_request_seconds", 'path="/recommend"'
+        buckets = {
+            f"{1000 * bound:g}": rf'{name}_bucket\{{{path},le="{bound:g}"\}}' for bound in SECONDS
+        }
+        asked = {"seconds": rf"{name}_sum\{{{path}\}}", "all": rf"{name}_count\{{{path}\}}"}
+        asked |= buckets
+        return dict(zip(asked, self.numbers(*asked.values()), strict=True))
 
     def numbers(self, *metrics: str) -> list[float]:
         """Of GET /metrics; labels are added up."""
@@ -147,8 +160,10 @@ async def _phases(
     result: dict[str, Any] = {}
     await _closed(server, deepest, 8, 2.0)  # warm sockets, threads and caches
     compiled = server.numbers("rearec_compilations_total")
+    before = server.clock()
     slow = await _open(server, deepest, arguments.rate, arguments.seconds)
     result["latency"] = {"a_second": arguments.rate, **_told(slow)}
+    result["latency"]["inside"] = _inside(before, server.clock())
     result["saturation"] = await _saturation(arguments, server, requests)
     if arguments.minutes:
         result["long"] = await _long(arguments, server, deepest)
@@ -313,6 +328,13 @@ def _told(outcome: Outcome) -> dict[str, Any]:
         "statuses": outcome.statuses,
         "cut_off": outcome.cut_off,
     }
+
+
+def _inside(before: dict[str, float], after: dict[str, float]) -> dict[str, Any]:
+    spent = {name: after[name] - before[name] for name in after}
+    answers = spent.pop("all")
+    mean = round(1000 * spent.pop("seconds") / answers, 2)
+    return {"mean": mean, "within": {ms: round(n / answers, 3) for ms, n in spent.items()}}
 
 
 def _requests(arguments: argparse.Namespace, model: Path) -> dict[int, list[bytes]]:

@@ -5,7 +5,24 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 import threading
 
-SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+SECONDS = (
+    0.001,
+    0.002,
+    0.003,
+    0.004,
+    0.005,
+    0.007,
+    0.01,
+    0.02,
+    0.05,
+    0.1,
+    0.2,
+    0.5,
+    1.0,
+    2.0,
+    5.0,
+    10.0,
+)
 USERS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 Labels = tuple[str, ...]

@@ -9,6 +9,23 @@ from rearec_jax.inference.histories import Histories
 NOTHING = 99
 
 
+@pytest.mark.parametrize("length", [1, 8, 9, 50, 70])
+def test_a_single_user_is_packed_as_a_user_among_others(length):
+    items = np.arange(100, 100 + length, dtype=np.int32)
+    (alone,) = batches.batches(Histories(items, np.array([0, 0, length]), ()), 50, 128, None)
+    assert alone.tokens.shape[1] >= min(length, 50)
+    others = Histories(np.tile(items, 2), np.array([0, 0, length, 2 * length]), ())
+    packed = next(batches.batches(others, 50, 128, None))
+    row, query = np.argwhere(packed.users == 1)[0]
+    of_user = packed.segments[row] == packed.segments[row, packed.queries[row, query]]
+    for name in ("tokens", "positions"):
+        own = getattr(alone, name)[alone.segments == 1]
+        assert np.array_equal(own, getattr(packed, name)[row, of_user]), name
+    asked = packed.positions[row, packed.queries[row, query]]
+    assert (alone.queries, alone.users) == (asked, 1)
+    assert all(part.dtype == np.int32 for part in alone)
+
+
 @pytest.mark.parametrize("long", [0, 3, 100])
 def test_excluded_are_the_seen_and_the_given(long, monkeypatch):
     """Whether histories count as long or not."""
