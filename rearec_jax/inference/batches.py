@@ -114,11 +114,12 @@ def _queries_per_row(lengths: Int32[np.ndarray, "W"], tokens: int) -> int:
 def _alone(items: Int32[np.ndarray, "total"], windows: Windows, tokens: int) -> Rows:
     """A single user's row, as packing makes it in twenty times as long (0.4 ms)."""
     (start,), (length,), (user,) = windows.start, windows.length, windows.user
-    row = np.zeros((3, 1, tokens), np.int32)
-    row[0, 0, :length] = items[start : start + length]
-    row[1, 0, :length] = np.arange(length)
-    row[2, 0, :length] = 1
-    return Rows(*row, np.array([[length - 1]], np.int32), np.array([[user]], np.int32))
+    ids, positions, segments = np.zeros((3, 1, tokens), np.int32)
+    ids[0, :length] = items[start : start + length]
+    positions[0, :length] = np.arange(length)
+    segments[0, :length] = 1
+    last, user = np.full((2, 1, 1), [[[length - 1]], [[user]]], np.int32)
+    return Rows(ids, positions, segments, last, user)
 
 
 def _rows(packed: PackedBatch) -> Rows:
