@@ -24,7 +24,8 @@ def frames(
 
     A line is malformed, counted in ``malformed`` and left out if it is no JSON object or if a
     ``required`` field is absent, null or of another type; a ``date`` that is required must read
-    '2018-07-07 22:09:11'. Any other field that does not fit is null.
+    '2018-07-07 22:09:11'. Any other field that does not fit is null. Where a string is wanted
+    everything fits: a number without quotes is an id as well ("5" and 5 are the same).
 
     Raises:
         UserError: the file cannot be read, or its compression is damaged.
@@ -132,10 +133,16 @@ def _fields(
 def _field(value: Any, kind: Any) -> Any:
     """``value`` where it is of the column's type, else None."""
     if kind == pl.String:
-        return value if isinstance(value, str) else None
+        return _text(value)
     if kind == pl.Float64:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         # json.loads takes NaN and numbers that no float holds.
         return float(value) if is_number and abs(value) < _LARGEST else None
-    is_list = isinstance(value, list) and all(isinstance(part, str) for part in value)
-    return value if is_list else None
+    return [_text(part) for part in value] if isinstance(value, list) else None
+
+
+def _text(value: Any) -> str | None:
+    """As Polars reads it into a column of strings."""
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False)

@@ -141,6 +141,22 @@ def read_vectors(path: Path) -> None:
     assert np.isfinite(vectors).all() and len(vectors) == len(found) == len(IDS)
 
 
+def test_json_lines_are_read_alike_at_once_and_line_by_line(tmp_path):
+    """A malformed line near by must not change what another line says."""
+    schema = {"s": pl.String, "f": pl.Float64, "l": pl.List(pl.String)}
+    values = [None, "x", "é\n", 5, -1.5, True, [], ["a", 1, None], [["é"]], {"a": [1, "b"]}, 10**20]
+    lists = [value for value in values if value is None or isinstance(value, list)]
+    rows = [{"s": s, "f": f, "l": part} for s in values for f in (None, 2, 0.5) for part in lists]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    frames = []
+    for name, text in {"good": lines, "bad": "no JSON\n" + lines}.items():
+        (tmp_path / name).write_text(text)
+        malformed = Malformed(tmp_path / name)
+        frames.append(pl.concat(json_lines.frames(tmp_path / name, schema, (), malformed)))
+    assert len(frames[0]) == len(rows)
+    assert frames[0].equals(frames[1])
+
+
 def read_json_lines(path: Path) -> None:
     malformed = Malformed(path)
     schema = {"user_id": pl.String, "stars": pl.Float64, "date": pl.String}
