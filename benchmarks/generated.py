@@ -50,7 +50,7 @@ def ready(
 ) -> Ready:
     """A compiled-when-called update with its first state and a batch of random items."""
     model = backbones.build(config, items)
-    transform = optimizer.build(config.train, steps_per_epoch=1)
+    transform = optimizer.build(config.train, total_steps=config.train.warmup_steps + 1)
     batch = training_batch(config, items, targets, segment)
     catalogue = catalogue_of(config, items, text_width)
     state = initial_state(config, model, transform, catalogue)

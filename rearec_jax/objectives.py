@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 import functools
+import math
 from typing import NamedTuple
 
 import jax
@@ -239,13 +240,16 @@ def loss_of(
 def catalogue_block(config: Config, num_items: int, states: int, mesh: Mesh | None = None) -> int:
     """Items a block: the whole catalogue where the logits of all steps fit `train.logits_gib`.
 
-    Of each device of the mesh.
+    Of each device of the mesh. Else fewer than a device holds: a block of them all would be kept.
     """
     devices = 1 if mesh is None else mesh.size
     scored = config.method.steps + 1 if config.method.name in ("erl", "prl") else 1
     # Logits and their gradient are alive at the same time.
     logits_gib = 2 * 4 * states * scored * num_items / devices / 2**30
-    return num_items if logits_gib <= config.train.logits_gib else config.train.catalogue_block
+    if logits_gib <= config.train.logits_gib:
+        return num_items
+    slices = 1 if mesh is None else mesh.shape[parallel.MODEL]
+    return min(config.train.catalogue_block, math.ceil(num_items / slices / 2))
 
 
 def query_block(config: Config, num_items: int, mesh: Mesh | None) -> int:

@@ -9,9 +9,13 @@ import optax
 from rearec_jax.config import TrainConfig
 
 
-def build(config: TrainConfig, steps_per_epoch: int) -> optax.GradientTransformation:
-    """The optimizer that the configuration describes; plain Adam by default."""
-    schedule = _schedule(config, steps_per_epoch)
+def build(config: TrainConfig, total_steps: int) -> optax.GradientTransformation:
+    """The optimizer that the configuration describes; plain Adam by default.
+
+    Args:
+        total_steps: updates of the whole run.
+    """
+    schedule = _schedule(config, total_steps)
     if config.weight_decay > 0:
         adam = optax.adamw(schedule, weight_decay=config.weight_decay)
     else:
@@ -33,12 +37,12 @@ def scaled(
     return optax.GradientTransformation(transform.init, update)
 
 
-def _schedule(config: TrainConfig, steps_per_epoch: int) -> optax.Schedule | float:
-    total = config.epochs * steps_per_epoch
-    total = min(total, config.max_steps) if config.max_steps else total
+def _schedule(config: TrainConfig, total_steps: int) -> optax.Schedule | float:
     rate, warmup = config.learning_rate, config.warmup_steps
     if config.schedule == "cosine":
-        return optax.warmup_cosine_decay_schedule(0.0 if warmup else rate, rate, warmup, total)
+        return optax.warmup_cosine_decay_schedule(
+            0.0 if warmup else rate, rate, warmup, total_steps
+        )
     if warmup:
         return optax.linear_schedule(0.0, rate, warmup)
     return rate

@@ -128,19 +128,28 @@ class Plan(NamedTuple):
 
 
 def make_plan(config: Config, data: Interactions) -> Plan:
-    """The plan of ``config``. Raises UserError if no example is left to train or validate on."""
+    """The plan of ``config``.
+
+    Raises:
+        UserError: no example is left to train or validate on, or warm-up takes the whole run.
+    """
     mesh = sharding.make_mesh(config.mesh)
     sharding.check_catalogue(mesh, data.num_items)
     model = objectives.build_model(config, data.num_items, mesh)
     batches = _batches(config, data)
-    transform = optimizer.build(config.train, batches.steps_per_epoch)
+    total_steps = config.train.epochs * batches.steps_per_epoch
+    if config.train.max_steps:
+        total_steps = min(total_steps, config.train.max_steps)
+    if config.train.schedule == "cosine" and config.train.warmup_steps >= total_steps:
+        raise UserError(
+            f"train.warmup_steps={config.train.warmup_steps} leaves nothing of the run's"
+            f" {total_steps} updates for train.schedule=cosine; choose fewer"
+        )
+    transform = optimizer.build(config.train, total_steps)
     catalogue = _catalogue(config, data, mesh)
     validate = evaluate.evaluator(model, config, data, VALIDATION, catalogue.text, mesh)
     if not validate.batches.examples:
         raise UserError("there is no validation example; change data.split or the filters")
-    total_steps = config.train.epochs * batches.steps_per_epoch
-    if config.train.max_steps:
-        total_steps = min(total_steps, config.train.max_steps)
     return Plan(
         config, model, data.num_items, batches, transform, catalogue, validate, total_steps, mesh
     )

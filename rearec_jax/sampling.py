@@ -101,8 +101,11 @@ class Touched(NamedTuple):
 
 
 def touched(batch: Batch, sample: Sample, num_items: int) -> Touched:
-    """The items of a batch, its targets and the sample."""
-    every = jnp.concatenate([batch.tokens.reshape(-1), batch.targets.reshape(-1), sample.items])
+    """The items of a batch, its targets and the sample; not what fills up their empty places."""
+    tokens = jnp.where(batch.segments > 0, batch.tokens, num_items)
+    targets = jnp.where(batch.weights > 0, batch.targets, num_items)
+    drawn = jnp.where(jnp.isneginf(sample.log_weight), num_items, sample.items)
+    every = jnp.concatenate([tokens.reshape(-1), targets.reshape(-1), drawn])
     ids = jnp.unique(every, size=every.shape[0], fill_value=num_items)
     return Touched(ids, num_items)
 

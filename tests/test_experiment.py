@@ -22,6 +22,7 @@ from rearec_jax.checkpoint import Checkpoints
 from rearec_jax.config import Config
 from rearec_jax.data.prepare import prepare
 from rearec_jax.errors import UserError
+from rearec_jax.inference import trained
 from rearec_jax.plan import make_plan
 from rearec_jax.workdir import Workdir, load_config, open_workdir, opened, read_events
 from tests.faults import tiny_run
@@ -406,6 +407,13 @@ class TestSelection:
         best, history = restored(tmp_path, "best")
         assert (int(best.step), history["epochs"]) == (2 * steps_per_epoch(config), 2)
         chex.assert_trees_all_equal(outcome.variables, best.variables)
+
+    def test_parameters_are_read_whatever_the_schedule(self, tmp_path):
+        """Whoever only loads them does not know how many updates the run had."""
+        config = tiny(train__schedule="cosine", train__warmup_steps=2, train__epochs=2)
+        outcome = fit(tmp_path, config)
+        found = trained.restore(tmp_path, config, prepare(config.data).num_items, None)
+        chex.assert_trees_all_equal(found, outcome.variables)
 
     def test_no_patience_is_endless_patience_and_zero_is_a_score(self, tmp_path, monkeypatch):
         self.scores(monkeypatch, [0.0, 0.0, 0.0])

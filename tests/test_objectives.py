@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rearec_jax import objectives
+from rearec_jax import objectives, sharding
+from rearec_jax.config import MeshConfig
 from rearec_jax.losses import ensemble, progressive
 from rearec_jax.types import Batch, Catalogue, Reasoning
 from tests import tiny
@@ -184,6 +185,16 @@ def test_logits_are_kept_up_to_the_budget():
             assert objectives.catalogue_block(config, 4096, 1000) == block
 
 
+@pytest.mark.parametrize("items", [1, 7, 8000, 9000])
+@pytest.mark.parametrize("mesh", [None, (4, 2)])
+def test_logits_that_do_not_fit_are_never_kept_however_few_the_items(items, mesh):
+    made = None if mesh is None else sharding.make_mesh(MeshConfig(*mesh))
+    held = items if mesh is None else -(-items // mesh[1])
+    config = tiny.config("prl", STEPS, train__logits_gib=0.0)
+    block = objectives.catalogue_block(config, items, 1000, made)
+    assert 1 <= block <= config.train.catalogue_block and (block < held or held == 1)
+
+
 def test_what_padding_holds_changes_nothing(batch):
     """Places without an item, queries of weight 0, and a row with neither."""
     no_item, no_query = np.asarray(batch.segments) == 0, np.asarray(batch.weights) == 0
@@ -253,6 +264,16 @@ def test_noise_is_new_for_every_step_query_and_key(batch):
     assert len(np.unique(noise.reshape(-1, WIDTH), axis=0)) == STEPS * batch.queries.size
     other = objectives.unit_noise(jax.random.key(1), batch, config)
     assert not np.any(noise == other)
+
+
+@pytest.mark.parametrize("backbone", ["sasrec", "morec", "unisrec"])
+def test_lookups_are_summed_in_float32(backbone):
+    """In bfloat16 an item that occurs often would get nothing of its last gradients."""
+    config = tiny.config("base", 0, model__backbone=backbone, model__dtype="bfloat16")
+    with jax.numpy_dtype_promotion("standard"):  # bfloat16 with float32 parameters
+        model, variables = tiny.build(config, ITEMS)
+        table = objectives.item_table(model, variables, tiny.text_of(config, ITEMS))
+    assert table.dtype == jnp.float32
 
 
 def test_bfloat16_is_close_to_float32(batch):

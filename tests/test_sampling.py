@@ -145,6 +145,25 @@ class TestLazyAdam:
             rows = np.any(np.asarray(moments["params"]["items"]["table"]) != 0, axis=1)
             np.testing.assert_array_equal(rows, moved)
 
+    @pytest.mark.parametrize("loss", ["sampled", "in_batch"])
+    def test_what_fills_empty_places_is_not_touched(self, batch, loss):
+        """They hold item 0."""
+        counts = {"tokens": batch.segments > 0, "targets": batch.weights > 0}
+        assert all((~real).any() for real in counts.values())
+        held = {
+            n: jnp.where(real, getattr(batch, n) % (ITEMS - 1) + 1, 0) for n, real in counts.items()
+        }
+        shifted = batch._replace(**held)
+        config = tiny.config("rpe", **LAZY | {"train__loss": loss}).train
+        sample = sampling.draw(config, catalogue(), shifted, jax.random.key(0))
+        sample = sample._replace(
+            items=jnp.where(jnp.isfinite(sample.log_weight), sample.items % (ITEMS - 1) + 1, 0)
+        )
+        ids = sampling.touched(shifted, sample, ITEMS).ids
+        read = {int(i) for n, real in counts.items() for i in held[n][real]}
+        drawn = {int(i) for i in sample.items[jnp.isfinite(sample.log_weight)]}
+        assert set(ids.tolist()) - {ITEMS} == read | drawn and 0 not in ids
+
     def test_free_vectors_beside_text(self, batch):
         config = tiny.config("rpe", model__backbone="unisrec", model__item_ids=True, **LAZY)
         before, after, parts = updated(config, batch)

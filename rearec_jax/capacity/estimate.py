@@ -76,13 +76,13 @@ def usable(chip: Chip) -> float:
 
 
 def advice(
-    config: Config, needs: Needs, chip: Chip, items: int, slices: int, streams: bool
+    config: Config, needs: Needs, chip: Chip, items: int, slices: int, streams: bool | None
 ) -> list[str]:
     """What to change where an update does not fit; what helps most first.
 
     Args:
         slices: shards of the catalogue now, `mesh.model`.
-        streams: does the loss go through the catalogue in blocks already?
+        streams: does the loss go through the catalogue in blocks? None: through the queries.
     """
     room, found = usable(chip), []
     of_items = ADAM * items * config.model.width
@@ -93,12 +93,12 @@ def advice(
             f"more shards of the catalogue: mesh.model={max(wanted, 2 * slices)} (items and moments"
             f" are {of_items / GIB:.1f} GiB)"
         )
-    if config.train.loss == "full" and not streams:
+    if config.train.loss == "full" and streams is False:
         found.append(
             f"stream the catalogue: train.logits_gib=0 (now up to {config.train.logits_gib:g} GiB"
             " of logits are kept)"
         )
-    elif config.train.loss == "full" and config.train.catalogue_block > 1024:
+    elif config.train.loss == "full" and streams and config.train.catalogue_block > 1024:
         found.append(f"smaller blocks: train.catalogue_block={config.train.catalogue_block // 4}")
     if needs.temporaries > room / 4:
         found.append(f"fewer targets an update: train.batch_size={config.train.batch_size // 2}")

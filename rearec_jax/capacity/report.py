@@ -43,7 +43,9 @@ class Result(NamedTuple):
         if not estimate.fits(self.needs[UPDATE], self.chip):
             needs = self.needs[UPDATE]
             rows, _, queries = self.work.plan.batches.shape
-            streams = objectives.catalogue_block(config, items, rows * queries) < items
+            mesh, streams = self.work.plan.mesh, None
+            if not objectives.query_block(config, items, mesh):
+                streams = objectives.catalogue_block(config, items, rows * queries, mesh) < items
             found += estimate.advice(config, needs, self.chip, items, self.slices, streams)
         elif not estimate.fits(self.needs[RANKING], self.chip):
             found.append(

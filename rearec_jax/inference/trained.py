@@ -148,7 +148,8 @@ def restore(
     if not workdir.is_trained:
         raise UserError(f"{workdir.path} holds no finished epoch yet; train it first")
     model = backbones.build(config, num_items)
-    transform = optimizer.build(config.train, steps_per_epoch=1)
+    # Its state has the same shapes whatever the length of the run.
+    transform = optimizer.build(config.train, total_steps=config.train.warmup_steps + 1)
     shape = None if text is None else jax.ShapeDtypeStruct(text.shape, jnp.float32)
     catalogue = Catalogue(text=cast(Any, shape))
     state = jax.eval_shape(

@@ -99,11 +99,14 @@ def item_table(
         text: the items' text vectors, where the item encoder reads them.
         dropout_key: of the text's dropout and the experts' noisy gates; None = neither.
     """
-    table = model.apply(
+    found = model.apply(
         variables,
         text,
         train=dropout_key is not None,
         rngs=None if dropout_key is None else {"dropout": jax.random.fold_in(dropout_key, 0)},
         method="item_table",
     )
-    return cast(Array, table)
+    # Lookups are summed into its gradient, in its own type: an item that occurs a thousand times
+    # would get nothing of the last hundreds in bfloat16.
+    table = cast(Array, found)
+    return table.astype(jnp.promote_types(table.dtype, jnp.float32))

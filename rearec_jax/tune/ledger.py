@@ -49,12 +49,24 @@ class Ledger:
     """The records of one search, kept on disk."""
 
     def __init__(self, path: pathlib.Path, candidates: Sequence[Candidate]):
-        """Reads what is there. Raises UserError if it cannot be read."""
+        """Reads what is there.
+
+        Raises:
+            UserError: it cannot be read, or its trials have other options than ``candidates``.
+        """
         self.path = path
         self._candidates = candidates
         self._records: dict[tuple[int, int], Record] = {}
-        for record in _read(path) if path.exists() else []:
-            self._records[record.trial, record.rung] = record
+        if path.exists():
+            found = _read(path)
+            for row in found.select(list(_COLUMNS)).rows():
+                record = Record(*row)
+                self._records[record.trial, record.rung] = record
+            if self._numbered_otherwise(found):
+                raise UserError(
+                    f"{path} numbers its trials in another order than this version; choose another"
+                    " --workdir"
+                )
 
     @property
     def records(self) -> list[Record]:
@@ -98,6 +110,11 @@ class Ledger:
         with explained(self.path):
             files.write_whole(self.path, self.table().write_parquet)
 
+    def _numbered_otherwise(self, found: pl.DataFrame) -> bool:
+        if any(record.trial >= len(self._candidates) for record in self.records):
+            return True
+        return not found.equals(self.table())
+
     def table(self) -> pl.DataFrame:
         """A column an option; empty where a trial has it as given."""
         names = list(dict.fromkeys(n for c in self._candidates for n, _ in c.values))
@@ -109,15 +126,16 @@ class Ledger:
         return pl.DataFrame(rows, schema={**_COLUMNS, **dict.fromkeys(names, pl.String)})
 
 
-def _read(path: pathlib.Path) -> list[Record]:
+def _read(path: pathlib.Path) -> pl.DataFrame:
     try:
-        rows = pl.read_parquet(path).select(list(_COLUMNS)).rows()
+        found = pl.read_parquet(path)
+        found.select(list(_COLUMNS))
     except (OSError, pl.exceptions.PolarsError) as error:
         raise UserError(
             f"{path} cannot be read ({str(error).partition(chr(10))[0]}); restore it, or choose"
             " another --workdir"
         ) from error
-    return [Record(*row) for row in rows]
+    return found
 
 
 def check_search(path: pathlib.Path, config: Config, space: Values, settings: Settings) -> None:

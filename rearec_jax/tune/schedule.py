@@ -48,7 +48,8 @@ def next_jobs(
 
 
 def _promotions(scores: Scores, candidates: int, count: int, factor: int) -> list[Job]:
-    """Of the highest rung that has any, best first."""
+    """Of the highest rung that has any, best first. Who failed leaves the place to the next."""
+    failed = {c for (c, _), score in scores.items() if score == -math.inf}
     found: list[Job] = []
     complete = sum(rung == 0 for _, rung in scores) == candidates
     for rung in range(count - 1):
@@ -56,7 +57,7 @@ def _promotions(scores: Scores, candidates: int, count: int, factor: int) -> lis
         quota = len(here) // factor
         if complete:  # nobody else can come: one at least goes on, so that one reaches the end
             quota = max(1, quota)
-        best = [c for score, c in sorted(here)[:quota] if score < math.inf]
+        best = [c for _, c in sorted(here) if c not in failed][:quota]
         jobs = [Job(c, rung + 1) for c in best if (c, rung + 1) not in scores]
         complete = complete and not jobs
         found = jobs or found

@@ -104,7 +104,7 @@ def read_space(pairs: Sequence[str], arguments: Sequence[str], config: Config) -
     fixed = [a.lstrip("-").removeprefix("config.").partition("=")[0] for a in arguments]
     if not pairs:
         return {name: v for name, v in default_space(config).items() if name not in fixed}
-    space = parse_vary(pairs, fixed, "--space")
+    space = dict(sorted(parse_vary(pairs, fixed, "--space").items()))  # however they are given
     methods = space.get("method.name", (config.method.name,))
     for name in space:
         why = next((why for start, why in REFUSED.items() if name.startswith(start)), None)

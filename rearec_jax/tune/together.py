@@ -94,6 +94,8 @@ class _Loop:
         self.updates: dict[bool, UpdateFunction] = {}
         self.parts: dict[str, np.ndarray] = {}
         self.saved_step = self.step  # the members were restored from there, or begin
+        for member in members:
+            self._see_end(member)  # a killed process may have got there, and not said so
 
     @property
     def running(self) -> list[tuple[int, Member]]:
@@ -160,13 +162,18 @@ class _Loop:
                 member.log.append({**place, "kind": "training", "parts": parts})
             member.log.append({**place, **event, "seconds": member.history.seconds})
             self._save(one, member)
-            ended = member.plan.ends(self.step, member.history)
-            if ended or member.history.epochs >= self.epochs:
-                member.status = DONE
+            self._see_end(member)
         self.saved_step = self.step
         best = max((m.history.best, m.candidate.name) for m in self.members)
         epoch = self.plan.epoch_of(self.step)
         say(f"epoch {epoch}: {len(self.running)} go on; best {best[0]:.4f} (trial {best[1]})")
+
+    def _see_end(self, member: Member) -> None:
+        history = member.history
+        validated = history.epochs == self.plan.epochs_done(self.step)
+        ended = history.epochs >= self.epochs or member.plan.ends(self.step, history)
+        if validated and ended:
+            member.status = DONE
 
     def _save(self, state: TrainState, member: Member) -> None:
         number = member.history.place(self.step)

@@ -43,6 +43,12 @@ def test_a_loss_that_streams_gets_smaller_blocks():
     assert "smaller blocks: train.catalogue_block=2048" in found
 
 
+def test_a_loss_in_blocks_of_queries_keeps_no_logits():
+    needs = NOTHING._replace(temporaries=20 * GIB)
+    found = estimate.advice(tiny.config(), needs, V5E, items=10_000, slices=1, streams=None)
+    assert found and not any("logits_gib" in line or "catalogue_block" in line for line in found)
+
+
 def test_what_the_compiler_refuses_does_not_fit():
     assert not estimate.fits(NOTHING._replace(refused="no room"), V5E)
 

@@ -98,6 +98,12 @@ def test_more_model_shards_than_items(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_warm_up_as_long_as_the_run(tmp_path):
+    config = tiny(train__schedule="cosine", train__warmup_steps=2, train__max_steps=2)
+    with pytest.raises(UserError, match=r"warmup_steps=2 leaves nothing of the run's 2 updates"):
+        run(tmp_path / "run", config)
+
+
 def test_heads_that_do_not_divide_the_width():
     with pytest.raises(UserError, match=r"model\.width=8 must be a multiple of model\.heads=3"):
         tiny(model__heads=3)

@@ -75,6 +75,15 @@ def test_failures_count_and_never_go_on():
     assert reached(play([-math.inf] * 3)[0], 1) == set()
 
 
+def test_a_promotion_that_fails_leaves_its_place_to_the_next():
+    """Also the only place of a rung: somebody is trained to the end."""
+    scores = {(0, 0): 0.1, (1, 0): 0.2, (2, 0): 0.3, (2, 1): -math.inf}
+    groups = [0, 0, 0]
+    assert next_jobs(groups, scores, 3, 3) == [Job(1, 1)]
+    assert next_jobs(groups, {**scores, (1, 1): 0.25}, 3, 3) == [Job(1, 2)]
+    assert next_jobs(groups, {**scores, (1, 1): 0.25, (1, 2): -math.inf}, 3, 3) == [Job(0, 1)]
+
+
 def test_only_one_group_trains_together():
     groups = ["a", "b", "a", "b", "a"]
     assert next_jobs(groups, {}, 2, FACTOR, 4) == [Job(0, 0), Job(2, 0), Job(4, 0)]

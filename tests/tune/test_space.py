@@ -49,8 +49,8 @@ def test_a_method_differs_only_in_what_it_reads():
     labels = {c.label for c in made[1:]}
     assert labels == {
         "method.name=base",
-        "method.name=erl method.kl_weight=0.1",
-        "method.name=erl method.kl_weight=0.2",
+        "method.kl_weight=0.1 method.name=erl",
+        "method.kl_weight=0.2 method.name=erl",
     }
 
 

@@ -19,7 +19,7 @@ from rearec_jax.data.interactions import VALIDATION
 from rearec_jax.errors import DivergedError, UserError
 from rearec_jax.tune import running, tuner
 from rearec_jax.tune.command import config_arguments
-from rearec_jax.tune.ledger import DONE, FAILED, METRIC, PARTIAL, Record
+from rearec_jax.tune.ledger import DONE, FAILED, METRIC, PARTIAL, Ledger, Record
 from rearec_jax.tune.programs import Programs
 from rearec_jax.tune.tuner import Request, tune
 from rearec_jax.workdir import Workdir, load_config, open_workdir, read_events
@@ -112,6 +112,22 @@ def test_another_search_in_the_same_place_is_refused(searched):
         tune(request_of(root, first_epochs=2))
 
 
+def test_the_order_of_the_options_is_no_matter(searched, monkeypatch, capsys):
+    root, best, _ = searched
+    monkeypatch.setattr(running, "train_alone", None)
+    assert tune(request_of(root, space=SPACE[::-1])) == best
+
+
+def test_trials_of_other_options_are_refused(searched, tmp_path):
+    root = tmp_path / "changed"
+    shutil.copytree(searched[0], root)
+    trials = pl.read_parquet(root / "trials.parquet")
+    name = trials.columns[-1]
+    trials.with_columns(pl.col(name).shuffle(seed=1)).write_parquet(root / "trials.parquet")
+    with pytest.raises(UserError, match="numbers its trials in another order"):
+        tune(request_of(root))
+
+
 def test_other_data_are_refused(searched, tmp_path, monkeypatch):
     root = tmp_path / "changed"
     shutil.copytree(searched[0], root)
@@ -186,6 +202,26 @@ class Fake:
         if job.candidate in self.stale:
             return Record(*job, DONE, 1, 9.0, 1, 1.0)
         return Record(*job, DONE, epochs, (7 * job.candidate % 5 + epochs) / 10, epochs, 1.0)
+
+
+def test_killed_after_the_rung_and_before_the_ledger(tmp_path, monkeypatch):
+    """Several at once: nothing is left to train, and they are not trained further."""
+    asked = {"parallel": 2, "space": SPACE[:1], "trials": 2}
+
+    def killed(self, records):
+        raise InterruptedError
+
+    with monkeypatch.context() as patch, pytest.raises(InterruptedError):
+        patch.setattr(Ledger, "add", killed)
+        tune(request_of(tmp_path / "t", **asked))
+    noted = []
+    add = Ledger.add
+    monkeypatch.setattr(Ledger, "add", lambda self, found: (noted.append(found), add(self, found)))
+    tune(request_of(tmp_path / "t", **asked))
+    assert [(r.trial, r.rung, r.status, r.epochs) for r in noted[0]] == [
+        (0, 0, DONE, 1),
+        (1, 0, DONE, 1),
+    ]
 
 
 @pytest.fixture
