@@ -49,11 +49,17 @@ class Table:
         return column.cast(pl.String) if kind in (pl.Categorical, pl.Enum) else column
 
     def ids(self, name: str) -> pl.Series:
-        """A column of ids as Strings; NaN, which pandas writes for a missing number, is null."""
+        """A column of ids as Strings.
+
+        Where a number is missing pandas makes all of them floats: 17.0 is "17", and NaN is null.
+        """
         column = self.column(name, "ids")
-        if column.dtype.is_float():
-            column = column.fill_nan(None)
-        return column.cast(pl.String)
+        if not column.dtype.is_float():
+            return column.cast(pl.String)
+        column = column.fill_nan(None)
+        whole = column.cast(pl.Int64, strict=False)
+        as_text = whole.cast(pl.String).zip_with(whole == column, column.cast(pl.String))
+        return as_text.set(column.is_null(), None)
 
     def place(self, row: int) -> str:
         """'FILE, line 12' of a row of ``frame``."""

@@ -16,6 +16,7 @@ from rearec_jax.files import write_whole
 from rearec_jax.inference.user_rows import ROWS, Columns, Piece, Wrong, pieces
 
 FILE_BYTES = 64 * 2**20  # of the input, for each file that is sorted
+MOST_ROWS = 1_000_000  # in memory before they are dealt
 DONE = "done.json"
 
 
@@ -48,32 +49,54 @@ def _deal(
 ) -> None:
     count = 1 + path.stat().st_size // FILE_BYTES
     wrong: list[tuple[int, str]] = []
-    read = 0
-    for number, piece in enumerate(pieces(path, columns)):
-        wrong += [(one.line, one.reason) for one in piece.wrong]
-        frame = pl.DataFrame(
-            {
-                "part": [zlib.crc32(user.encode()) % count for user in piece.users],
-                "line": piece.lines,
-                "user": piece.users,
-                "item": [item for item, _ in piece.values],
-                "time": [time for _, time in piece.values],
-            },
-            schema={
-                "part": pl.Int64,
-                "line": pl.Int64,
-                "user": pl.String,
-                "item": pl.String,
-                "time": pl.Float64,
-            },
-        )
+
+    def frames() -> Iterator[pl.DataFrame]:
+        read = 0
+        for piece in pieces(path, columns):
+            wrong.extend((one.line, one.reason) for one in piece.wrong)
+            yield _frame(piece, count)
+            read += len(piece.users)
+            show(read)
+
+    # About ROWS rows a file: dealt piece by piece, an input has files by the square of its size.
+    for number, frame in enumerate(_gathered(frames(), min(count * ROWS, MOST_ROWS))):
         for (part,), rows in frame.partition_by("part", as_dict=True).items():
             place = directory / f"{part:06}"
             place.mkdir(exist_ok=True)
-            rows.write_parquet(place / f"{number:08}.parquet")
-        read += len(piece.users)
-        show(read)
+            write_whole(place / f"{number:08}.parquet", rows.write_parquet)
     write_whole(directory / DONE, lambda file: file.write(json.dumps(wrong).encode()))
+
+
+def _frame(piece: Piece, count: int) -> pl.DataFrame:
+    """The rows of a piece, and in which of ``count`` parts each belongs."""
+    return pl.DataFrame(
+        {
+            "part": [zlib.crc32(user.encode()) % count for user in piece.users],
+            "line": piece.lines,
+            "user": piece.users,
+            "item": [item for item, _ in piece.values],
+            "time": [time for _, time in piece.values],
+        },
+        schema={
+            "part": pl.Int64,
+            "line": pl.Int64,
+            "user": pl.String,
+            "item": pl.String,
+            "time": pl.Float64,
+        },
+    )
+
+
+def _gathered(frames: Iterator[pl.DataFrame], enough: int) -> Iterator[pl.DataFrame]:
+    """The same rows in frames of at least ``enough``; the last may have fewer."""
+    held: list[pl.DataFrame] = []
+    for frame in frames:
+        held.append(frame)
+        if sum(map(len, held)) >= enough:
+            yield pl.concat(held)
+            held = []
+    if held:
+        yield pl.concat(held)
 
 
 def _sorted(place: pathlib.Path) -> Iterator[Piece]:

@@ -59,7 +59,9 @@ def recommend_run(path: str | None) -> None:
         candidates=_CANDIDATES.value,
     )
     with interruptible():
-        counts = recommend_file(opening.load(path), request, _identity(pathlib.Path(path)))
+        # Before it is read: if it changes meanwhile, parts of the old one are not continued.
+        model = _identity(pathlib.Path(path))
+        counts = recommend_file(opening.load(path), request, model)
     _say(f"written: {request.output}: {counts.users:,} users")
     if counts.fallback:
         _say(f"{counts.fallback:,} users without a known item have the most popular ones")

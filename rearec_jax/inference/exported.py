@@ -37,6 +37,7 @@ MANIFEST = "manifest.json"
 FORMAT = 1
 ENCODE, ATTEND, ROWS = "encode.stablehlo", "attend.stablehlo", "rows.stablehlo"
 TABLE, WEIGHTS = "table.npy", "weights"
+_FACTS = ("name", "max_length", "steps", "cloze", "similarity", "text_width")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,17 +88,19 @@ def load(path: pathlib.Path) -> Recommender:
     """The recommender that was exported.
 
     Raises:
-        UserError: a file is missing or not as it was written (it is named), or the format is newer.
+        UserError: a file or a fact is missing, or not as it was written (it is named), or the
+            format is newer.
     """
     path = path.resolve()  # of a link its present target: all that is read is of one export
     manifest = _manifest(path)
     digests, facts = manifest["files"], manifest["model"]
     _check_files(path, digests)
-    table = jnp.asarray(np.load(path / TABLE, allow_pickle=False))
-    weights = _weights(path, manifest["weights"])
+    (table,) = _arrays(path, [TABLE], manifest)
+    weights = _arrays(path, manifest["weights"], manifest)
     rows = None
     if facts["text_width"]:
-        rows = _item_rows(path, _weights(path, manifest["row_weights"]), facts["similarity"])
+        row_weights = _arrays(path, manifest["row_weights"], manifest)
+        rows = _item_rows(path, row_weights, facts["similarity"])
     engine = Engine(
         name=facts["name"],
         max_length=facts["max_length"],
@@ -113,6 +116,11 @@ def load(path: pathlib.Path) -> Recommender:
         temperature=facts.get("temperature"),
     )
     items = catalogue.load(path / catalogue.FILE)
+    if not len(items) == len(table) == manifest["items"]:
+        raise UserError(
+            f"{path / MANIFEST} is of {manifest['items']} items, but {catalogue.FILE} has"
+            f" {len(items)} and {TABLE} {len(table)}; export the model again"
+        )
     return Recommender(engine, items, samples=samples.load(path / samples.FILE))
 
 
@@ -121,14 +129,44 @@ def _manifest(path: pathlib.Path) -> dict[str, Any]:
     try:
         manifest = json.loads(place.read_text(encoding="utf-8"))
         number = manifest["format"]
-        manifest["files"], manifest["model"]["name"], manifest["weights"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{place} is damaged ({error}); export the model again") from error
+        missing = _missing(manifest) if number == FORMAT else []
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else error
+        raise UserError(f"{place} is damaged ({reason}); export the model again") from error
     if number != FORMAT:
         raise UserError(
             f"{place} has format {number}, this version reads {FORMAT}; export the model again"
         )
+    if missing:
+        raise UserError(f"{place} lacks {', '.join(missing)}; export the model again")
+    for name in manifest["files"]:
+        if _leads_out(name):
+            raise UserError(f"{place} names {name!r}, which is not in its directory")
     return manifest
+
+
+def _missing(manifest: dict[str, Any]) -> list[str]:
+    """Facts and digests that are needed and not there: a file without a digest is not checked.
+
+    Raises:
+        KeyError: a whole part is not there.
+    """
+    facts, files = manifest["model"], manifest["files"].keys()
+    missing = [f"the model's {fact}" for fact in _FACTS if fact not in facts]
+    missing += [] if "items" in manifest else ["the number of items"]
+    arrays, programs = [TABLE, *manifest["weights"]], [ENCODE]
+    if facts.get("text_width"):
+        arrays += manifest["row_weights"]
+        programs.append(ROWS)
+    shapes = manifest["shapes"]
+    missing += [f"the type of {name}" for name in arrays if name not in shapes]
+    needed = [*programs, *arrays, catalogue.FILE]
+    return missing + [f"the digest of {name}" for name in needed if name not in files]
+
+
+def _leads_out(name: str) -> bool:
+    path = pathlib.PurePosixPath(name)
+    return path.is_absolute() or ".." in path.parts
 
 
 def _check_files(path: pathlib.Path, files: dict[str, str]) -> None:
@@ -159,8 +197,14 @@ def _program(path: pathlib.Path) -> Callable[..., Any]:
         ) from error
 
 
-def _weights(path: pathlib.Path, names: list[str]) -> list[Array]:
-    return [jnp.asarray(np.load(path / name, allow_pickle=False)) for name in names]
+def _arrays(path: pathlib.Path, names: list[str], manifest: dict[str, Any]) -> list[Array]:
+    def one(name: str) -> Array:
+        array = np.load(path / name, allow_pickle=False)
+        if array.dtype.kind == "V":  # numpy has no bfloat16: it reads bytes of no type
+            array = array.view(jnp.dtype(manifest["shapes"][name][-1]))
+        return jnp.asarray(array)
+
+    return [one(name) for name in names]
 
 
 def _item_rows(

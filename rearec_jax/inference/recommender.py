@@ -104,7 +104,8 @@ class Recommender:
         Args:
             ids: raw ids that the catalogue does not have.
             texts: their titles, made into vectors as the catalogue's own were.
-            vectors: the vectors instead, where the run was trained on a file of them.
+            vectors: the vectors instead, where the run was trained on a file of them; the texts
+                are then titles only.
 
         Raises:
             UserError: the model does not read text, an id is there already, or neither or
@@ -116,6 +117,8 @@ class Recommender:
                 f"the model ({engine.name}) learns a vector an item and cannot take new ones;"
                 " train one that reads text (model.backbone=unisrec or morec)"
             )
+        if texts is not None and len(texts) != len(ids):
+            raise UserError(f"{len(ids)} new items need as many texts, got {len(texts)}")
         titles = pl.Series("title", [None] * len(ids) if texts is None else list(texts), pl.String)
         items = self.items.join(pl.Series("id", [str(raw) for raw in ids], pl.String), titles)
         found = self._vectors_of(texts) if vectors is None else np.asarray(vectors, np.float32)

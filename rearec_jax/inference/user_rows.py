@@ -8,6 +8,7 @@ import contextlib
 import csv
 import dataclasses
 import datetime
+import decimal
 import gzip
 import io
 import itertools
@@ -25,6 +26,9 @@ from rearec_jax.errors import UserError
 ROWS = 16_384  # of a file in memory at once
 FORMATS = (".parquet", ".csv", ".tsv")
 BAD_BYTES = "surrogateescape"  # what is not UTF-8 becomes characters that no text has
+LARGEST = 2**53  # of whole numbers in a float column: those beyond may have been rounded
+
+csv.field_size_limit(2**31 - 1)  # characters; a long history has more than csv's own 131,072
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,14 +199,45 @@ def _row(fields: Any, by_user: bool) -> tuple[str, Any]:
 
 
 def _id(value: Any, what: str) -> str:
-    text = "" if value is None else str(value)
+    try:
+        text = _id_text(value)
+        text.encode()
+    except UnicodeError as error:
+        raise ValueError(f"the {what} id is not UTF-8 text") from error
+    except TypeError as error:
+        raise ValueError(
+            f"the {what} id {value!r} is neither text nor an exact whole number"
+        ) from error
     if not text.strip():
         raise ValueError(f"no {what} id")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(f"the {what} id is not UTF-8 text") from error
     return text
+
+
+def _id_text(value: Any) -> str:
+    """The id in a column of any type: "17" of 17.0, as pandas has it where a number is missing.
+
+    Raises:
+        UnicodeError: bytes that are no text.
+        TypeError: nothing that an id may be.
+    """
+    match value:
+        case None:
+            return ""
+        case str():
+            return value
+        case bytes():
+            return value.decode()
+        case bool():
+            raise TypeError
+        case int():
+            return str(value)
+        case float() if math.isnan(value):  # what pandas writes for a missing number
+            return ""
+        case float() if value.is_integer() and abs(value) <= LARGEST:
+            return str(int(value))
+        case decimal.Decimal() if value == value.to_integral_value():
+            return str(int(value))
+    raise TypeError
 
 
 def _seconds(value: Any) -> float:

@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect
 import rearec_jax
 from rearec_jax.errors import UserError
 from rearec_jax.serve import answering, documents
+from rearec_jax.serve.guard import SHOWS_KEY
 from rearec_jax.serve.lane import Full
 from rearec_jax.serve.models import Models, Place
 from rearec_jax.serve.requests import Body, ExplainBody, Malformed, RecommendBody, parsed
@@ -24,6 +25,7 @@ from rearec_jax.serve.service import Service
 from rearec_jax.serve.work import Workers
 
 STATIC = importlib.resources.files("rearec_jax.serve") / "static"
+UNTOLD = "the reason is told to requests that show the API key"  # it may name files
 QUERY, LISTED = 200, 100  # characters of a search, items of its answer: at most
 MOST_SEARCHES = 64  # under way at once
 
@@ -121,11 +123,13 @@ def _state(app: FastAPI, service: Service) -> None:
         return _json({"status": "ok"})
 
     @app.get("/ready", summary="200 when all programs are compiled, else 503.")
-    async def ready() -> Response:
+    async def ready(request: Request) -> Response:
+        places = _places(service.models, request.scope[SHOWS_KEY])
         if service.models.are_ready:
-            return _json({"status": "ready", "models": _places(service.models)})
-        waits = [place for place in service.models.places.values() if not place.is_ready]
-        told = [f"{one.name} ({one.problem})" if one.problem else one.name for one in waits]
+            return _json({"status": "ready", "models": places})
+        waits = [name for name, place in service.models.places.items() if not place.is_ready]
+        problems = {place["name"]: place["problem"] for place in places}
+        told = [f"{name} ({problems[name]})" if problems[name] else name for name in waits]
         return _error(503, f"not compiled: {', '.join(told)}")
 
     @app.get("/metrics", summary="Counts and times, for Prometheus.")
@@ -145,9 +149,10 @@ def _pages(app: FastAPI) -> None:
     app.mount("/static", StaticFiles(directory=str(STATIC)))
 
 
-def _places(models: Models) -> list[dict[str, Any]]:
+def _places(models: Models, with_problems: bool) -> list[dict[str, Any]]:
     def told(place: Place) -> dict[str, Any]:
-        return {"name": place.name, "problem": place.problem}
+        problem = place.problem
+        return {"name": place.name, "problem": problem and (problem if with_problems else UNTOLD)}
 
     return [told(place) for place in models.places.values()]
 

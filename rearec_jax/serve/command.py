@@ -86,13 +86,23 @@ def _limits() -> Limits:
 def _key() -> str:
     """Never on the command line, which other users of the machine can read."""
     if not _KEY_FILE.value:
-        return os.environ.get(KEY_VARIABLE, "").strip()
+        return _printable(os.environ.get(KEY_VARIABLE, "").strip(), f"${KEY_VARIABLE}")
     try:
         key = pathlib.Path(_KEY_FILE.value).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"--api_key_file={_KEY_FILE.value} cannot be read: {error}") from error
     if not key:
         raise UserError(f"--api_key_file={_KEY_FILE.value} is empty; write the key into it")
+    return _printable(key, f"--api_key_file={_KEY_FILE.value}")
+
+
+def _printable(key: str, where: str) -> str:
+    wrong = next((letter for letter in key if not " " <= letter <= "~"), None)
+    if wrong is not None:
+        raise UserError(
+            f"the key in {where} has the character U+{ord(wrong):04X}, which no header of a request"
+            " may hold; make it of printable ASCII"
+        )
     return key
 
 

@@ -17,6 +17,7 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 OPEN = {"/", "/health", "/ready", "/docs", "/openapi.json"}  # need no key, nor does /static
+SHOWS_KEY = "rearec_jax.shows_key"  # of a request's scope: it does, or none is needed
 KNOWN = OPEN | {"/recommend", "/explain", "/models", "/items", "/samples", "/metrics"}
 HEADERS = [
     (b"content-security-policy", b"default-src 'self'; frame-ancestors 'none'"),
@@ -79,9 +80,10 @@ class Guard:
 
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
         headers = dict(scope["headers"])
+        scope[SHOWS_KEY] = not self._key or self._has_key(headers)
         if self.is_stopping:
             return 503, "the server is stopping; ask another or try again later"
-        if self._key and not _is_open(scope["path"]) and not self._has_key(headers):
+        if not scope[SHOWS_KEY] and not _is_open(scope["path"]):
             return 401, "an API key is needed: header X-API-Key, or Authorization: Bearer KEY"
         length = headers.get(b"content-length", b"0")
         if not length.isdigit():

@@ -15,6 +15,8 @@ from rearec_jax.serve.limits import Limits
 from rearec_jax.serve.search import Search
 from rearec_jax.serve.served import Served, serve
 
+RETRY_SECONDS, LONGEST_RETRY = 30.0, 480.0  # until what was refused is tried again; it doubles
+
 _log = logging.getLogger(__name__)
 
 Identity = tuple[object, ...]
@@ -29,6 +31,26 @@ class Version:
     identity: Identity | None
 
 
+@dataclasses.dataclass(frozen=True)
+class Refusal:
+    """What could not be used when it was tried, and until when it is not tried again.
+
+    It may have been half copied, or memory short for a moment.
+    """
+
+    identity: Identity | None
+    seconds: float
+    until: float
+
+    @classmethod
+    def of(cls, found: Identity | None, before: "Refusal | None") -> "Refusal":
+        """Lasts twice as long where the same was refused before."""
+        seconds = RETRY_SECONDS
+        if before and before.identity == found:
+            seconds = min(2 * before.seconds, LONGEST_RETRY)
+        return cls(found, seconds, time.monotonic() + seconds)
+
+
 @dataclasses.dataclass(eq=False)
 class Place:
     """A model's directory and what is served of it. problem: why what lies there now is not."""
@@ -38,7 +60,18 @@ class Place:
     current: Version
     is_ready: bool = False
     problem: str | None = None
-    refused: Identity | None = None
+    refused: Refusal | None = None
+
+    def refuse(self, found: Identity | None, error: Exception) -> None:
+        """Notes that what lies there cannot be used now."""
+        self.problem = str(error) or type(error).__name__
+        self.refused = Refusal.of(found, self.refused)
+
+    def is_due(self, found: Identity) -> bool:
+        """Is what lies there neither served nor refused a short time ago?"""
+        if self.refused and self.refused.identity == found:
+            return time.monotonic() >= self.refused.until
+        return found != self.current.identity or not self.is_ready
 
 
 class Models:
@@ -86,8 +119,8 @@ class Models:
             started = time.perf_counter()
             try:
                 place.current.served.warm_up()
-            except Exception as error:  # such as too little memory; a newer model may do better
-                place.problem = str(error) or type(error).__name__
+            except Exception as error:  # such as too little memory; `watch` tries it again
+                place.refuse(place.current.identity, error)
                 _log.exception("the model in %s cannot be used", place.path)
                 say(f"model {place.name} cannot be used: {place.problem}")
                 continue
@@ -106,7 +139,9 @@ class Models:
 
     def _look(self, place: Place, say: Callable[[str], None]) -> None:
         found = identity(place.path)
-        if found is None or found in (place.current.identity, place.refused):
+        if found == place.current.identity and place.is_ready:
+            place.problem = place.refused = None  # what was refused is gone
+        if found is None or not place.is_due(found):
             return
         if self._stopped.wait(0.2) or identity(place.path) != found:
             return  # it is still being put there: the next look
@@ -114,7 +149,7 @@ class Models:
             version = self._load(place.name, place.path)
             version.served.warm_up()
         except Exception as error:  # whatever is wrong with it, the one in use stays
-            place.refused, place.problem = found, str(error) or type(error).__name__
+            place.refuse(found, error)
             self.reloads.add("refused")
             if not isinstance(error, UserError):
                 _log.exception("the new model in %s cannot be used", place.path)

@@ -157,6 +157,11 @@ def test_parquet_columns_of_any_fitting_type_are_read(put):
     assert rows(frame, "user", "timestamp", "rating") == [("a", 5, 4.0), ("a", 6, 5.0)]
 
 
+def test_whole_numbers_in_a_column_of_floats_are_ids_without_a_point(put):
+    frame = read(parquet(put, user_id=[17.0, -1.0], item_id=[1.5, 2.0**53]))
+    assert rows(frame, "user", "item") == [("17", "1.5"), ("-1", "9007199254740992")]
+
+
 def test_missing_numbers_are_no_ids(put):
     with pytest.raises(UserError, match=r"row 2: column 'item_id' is empty"):
         read(parquet(put, item_id=[1.0, float("nan")]))

@@ -46,7 +46,7 @@ def test_the_id_may_be_a_part_of_it(read):
 def of_parquet(path, **columns):
     pl.DataFrame({"item_id": [1.0, 2.0, float("nan")]} | columns).write_parquet(path)
     config = DataConfig(item_text=str(path), text_columns=tuple(columns))
-    return read_item_text(config, pl.Series(["1.0", "2.0", "3.0"])).to_list()
+    return read_item_text(config, pl.Series(["1", "2", "3"])).to_list()
 
 
 @pytest.mark.parametrize("kind", [pl.List(pl.String), pl.Array(pl.String, 2)])

@@ -1,14 +1,18 @@
 """An exported model: the same numbers without Flax, Orbax or the training code."""
 
+import dataclasses
+import hashlib
 import json
 import os
 from pathlib import Path
+import re
 import shutil
 import subprocess
 import sys
 
 import jax
 from jax import export as jax_export
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -68,6 +72,20 @@ def test_same_numbers_as_the_model(tmp_path, method, changes):
         with pytest.raises(UserError, match=r"give vectors="):
             loaded.add_items(["new"], ["red"])
         np.testing.assert_allclose(ours.engine.table, theirs.engine.table, rtol=1e-5, atol=1e-6)
+
+
+def test_a_table_of_bfloat16_is_read_as_such(tmp_path):
+    config = tiny.config("rpe", model__layers=1, model__dtype="bfloat16")
+    with jax.numpy_dtype_promotion("standard"):  # LayerNorm asks for it
+        _, variables = tiny.build(config, ITEMS)
+        engine = trained.engine(config, variables, ITEMS)
+        half = {name: getattr(engine, name).astype(jnp.bfloat16) for name in ("table", "ranked")}
+        model = Recommender(dataclasses.replace(engine, **half), catalogue())
+        export.write(tmp_path / "model", config, variables, model)
+        loaded = rearec_jax.load(tmp_path / "model")
+        assert loaded.engine.table.dtype == jnp.bfloat16
+        np.testing.assert_array_equal(loaded.engine.table, model.engine.table)
+        assert loaded.recommend(MORE, k=3).ids == model.recommend(MORE, k=3).ids
 
 
 def test_exports_with_the_same_program_share_what_is_compiled(tmp_path):
@@ -134,6 +152,48 @@ class TestDamage:
         (copy / "manifest.json").write_text("[1]")
         with pytest.raises(UserError, match=r"manifest.json is damaged"):
             rearec_jax.load(copy)
+
+    @pytest.mark.parametrize("name", ["encode.stablehlo", "table.npy", "items.parquet", "weights"])
+    def test_a_file_that_is_not_vouched_for(self, copy, name):
+        def forget(manifest):
+            lost = manifest["weights"][-1] if name == "weights" else name
+            del manifest["files"][lost]
+
+        self.change(copy, forget)
+        with pytest.raises(UserError, match=rf"lacks the digest of {name}"):
+            rearec_jax.load(copy)
+
+    @pytest.mark.parametrize(
+        ("part", "fact", "said"),
+        [
+            ("model", "steps", "lacks the model's steps;"),
+            ("shapes", "table.npy", "lacks the type of table.npy;"),
+            (None, "items", "lacks the number of items;"),
+            (None, "shapes", "is damaged (no 'shapes')"),
+        ],
+    )
+    def test_a_missing_fact_is_named(self, copy, part, fact, said):
+        self.change(copy, lambda manifest: (manifest[part] if part else manifest).pop(fact))
+        with pytest.raises(UserError, match=re.escape(said)):
+            rearec_jax.load(copy)
+
+    @pytest.mark.parametrize("outside", ["../secret", "/etc/hostname"])
+    def test_names_do_not_lead_out(self, copy, outside):
+        (copy.parent / "secret").write_bytes(b"")
+        digest = hashlib.sha256(b"").hexdigest()
+        self.change(copy, lambda manifest: manifest["files"].update({outside: digest}))
+        with pytest.raises(UserError, match=rf"names '{outside}', which is not in its directory"):
+            rearec_jax.load(copy)
+
+    def test_numbers_of_items_that_differ(self, copy):
+        self.change(copy, lambda manifest: manifest.update(items=ITEMS + 1))
+        with pytest.raises(UserError, match=rf"of {ITEMS + 1} items, but .* {ITEMS} and"):
+            rearec_jax.load(copy)
+
+    def change(self, copy, change):
+        manifest = json.loads((copy / "manifest.json").read_text())
+        change(manifest)
+        (copy / "manifest.json").write_text(json.dumps(manifest))
 
     def test_a_newer_format(self, copy):
         manifest = json.loads((copy / "manifest.json").read_text()) | {"format": 99}

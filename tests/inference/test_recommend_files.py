@@ -1,16 +1,21 @@
 """--mode=recommend: every good row has its list, every wrong one its line, and nothing is lost."""
 
+import datetime
+import decimal
 import gzip
 import io
 import json
 
+from absl import flags
+from absl.testing import flagsaver
 import polars as pl
 import pytest
 from rich.console import Console
 
 from rearec_jax import lock
 from rearec_jax.errors import UserError
-from rearec_jax.inference import command, recommend_files, user_rows
+from rearec_jax.inference import by_user as gathering
+from rearec_jax.inference import command, opening, recommend_files, user_rows
 from rearec_jax.inference.recommend_files import Request, recommend_file
 from rearec_jax.inference.user_rows import Columns
 from tests.inference.test_recommender import recommender
@@ -80,6 +85,27 @@ def test_interactions_in_any_order(rec, tmp_path, expected, dates, monkeypatch):
     assert lists(tmp_path / "out.parquet") == expected
 
 
+def test_interactions_are_dealt_to_few_files_that_are_on_the_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr(gathering, "FILE_BYTES", 200)
+    lines = [f"{user},{item}\n" for user, items in USERS.items() for item in items]
+    (tmp_path / "in.csv").write_text("user_id,item_id\n" + "".join(lines))
+    real, whole = gathering.write_whole, []
+    monkeypatch.setattr(gathering, "write_whole", lambda *a: whole.append(a[0]) or real(*a))
+
+    def dealt(name):
+        rows = gathering.users(tmp_path / "in.csv", COLUMNS, tmp_path / name, lambda read: None)
+        users = [user for piece in rows for user in piece.users]
+        assert sorted(users) == sorted(USERS)
+        return list((tmp_path / name).glob("*/*.parquet"))
+
+    files = dealt("together")  # 16 pieces of 4 rows; each part gets a file once
+    parts = {file.parent for file in files}
+    assert len(files) == len(parts) > 2
+    monkeypatch.setattr(gathering, "MOST_ROWS", 20)
+    assert len(files) < len(more := dealt("bounded")) <= 4 * len(parts)
+    assert {*files, *more} < set(whole)
+
+
 def test_without_times_the_order_of_the_file_counts(rec, tmp_path, expected):
     lines = [f"{user},{item}\n" for user, items in USERS.items() for item in items]
     with gzip.open(tmp_path / "in.csv.gz", "wt") as file:
@@ -105,6 +131,47 @@ def test_wrong_rows_are_told_and_the_rest_done(rec, tmp_path):
     assert (counts.users, counts.wrong, counts.unknown, counts.fallback) == (5, 4, 1, 1)
     by = pl.read_parquet(tmp_path / "out.parquet").group_by("user_id").agg(pl.col("by").first())
     assert dict(by.iter_rows())["u3"] == "popularity"
+
+
+@pytest.mark.parametrize("name", ["in.csv", "in.tsv"])
+def test_a_long_history_is_no_wrong_row(rec, tmp_path, name):
+    separator = "\t" if name == "in.tsv" else ","
+    many = " ".join(["i1"] * 50_000)
+    assert len(many) > 131_072  # the most that Python's csv reads of a field, unless it is told
+    (tmp_path / name).write_text(f"user_id{separator}items\nu0{separator}{many}\n")
+    counts = run(rec, tmp_path, tmp_path / name)
+    assert (counts.users, counts.wrong) == (1, 0)
+
+
+def test_ids_of_any_column_are_as_in_text(tmp_path):
+    items = [[17.0, 2.0**53], [None], [float("nan")], [0.5], [1e17]]
+    found = pieces_of(tmp_path, pl.Series([b"u", "\xe9".encode(), b"\xff", b"v", b"w"]), items)
+    assert found.users == ["u"] and found.values == [["17", "9007199254740992"]]
+    reasons = {one.line: one.reason for one in found.wrong}
+    assert reasons == {
+        2: "no item id",
+        3: "the user id is not UTF-8 text",
+        4: "the item id 0.5 is neither text nor an exact whole number",
+        5: "the item id 1e+17 is neither text nor an exact whole number",
+    }
+    found = pieces_of(
+        tmp_path, pl.Series([1, 2]), [[decimal.Decimal("3.00")], [decimal.Decimal(4)]]
+    )
+    assert found.users == ["1", "2"] and found.values == [["3"], ["4"]]
+    for unfit in (True, datetime.date(2020, 1, 2)):
+        found = pieces_of(tmp_path, pl.Series([unfit]), [["i1"]])
+        assert "neither text nor" in found.wrong[0].reason and not found.users
+
+
+def pieces_of(tmp_path, users, items):
+    pl.DataFrame({"user_id": users, "items": items}).write_parquet(tmp_path / "in.parquet")
+    both = list(user_rows.pieces(tmp_path / "in.parquet", COLUMNS))
+    return user_rows.Piece(
+        *(
+            [one for piece in both for one in getattr(piece, name)]
+            for name in ("lines", "users", "values", "wrong")
+        )
+    )
 
 
 def test_wrong_interactions_are_told(rec, tmp_path):
@@ -172,6 +239,27 @@ def test_a_model_trained_again_is_another_one(tmp_path):
     best.rename(tmp_path / "old")  # still there, so that its inode is not taken again
     best.mkdir()
     assert command._identity(tmp_path) != before
+
+
+def test_the_identity_is_that_of_before_the_model_is_read(tmp_path, monkeypatch):
+    (tmp_path / "manifest.json").write_text("old")
+    before, told = command._identity(tmp_path), []
+
+    def load(path):
+        (tmp_path / "manifest.json").write_text("new")
+
+    def keep(recommender, request, model):
+        told.append(model)
+        return recommend_files.Counts()
+
+    monkeypatch.setattr(opening, "load", load)
+    monkeypatch.setattr(recommend_files, "recommend_file", keep)
+    with flagsaver.flagsaver():
+        if not flags.FLAGS.is_parsed():
+            flags.FLAGS.mark_as_parsed()
+        flags.FLAGS.input, flags.FLAGS.output = "in.csv", "out.csv"
+        command.recommend_run(str(tmp_path))
+    assert told == [before]
 
 
 def test_options(rec, tmp_path):

@@ -205,6 +205,9 @@ class TestNewItems:
             reader.add_items(["new"], vectors=np.full((1, 4), np.nan))
         with pytest.raises(UserError, match=r"need texts"):
             reader.add_items(["new"])
+        for vectors in (None, np.zeros((2, 4))):
+            with pytest.raises(UserError, match=r"2 new items need as many texts, got 1"):
+                reader.add_items(["new", "newer"], ["red"], vectors=vectors)
 
     def test_vectors_that_changed_are_noticed(self, reader):
         other = TextEncoder(reader.text.config, reader.items.titles, reader.text.trained + 1)

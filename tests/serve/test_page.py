@@ -72,6 +72,12 @@ def test_all_by_keyboard(browser: Page, one: Stub) -> None:
     browser.open(one.origin)
     browser.press(TAB, TAB)  # past the link that skips to the lists
     assert browser.focused == "search"
+    browser.open(one.origin, "#h=14,15&k=20")
+    browser.press(TAB, ENTER)
+    assert browser.focused == "Recommendations"
+    assert browser.hash == "#h=14,15&k=20" and browser.ids("#history > li") == ["14", "15"]
+    browser.open(one.origin)
+    browser.press(TAB, TAB)
     browser.search("velvet")
     browser.press(DOWN, UP, DOWN)
     chosen = browser.one("#search").get_attribute("aria-activedescendant")
@@ -262,6 +268,7 @@ def test_error_is_a_sentence_and_can_be_tried_again(browser: Page, one: Stub) ->
     browser.until(lambda: browser.one("#alert").is_displayed(), "an error")
     assert browser.text("#alert span") == "The steps are too many."
     assert browser.one("#alert").get_attribute("role") == "alert"
+    assert browser.one(".model").get_attribute("aria-busy") == "false"
     one.error = None
     browser.one("#alert button").click()
     browser.settle()
@@ -288,6 +295,19 @@ def test_asks_for_the_key_and_keeps_it(browser: Page, one: Stub) -> None:
     browser.settle()
     browser.open(one.origin, STORY)
     assert not browser.one("#key-dialog").is_displayed()
+    browser.js("sessionStorage.clear()")
+
+
+def test_a_key_that_cannot_be_sent_is_asked_for_again(browser: Page, one: Stub) -> None:
+    one.key = "right"
+    browser.load(one.origin, STORY)
+    browser.until(lambda: browser.one("#key-dialog").is_displayed(), "the question")
+    browser.press("“right”", ENTER)
+    browser.until(lambda: "not accept" in browser.text("#key-note"), "the second question")
+    assert browser.js("return sessionStorage.length") == 0
+    browser.press("right", ENTER)
+    browser.settle()
+    assert not browser.one("#alert").is_displayed()
     browser.js("sessionStorage.clear()")
 
 

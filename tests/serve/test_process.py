@@ -177,6 +177,16 @@ def test_mistakes_are_one_sentence(options, said, tmp_path, monkeypatch, parsed_
         serve_run(workdir, [])
 
 
+@pytest.mark.parametrize("where", ["file", "variable"])
+def test_a_key_that_no_header_may_hold_is_refused(where, tmp_path, monkeypatch, parsed_flags):
+    (tmp_path / "key").write_text("\u201csecret\u201d\n", encoding="utf-8")
+    values = {"api_key_file": str(tmp_path / "key")} if where == "file" else {}
+    if where == "variable":
+        monkeypatch.setenv("REAREC_API_KEY", "\u201csecret\u201d")
+    with flagsaver.as_parsed(**values), pytest.raises(UserError, match=r"U\+201C.*printable ASCII"):
+        serve_run("x", [])
+
+
 def test_without_the_extra_it_says_which(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"--mode=serve needs fastapi.*pip install -e '.\[serve\]'"):

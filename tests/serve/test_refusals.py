@@ -5,6 +5,8 @@ import json
 import os
 import shutil
 import threading
+import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -158,6 +160,20 @@ def test_the_key(limited):
     assert client.ask("/metrics").status_code == 401
 
 
+def test_reasons_are_told_to_who_has_the_key(limited, monkeypatch):
+    place = limited().service.models.default
+    monkeypatch.setattr(place, "problem", "/home/me/models/table.npy is damaged")
+    client, key = limited(key="secret"), {"X-API-Key": "secret"}
+    for ready in (True, False):
+        monkeypatch.setattr(place, "is_ready", ready)
+        stranger = client.ask("/ready")
+        assert stranger.status_code == (200 if ready else 503)
+        assert "the reason is told to requests that show the API key" in stranger.text
+        assert "table.npy" not in stranger.text
+        assert "table.npy is damaged" in client.ask("/ready", headers=key).text
+        assert "table.npy is damaged" in limited().ask("/ready").text
+
+
 def test_a_stopping_server_takes_nothing_new(limited):
     client = limited()
     client.guard.is_stopping = True
@@ -190,6 +206,71 @@ def test_a_model_that_cannot_be_compiled_may_be_replaced(exported, tmp_path, mon
     models._look(models.default, said.append)
     assert "is replaced by" in said[1] and client.ask("/ready").status_code == 200
     client.close()
+
+
+@pytest.fixture
+def watched(exported, tmp_path, monkeypatch):
+    """A served model beside `new`, nothing compiled; `clock.now` is what the time is."""
+    monkeypatch.setattr(Served, "warm_up", lambda self: None)
+    clock = SimpleNamespace(now=1000.0)
+    monkeypatch.setattr(
+        "rearec_jax.serve.models.time",
+        SimpleNamespace(monotonic=lambda: clock.now, perf_counter=time.perf_counter),
+    )
+    shutil.copytree(exported / "one", tmp_path / "old")
+    shutil.copytree(exported / "one", tmp_path / "new")
+    (tmp_path / "current").symlink_to("old")
+    models = Models([str(tmp_path / "current")], LIMITS)
+    models.compile(lambda text: None)
+    return models, clock, tmp_path
+
+
+def point_to(place, target):
+    (place / "next").symlink_to(target)
+    os.replace(place / "next", place / "current")
+
+
+def test_what_was_half_there_is_tried_again(watched):
+    models, clock, place = watched
+    (place / "new" / "table.npy").rename(place / "table.npy")
+    point_to(place, "new")
+    said, tries = [], []
+    for second in range(200):
+        models._look(models.default, said.append)
+        if len(said) > len(tries):
+            tries.append(second)
+        clock.now += 1
+    assert tries == [0, 30, 90] and all("table.npy cannot be read" in one for one in said)
+    (place / "table.npy").rename(place / "new" / "table.npy")
+    clock.now += 480
+    models._look(models.default, said.append)
+    assert "is replaced by" in said[-1]
+    assert models.default.problem is None and models.default.refused is None
+
+
+def test_a_refusal_ends_when_what_was_refused_is_gone(watched):
+    models, _, place = watched
+    (place / "new" / "table.npy").unlink()
+    point_to(place, "new")
+    models._look(models.default, lambda text: None)
+    assert models.default.problem and models.default.refused
+    point_to(place, "old")
+    models._look(models.default, lambda text: None)
+    assert models.default.problem is None and models.default.refused is None
+
+
+def test_a_model_that_could_not_be_compiled_is_tried_again(watched, monkeypatch):
+    models, clock, _ = watched
+    models.default.is_ready = False
+    with monkeypatch.context() as patch:
+        patch.setattr(Served, "warm_up", lambda self: 1 / 0)
+        models.compile(lambda text: None)
+        models._look(models.default, lambda text: None)
+    models._look(models.default, lambda text: None)
+    assert not models.are_ready and models.default.problem == "division by zero"
+    clock.now += 30
+    models._look(models.default, lambda text: None)
+    assert models.are_ready and models.default.problem is None
 
 
 def test_no_model_no_server(tmp_path):

@@ -29,8 +29,9 @@ const query = (fields) => new URLSearchParams(Object.entries(fields).filter(([, 
 async function request(path, { body, signal } = {}) {
   for (;;) {
     const key = sessionStorage.getItem(KEY);
-    const response = await send(path, body, key, signal);
-    if (response.status === 401) {
+    const headers = headersOf(body, key);
+    const response = headers && (await send(path, body, headers, signal));
+    if (!response || response.status === 401) {
       await newKey(key);
     } else if (response.status === 503) {
       hooks.waiting(`${await sentence(response)} Trying again …`);
@@ -43,10 +44,19 @@ async function request(path, { body, signal } = {}) {
   }
 }
 
-async function send(path, body, key, signal) {
-  const headers = { Accept: "application/json" };
-  if (key) headers["X-API-Key"] = key;
-  if (body) headers["Content-Type"] = "application/json";
+/** null: the key has a character that no header may hold, such as a typographic quote. */
+function headersOf(body, key) {
+  const headers = new Headers({ Accept: "application/json" });
+  if (body) headers.set("Content-Type", "application/json");
+  try {
+    if (key) headers.set("X-API-Key", key);
+  } catch {
+    return null;
+  }
+  return headers;
+}
+
+async function send(path, body, headers, signal) {
   try {
     return await fetch(path, { method: body ? "POST" : "GET", headers, body: body && JSON.stringify(body), signal });
   } catch (error) {
@@ -79,6 +89,7 @@ const asSentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}${/[.!?…
 
 async function newKey(refused) {
   if (sessionStorage.getItem(KEY) !== refused) return; // another request has asked meanwhile
+  sessionStorage.removeItem(KEY);
   asking ??= hooks.askKey(refused !== null).finally(() => (asking = null));
   const key = await asking;
   if (!key) throw new ServerError("This server answers only with a key.");

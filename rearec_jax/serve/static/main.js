@@ -107,7 +107,9 @@ function run(models) {
       const told = await askModels(shown, story, signal);
       if (!signal.aborted) tell(told);
     } catch (error) {
-      if (!signal.aborted) showError(error, ask);
+      if (signal.aborted) return;
+      views.forEach((view) => view.idle());
+      showError(error, ask);
     }
   }
 
@@ -127,6 +129,11 @@ function run(models) {
   }
 }
 
+// The hash is the story: the link must not replace it.
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  byId("results").focus();
+});
 hooks.waiting = showWaiting;
 hooks.answered = () => showWaiting(null);
 hooks.askKey = askKey;

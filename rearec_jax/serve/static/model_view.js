@@ -28,6 +28,7 @@ export function createModelView(model, { add }) {
     setStep,
     lit: (id) => shown?.chart?.lit(id),
     busy: () => node.setAttribute("aria-busy", "true"),
+    idle: () => node.setAttribute("aria-busy", "false"),
     /** targetRanks: of the item that came next, by step; null if it is not among the first `depth`. */
     show(answer, story, { targetRanks, depth, scale }) {
       node.setAttribute("aria-busy", "false");
