@@ -158,8 +158,8 @@ def test_parquet_columns_of_any_fitting_type_are_read(put):
 
 
 def test_whole_numbers_in_a_column_of_floats_are_ids_without_a_point(put):
-    frame = read(parquet(put, user_id=[17.0, -1.0], item_id=[1.5, 2.0**53]))
-    assert rows(frame, "user", "item") == [("17", "1.5"), ("-1", "9007199254740992")]
+    frame = read(parquet(put, user_id=[-17.0, -17.0], item_id=[1.5, 2.0**53]))
+    assert rows(frame, "user", "item") == [("-17", "1.5"), ("-17", "9007199254740992")]
 
 
 def test_missing_numbers_are_no_ids(put):
