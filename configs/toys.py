@@ -6,8 +6,8 @@ Two CPU cores, about 18 s an epoch (6,200 targets/s), one seed, all items ranked
 after 24 epochs, the best being 23 (validation NDCG@20 .0626): test Recall@10 .0904, NDCG@10 .0447.
 Steps 0, 1, 2 alone: NDCG@10 .0426, .0449, .0447. Published for ReaRec on this file: .0764, .0376.
 
-With model.width=128, train.epochs=12, train.schedule=cosine and train.learning_rate=2e-3, three seeds
-(docs/results.md): Recall@10, NDCG@10 .0871, .0421 (base), .0883, .0431 (erl), .0901, .0441 (prl).
+With model.width=128, train.epochs=12, train.schedule=cosine, train.learning_rate=2e-3, three seeds:
+Recall@10, NDCG@10 .0871, .0421 (base), .0883, .0431 (erl), .0901, .0441 (prl); docs/results.md.
 
 Those batches had 41 rows: add --config.train.rows_multiple=1 (the default rounds them to 40).
 """
