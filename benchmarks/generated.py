@@ -1,5 +1,7 @@
 """Generated data and whole updates that the benchmarks share. Needs neither Polars nor files."""
 
+from collections.abc import Callable
+import time
 from typing import Any, NamedTuple, cast
 
 import jax
@@ -39,6 +41,23 @@ def configuration(**changes: Any) -> Config:
         section, option = name.split("__")
         options[section][option] = value
     return config_lib.resolve(options)
+
+
+def product_clock(rows: int = 2048, dtype: str = "float32") -> Callable[[], float]:
+    """A function that makes a product of two matrices of ``rows`` x ``rows``: seconds that it took.
+
+    2 rows³ over them is the rate that speeds are compared with, on a host that changes its own.
+    """
+    matrix = jnp.ones((rows, rows), dtype)
+    multiply = jax.jit(jnp.matmul)
+
+    def clock() -> float:
+        started = time.perf_counter()
+        multiply(matrix, matrix).block_until_ready()
+        return time.perf_counter() - started
+
+    clock()  # compiles it
+    return clock
 
 
 def ready(

@@ -7,6 +7,7 @@
 left out. `single`: one user a call, to the raw ids and titles of the list. Depths take turns, round
 after round; `over_no_reasoning` is the median over the rounds of the ratio of times to K=0 of the
 same round. `cpu_seconds` is the process's own time, which neighbours on the machine inflate less.
+`product_gigaflop_per_second`: of a large matrix product, median of before each round.
 """
 
 import argparse
@@ -30,6 +31,7 @@ from rearec_jax.inference.recommender import Recommender
 from rearec_jax.models import backbones
 
 BEST = 10
+PRODUCT = 2048  # rows of the matrix product
 
 
 def main() -> None:
@@ -47,7 +49,7 @@ def main() -> None:
         "users": len(histories),
         "users_at_once": recommender.engine.at_once,
         "load_average": round(os.getloadavg()[0], 2),  # before
-        "batch": _batch(recommender, histories, depths, arguments.rounds),
+        **_batch(recommender, histories, depths, arguments.rounds),
         "single": [_single(recommender, histories, steps, arguments.requests) for steps in depths],
     }
     print(json.dumps(result, indent=2))
@@ -55,20 +57,23 @@ def main() -> None:
 
 def _batch(
     recommender: Recommender, histories: list[list[str]], depths: list[int], rounds: int
-) -> list[dict[str, Any]]:
-    """An entry a depth: users a second."""
+) -> dict[str, Any]:
+    """An entry a depth: users a second; and the rate of products meanwhile."""
+    clock, products = generated.product_clock(PRODUCT), []
     for steps in depths:
         recommender.recommend(histories, BEST, steps=steps)
     seconds: dict[int, list[float]] = {steps: [] for steps in depths}
     cpu: dict[int, list[float]] = {steps: [] for steps in depths}
     for number in range(rounds):
+        products.append(clock())
         for steps in depths if number % 2 else depths[::-1]:
             started, own = time.perf_counter(), time.process_time()
             recommender.recommend(histories, BEST, steps=steps)
             seconds[steps].append(time.perf_counter() - started)
             cpu[steps].append(time.process_time() - own)
     ratios, cpu_ratios = over_first(seconds), over_first(cpu)
-    return [
+    rate = 2 * PRODUCT**3 / statistics.median(products)
+    entries = [
         {
             "steps": steps,
             "users_per_second": round(len(histories) / statistics.median(seconds[steps]), 1),
@@ -79,6 +84,7 @@ def _batch(
         }
         for steps in depths
     ]
+    return {"product_gigaflop_per_second": round(rate / 1e9, 1), "batch": entries}
 
 
 def _single(

@@ -12,7 +12,7 @@ measure the waiting.
 """
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 import itertools
 import json
 import statistics
@@ -20,10 +20,9 @@ import time
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from benchmarks.arguments import numbers
-from benchmarks.generated import ITEMS, TARGETS, configuration, machine, ready
+from benchmarks.generated import ITEMS, TARGETS, configuration, machine, product_clock, ready
 from rearec_jax.config import Config
 
 
@@ -48,18 +47,16 @@ def measure(config: Config, arguments: argparse.Namespace) -> dict[str, Any]:
     started = time.perf_counter()
     state, parts = jax.block_until_ready(update(state, batch))
     first_seconds = time.perf_counter() - started
-    product = jnp.ones((arguments.product, arguments.product), config.model.dtype)
-    multiply = jax.jit(jnp.matmul)
-    _seconds(lambda: multiply(product, product))  # compiles it
+    clock = product_clock(arguments.product, config.model.dtype)
     update_seconds = []
-    product_seconds = [_seconds(lambda: multiply(product, product))]
+    product_seconds = [clock()]
     for _ in range(arguments.updates):
         started = time.perf_counter()
         for _ in range(arguments.queued):
             state, parts = update(state, batch)
         jax.block_until_ready(state)
         update_seconds.append((time.perf_counter() - started) / arguments.queued)
-        product_seconds.append(_seconds(lambda: multiply(product, product)))
+        product_seconds.append(clock())
     seconds = statistics.median(update_seconds)
     product_flops = 2 * arguments.product**3
     rate = product_flops / statistics.median(product_seconds)
@@ -127,12 +124,6 @@ def _median_ratio(products: Sequence[float], updates: Sequence[float]) -> float:
     """Of a product's seconds over an update's: each update beside the two products around it."""
     around = map(statistics.mean, itertools.pairwise(products))
     return statistics.median(a / b for a, b in zip(around, updates, strict=True))
-
-
-def _seconds(function: Callable[[], jax.Array]) -> float:
-    started = time.perf_counter()
-    function().block_until_ready()
-    return time.perf_counter() - started
 
 
 def _arguments() -> argparse.Namespace:
