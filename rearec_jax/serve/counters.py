@@ -5,24 +5,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 import threading
 
-SECONDS = (
-    0.001,
-    0.002,
-    0.003,
-    0.004,
-    0.005,
-    0.007,
-    0.01,
-    0.02,
-    0.05,
-    0.1,
-    0.2,
-    0.5,
-    1.0,
-    2.0,
-    5.0,
-    10.0,
-)
+_MS = (1, 2, 3, 4, 5, 7, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
+SECONDS = tuple(ms / 1000 for ms in _MS)
 USERS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 Labels = tuple[str, ...]
