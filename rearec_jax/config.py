@@ -157,7 +157,7 @@ class TrainConfig:
     # GiB of logits: of a block of queries (full cross-entropy, one device, up to 131,072 items),
     # else whole ones if they fit, else blocks of the catalogue.
     logits_gib: float = 2.0
-    catalogue_block: int = 8192  # items a block when streaming
+    catalogue_block: int = 8192  # items a block when streaming, and at most half of a device's
     checkpoint_minutes: float = 10.0  # within an epoch; one is kept after each epoch in any case
     log_every_steps: int = 50
 
