@@ -29,6 +29,7 @@ from rearec_jax import evaluate
 from rearec_jax.config import Config
 from rearec_jax.data.interactions import TEST, Interactions
 from rearec_jax.data.loader import latest_batches
+from rearec_jax.huge_pages import restart_with_huge_pages
 from rearec_jax.models import backbones
 from rearec_jax.models.backbones import Backbone, Variables, initialise, item_table
 from rearec_jax.models.reasoning import encode_and_reason
@@ -201,4 +202,5 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
+    restart_with_huge_pages()  # as rearec_jax.main does
     main()

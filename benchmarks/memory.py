@@ -18,6 +18,7 @@ import time
 from typing import Any
 
 from benchmarks.arguments import numbers
+from rearec_jax.huge_pages import restart_with_huge_pages
 
 GIB = 2**30
 
@@ -117,4 +118,5 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
+    restart_with_huge_pages()  # as rearec_jax.main does
     main()

@@ -5,6 +5,11 @@ SIGTERM (within 20 seconds), all saved that can be, the same command continues; 
 with a traceback.
 """
 
+if __name__ == "__main__":  # before all else, which a restart would repeat
+    from rearec_jax.huge_pages import restart_with_huge_pages
+
+    restart_with_huge_pages()
+
 import time
 
 STARTED = time.perf_counter()  # before the imports: start-up is part of what a user waits for

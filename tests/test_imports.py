@@ -44,6 +44,7 @@ LIGHT = {
 ALLOWED: Mapping[str, set[str]] = {
     "errors": set(),
     "files": {"errors"},
+    "huge_pages": set(),  # before anything else is imported
     "types": {"errors"},
     "config": {"errors"},  # not types: report reads the config, without JAX
     "data": OPTIONS,
@@ -95,7 +96,7 @@ ALLOWED: Mapping[str, set[str]] = {
     "tune.command": OPTIONS | {"tune", "tune.tuner"},
     "main": BELOW_TRAIN
     | {"command_line", "train", "experiment", "inference", "report", "tune.command"}
-    | {"encode_items", "analysis", "analysis.analyse_run", "hosts", "serve"},
+    | {"encode_items", "analysis", "analysis.analyse_run", "hosts", "serve", "huge_pages"},
 }
 
 # Other packages -> the only places that may import them.

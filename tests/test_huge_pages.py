@@ -1,0 +1,62 @@
+"""Huge pages: asked for, once, where the kernel gives them on request; no command changes."""
+
+import json
+import os
+from pathlib import Path
+import subprocess
+import sys
+
+import pytest
+
+from rearec_jax import huge_pages
+
+ROOT = Path(__file__).resolve().parents[1]
+ON_REQUEST = "always [madvise] never\n"
+SAY = """\
+import json, os, pathlib, sys
+from rearec_jax import huge_pages
+huge_pages.SETTING = pathlib.Path(sys.argv[1])
+huge_pages.restart_with_huge_pages()
+print(json.dumps([os.getpid(), sys.argv[2:], os.environ.get(huge_pages.TUNABLES)]))
+"""
+
+
+def test_they_are_asked_for_beside_what_else_is_asked_of_the_c_library():
+    given = {"GLIBC_TUNABLES": "glibc.malloc.arena_max=2", "HOME": "/root"}
+    asked = huge_pages.with_huge_pages(given, ON_REQUEST)
+    assert asked and asked["HOME"] == "/root"
+    assert asked["GLIBC_TUNABLES"] == "glibc.malloc.arena_max=2:glibc.malloc.hugetlb=1"
+    assert huge_pages.with_huge_pages(asked, ON_REQUEST) is None
+
+
+@pytest.mark.parametrize("setting", ["[always] madvise never\n", "always madvise [never]\n", ""])
+def test_nothing_is_asked_of_a_kernel_that_does_not_wait_for_it(setting):
+    assert huge_pages.with_huge_pages({}, setting) is None
+
+
+def test_whoever_chose_is_left_alone():
+    chosen = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=0"}
+    assert huge_pages.with_huge_pages(chosen, ON_REQUEST) is None
+
+
+def test_a_program_whose_tunables_are_taken_away_does_not_restart_for_ever():
+    asked = huge_pages.with_huge_pages({}, ON_REQUEST)
+    assert asked
+    del asked["GLIBC_TUNABLES"]
+    assert huge_pages.with_huge_pages(asked, ON_REQUEST) is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="huge pages on request are Linux's")
+@pytest.mark.parametrize(
+    ("setting", "asked"), [(ON_REQUEST, "glibc.malloc.hugetlb=1"), ("[never]", None)]
+)
+def test_a_restart_keeps_process_and_arguments(tmp_path, setting, asked):
+    (tmp_path / "enabled").write_text(setting)
+    arguments = ["--name=with a space", "--quote='\"", ""]
+    command = [sys.executable, "-c", SAY, str(tmp_path / "enabled"), *arguments]
+    environment = {
+        k: v for k, v in os.environ.items() if k not in ("GLIBC_TUNABLES", "REAREC_RESTARTED")
+    }
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT)
+    output, _ = child.communicate(timeout=60)
+    assert json.loads(output) == [child.pid, arguments, asked]
