@@ -71,21 +71,20 @@ class Attention(nn.Module):
         train: bool,
     ) -> Float[Array, "V B Q D"]:
         """One softmax over the row's visible items (shared by the views) and the own tokens."""
-        views, _, queries = q.shape[:3]
+        views = q.shape[0]
         # The views share the items: they are more queries of the same row.
         folded = jnp.concatenate(list(q), axis=1)
         visible = jnp.concatenate([visible] * views, axis=1)
         item_scores = _scores(folded, keys, visible)
-        own_scores = jnp.sum(q[:, :, :, None] * own_keys, axis=-1, dtype=item_scores.dtype)
-        own_scores = jnp.where(own_visible[None, None, None, :, None], own_scores, HIDDEN)
-        own_scores = _fold_views(own_scores).transpose(0, 3, 1, 2)  # [B, H, V*Q, K]
+        own_scores = [_own_scores(q[v], own_keys[v], item_scores.dtype) for v in range(views)]
+        own_scores = jnp.concatenate(own_scores, axis=2)
+        own_scores = jnp.where(own_visible, own_scores, HIDDEN)
         weights = self._softmax(jnp.concatenate([item_scores, own_scores], axis=-1), train, q.dtype)
         items = keys.shape[1]
         mixed = jnp.einsum("bhqt,bthd->bqhd", weights[..., :items], values)
-        own_weights = weights[..., items:].transpose(0, 2, 3, 1)  # [B, V*Q, K, H]
-        mixed += jnp.sum(own_weights[..., None] * _fold_views(own_values), axis=2)
-        mixed = mixed.reshape(mixed.shape[0], views, queries, -1)
-        return self.output(jnp.moveaxis(mixed, 1, 0))
+        by_view = jnp.split(mixed, views, 1), jnp.split(weights[..., items:], views, 2), own_values
+        mixed = jnp.stack([m + _own_mixed(w, v) for m, w, v in zip(*by_view, strict=True)])
+        return self.output(mixed.reshape(*q.shape[:3], -1))
 
     def _by_head(self, x: Float[Array, "*tokens n D"]) -> list[Float[Array, "*tokens H Dh"]]:
         heads = self.config.heads
@@ -107,5 +106,21 @@ def _scores(q: Array, keys: Array, visible: Array) -> Float[Array, "B H Q T"]:
     return jnp.where(visible[:, None], scores, jnp.asarray(HIDDEN, scores.dtype))
 
 
-def _fold_views(x: Float[Array, "V B Q ..."]) -> Float[Array, "B VQ ..."]:
-    return jnp.concatenate(list(x), axis=1)
+# One axis for all tokens in both: sums over a short axis beside several others are slow on CPUs.
+def _own_scores(
+    q: Float[Array, "B Q H Dh"], keys: Float[Array, "B Q K H Dh"], dtype: jnp.dtype
+) -> Float[Array, "B H Q K"]:
+    tokens = q.reshape(-1, *q.shape[2:]), keys.reshape(-1, *keys.shape[2:])
+    scores = jnp.einsum("mhd,mkhd->mkh", *tokens, preferred_element_type=dtype)
+    return scores.reshape(*q.shape[:2], *scores.shape[1:]).transpose(0, 3, 1, 2)
+
+
+def _own_mixed(
+    weights: Float[Array, "B H Q K"], values: Float[Array, "B Q K H Dh"]
+) -> Float[Array, "B Q H Dh"]:
+    weights = weights.transpose(0, 2, 3, 1).reshape(-1, *values.shape[2:4], 1)
+    tokens = values.reshape(-1, *values.shape[2:])
+    mixed = weights[:, 0] * tokens[:, 0]
+    for k in range(1, values.shape[2]):
+        mixed += weights[:, k] * tokens[:, k]
+    return mixed.reshape(*values.shape[:2], *mixed.shape[1:])
