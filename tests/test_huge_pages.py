@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from rearec_jax import huge_pages
+from rearec_jax.huge_pages import RESTARTED, TUNABLES
 
 ROOT = Path(__file__).resolve().parents[1]
 ON_REQUEST = "always [madvise] never\n"
@@ -54,9 +55,24 @@ def test_a_restart_keeps_process_and_arguments(tmp_path, setting, asked):
     (tmp_path / "enabled").write_text(setting)
     arguments = ["--name=with a space", "--quote='\"", ""]
     command = [sys.executable, "-c", SAY, str(tmp_path / "enabled"), *arguments]
-    environment = {
-        k: v for k, v in os.environ.items() if k not in ("GLIBC_TUNABLES", "REAREC_RESTARTED")
-    }
+    environment = {k: v for k, v in os.environ.items() if k not in (TUNABLES, RESTARTED)}
     child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT)
     output, _ = child.communicate(timeout=60)
     assert json.loads(output) == [child.pid, arguments, asked]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="huge pages on request are Linux's")
+def test_the_program_asks_for_them_before_it_starts(tmp_path):
+    (tmp_path / "enabled").write_text(ON_REQUEST)
+    setting = f"pathlib.Path({str(tmp_path / 'enabled')!r})"
+    (tmp_path / "sitecustomize.py").write_text(
+        f"import pathlib\nfrom rearec_jax import huge_pages\nhuge_pages.SETTING = {setting}\n"
+    )
+    (tmp_path / "config.py").write_text(
+        f"import os\nprint(os.environ.get({huge_pages.TUNABLES!r}))\nget_config = None\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if k not in (TUNABLES, RESTARTED)}
+    environment["PYTHONPATH"] = f"{tmp_path}{os.pathsep}{ROOT}"
+    command = [sys.executable, "-m", "rearec_jax.main", f"--config={tmp_path / 'config.py'}"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    assert "glibc.malloc.hugetlb=1" in done.stdout.splitlines(), done.stderr
