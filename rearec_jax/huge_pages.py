@@ -1,9 +1,9 @@
 """Large memory pages for large arrays: fewer page faults, and so more updates a second on CPUs.
 
-XLA asks the C library for the memory of each intermediate array, and the kernel hands it out,
-zeroed, in pages of 4 KiB. Where it gives pages of 2 MiB to programs that ask ("madvise", as Debian
-and Ubuntu have it), glibc (2.35 and newer) asks, if an environment variable told it to before the
-program began.
+XLA asks the C library for the memory of each intermediate array, and the kernel hands it out in
+pages of 4 KiB, with a fault for each. Where it gives pages of 2 MiB to programs that ask
+("madvise"), glibc (2.35 and newer) asks, if an environment variable told it to before the program
+began.
 """
 
 from collections.abc import Mapping
