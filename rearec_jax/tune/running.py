@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 import contextlib
+import dataclasses
 import pathlib
 import time
 
@@ -18,7 +19,7 @@ from rearec_jax.plan import Plan
 from rearec_jax.tune.ledger import DONE, FAILED, PARTIAL, Record
 from rearec_jax.tune.schedule import Job
 from rearec_jax.tune.space import Candidate
-from rearec_jax.workdir import Workdir, opened
+from rearec_jax.workdir import Workdir, opened, read_events
 
 TOO_LARGE = "RESOURCE_EXHAUSTED"  # what XLA's error says where memory is short
 
@@ -49,7 +50,7 @@ def train_alone(
             with train.trained(
                 candidate.config, data, workdir, started, epochs, deadline, plan
             ) as outcome:
-                history = outcome.history
+                history = at_rung(workdir, outcome.history, epochs)
         except KeyboardInterrupt:
             history, status = saved_history(workdir), PARTIAL
         except (DivergedError, jax.errors.JaxRuntimeError) as error:
@@ -75,6 +76,22 @@ def saved_history(workdir: Workdir) -> History:
     """Of the newest checkpoint; that of a beginning where there is none."""
     with Checkpoints(workdir.checkpoints) as checkpoints:
         return History(**(checkpoints.last_progress() or {}))
+
+
+def at_rung(workdir: Workdir, history: History, epochs: int) -> History:
+    """What it was after so many epochs, where a training outside the search has gone further.
+
+    Trials are compared by what they were after equally many.
+    """
+    if history.epochs <= epochs:
+        return history
+    scores = [
+        (event["valid"][train.SELECTION], event["epoch"])
+        for event in read_events(workdir)
+        if event["kind"] == "validation" and event["epoch"] <= epochs
+    ]
+    best, best_epoch = max(scores, key=lambda found: found[0], default=(-1.0, 0))
+    return dataclasses.replace(history, epochs=epochs, best=best, best_epoch=best_epoch)
 
 
 def record_of(job: Job, status: str, history: History, seconds: float) -> Record:

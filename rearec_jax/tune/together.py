@@ -22,11 +22,11 @@ from rearec_jax.meter import History
 from rearec_jax.plan import Plan
 from rearec_jax.tune.ledger import DONE, FAILED, PARTIAL, Record
 from rearec_jax.tune.programs import Programs, stack, take
-from rearec_jax.tune.running import record_of, say, trial_directory
+from rearec_jax.tune.running import at_rung, record_of, say, trial_directory
 from rearec_jax.tune.schedule import Job
 from rearec_jax.tune.space import Candidate
 from rearec_jax.update import TrainState, UpdateFunction, all_finite
-from rearec_jax.workdir import EventLog
+from rearec_jax.workdir import EventLog, Workdir
 
 
 @dataclasses.dataclass
@@ -36,6 +36,7 @@ class Member:
     candidate: Candidate
     job: Job
     plan: Plan
+    workdir: Workdir
     checkpoints: Checkpoints
     log: EventLog
     history: History
@@ -65,15 +66,19 @@ def train_together(
             log = held.enter_context(EventLog(workdir))
             plan = programs.plan_of(candidate.config)
             state, history = train.first_state(plan, checkpoints, log)
-            members.append(Member(candidate, job, plan, checkpoints, log, history))
+            members.append(Member(candidate, job, plan, workdir, checkpoints, log, history))
             states.append(state)
         if len({(int(s.step), m.history.epochs) for s, m in zip(states, members, strict=True)}) > 1:
             return None
         _Loop(members, stack(states), programs, interruption, epochs).run()
         for member in members:
             member.checkpoints.wait()
+        reached = [at_rung(member.workdir, member.history, epochs) for member in members]
     seconds = (time.perf_counter() - started) / len(members)
-    return [record_of(m.job, m.status, m.history, seconds) for m in members]
+    return [
+        record_of(member.job, member.status, history, seconds)
+        for member, history in zip(members, reached, strict=True)
+    ]
 
 
 class _Loop:

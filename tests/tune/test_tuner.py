@@ -182,6 +182,20 @@ def test_several_at_once_give_the_same_results_also_after_ctrl_c(searched, tmp_p
     assert together[METRIC].to_list() == pytest.approx(alone[METRIC].to_list(), abs=0.01)
 
 
+@pytest.mark.parametrize("parallel", [1, 5])
+def test_trained_further_elsewhere_trials_are_compared_as_they_were_at_the_rung(
+    searched, tmp_path, parallel
+):
+    root, _, _ = searched
+    shutil.copytree(root / "trials", tmp_path / "t/trials")  # the best of them to the end
+    tune(request_of(tmp_path / "t", parallel=parallel))
+    before, again = (
+        pl.read_parquet(place / "trials.parquet").drop("seconds")
+        for place in (root, tmp_path / "t")
+    )
+    assert again.equals(before)
+
+
 class Fake:
     """In place of training: a quality by candidate; may be interrupted, fail, or stop early."""
 
