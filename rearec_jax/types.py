@@ -42,7 +42,7 @@ class KVCache(NamedTuple):
     """Keys and values of one layer: of a row's items, or of a query's own reasoning tokens.
 
     Items:     [B, T, H, D/H], written once by ``prefill``.
-    Reasoning: [V, B, Q, K, H, D/H], slot k-1 written by step k.
+    Reasoning: [B, V, Q, K, H, D/H], slot k-1 written by step k.
     """
 
     keys: Float[Array, "*tokens H Dh"]

@@ -61,29 +61,26 @@ class Attention(nn.Module):
 
     def over_items_and_own(
         self,
-        q: Float[Array, "V B Q H Dh"],
+        q: Float[Array, "B V Q H Dh"],
         keys: Float[Array, "B T H Dh"],
         values: Float[Array, "B T H Dh"],
-        own_keys: Float[Array, "V B Q K H Dh"],
-        own_values: Float[Array, "V B Q K H Dh"],
+        own_keys: Float[Array, "B V Q K H Dh"],
+        own_values: Float[Array, "B V Q K H Dh"],
         visible: Bool[Array, "B Q T"],
         own_visible: Bool[Array, " K"],
         train: bool,
-    ) -> Float[Array, "V B Q D"]:
+    ) -> Float[Array, "B V Q D"]:
         """One softmax over the row's visible items (shared by the views) and the own tokens."""
-        views = q.shape[0]
         # The views share the items: they are more queries of the same row.
-        folded = jnp.concatenate(list(q), axis=1)
-        visible = jnp.concatenate([visible] * views, axis=1)
-        item_scores = _scores(folded, keys, visible)
-        own_scores = [_own_scores(q[v], own_keys[v], item_scores.dtype) for v in range(views)]
-        own_scores = jnp.concatenate(own_scores, axis=2)
+        queries = q.reshape(q.shape[0], -1, *q.shape[3:])
+        visible = jnp.concatenate([visible] * q.shape[1], axis=1)
+        item_scores = _scores(queries, keys, visible)
+        own_scores = _own_scores(queries, own_keys, item_scores.dtype)
         own_scores = jnp.where(own_visible, own_scores, HIDDEN)
         weights = self._softmax(jnp.concatenate([item_scores, own_scores], axis=-1), train, q.dtype)
         items = keys.shape[1]
         mixed = jnp.einsum("bhqt,bthd->bqhd", weights[..., :items], values)
-        by_view = jnp.split(mixed, views, 1), jnp.split(weights[..., items:], views, 2), own_values
-        mixed = jnp.stack([m + _own_mixed(w, v) for m, w, v in zip(*by_view, strict=True)])
+        mixed += _own_mixed(weights[..., items:], own_values)
         return self.output(mixed.reshape(*q.shape[:3], -1))
 
     def _by_head(self, x: Float[Array, "*tokens n D"]) -> list[Float[Array, "*tokens H Dh"]]:
@@ -108,19 +105,20 @@ def _scores(q: Array, keys: Array, visible: Array) -> Float[Array, "B H Q T"]:
 
 # One axis for all tokens in both: sums over a short axis beside several others are slow on CPUs.
 def _own_scores(
-    q: Float[Array, "B Q H Dh"], keys: Float[Array, "B Q K H Dh"], dtype: jnp.dtype
-) -> Float[Array, "B H Q K"]:
-    tokens = q.reshape(-1, *q.shape[2:]), keys.reshape(-1, *keys.shape[2:])
+    q: Float[Array, "B VQ H Dh"], keys: Float[Array, "B V Q K H Dh"], dtype: jnp.dtype
+) -> Float[Array, "B H VQ K"]:
+    tokens = q.reshape(-1, *q.shape[2:]), keys.reshape(-1, *keys.shape[3:])
     scores = jnp.einsum("mhd,mkhd->mkh", *tokens, preferred_element_type=dtype)
     return scores.reshape(*q.shape[:2], *scores.shape[1:]).transpose(0, 3, 1, 2)
 
 
 def _own_mixed(
-    weights: Float[Array, "B H Q K"], values: Float[Array, "B Q K H Dh"]
-) -> Float[Array, "B Q H Dh"]:
-    weights = weights.transpose(0, 2, 3, 1).reshape(-1, *values.shape[2:4], 1)
-    tokens = values.reshape(-1, *values.shape[2:])
+    weights: Float[Array, "B H VQ K"], values: Float[Array, "B V Q K H Dh"]
+) -> Float[Array, "B VQ H Dh"]:
+    shape = weights.shape[0], weights.shape[2]
+    weights = weights.transpose(0, 2, 3, 1).reshape(-1, *values.shape[3:5], 1)
+    tokens = values.reshape(-1, *values.shape[3:])
     mixed = weights[:, 0] * tokens[:, 0]
-    for k in range(1, values.shape[2]):
+    for k in range(1, tokens.shape[1]):
         mixed += weights[:, k] * tokens[:, k]
-    return mixed.reshape(*values.shape[:2], *mixed.shape[1:])
+    return mixed.reshape(*shape, *mixed.shape[1:])

@@ -41,13 +41,13 @@ class Backbone(nn.Module):
 
     def step(
         self,
-        inputs: Float[Array, "V B Q D"],
+        inputs: Float[Array, "B V Q D"],
         items: Caches,
         own: Caches,
         index: Int[Array, ""],
         visible: Bool[Array, "B Q T"],
         train: bool,
-    ) -> tuple[Float[Array, "V B Q D"], Caches]:
+    ) -> tuple[Float[Array, "B V Q D"], Caches]:
         """See `Encoder.step`."""
         return self.encoder.step(inputs, items, own, index, visible, train)
 

@@ -98,7 +98,7 @@ def reason(
     views = 1 if noise is None else 2
     embeddings = cast(Array, model.apply(variables, method="step_embeddings"))
     embeddings = embeddings[:steps].astype(first.dtype)
-    own = _empty_caches(caches, (views, *first.shape[:2], steps))
+    own = _empty_caches(caches, (first.shape[0], views, first.shape[1], steps))
 
     def body(
         carry: tuple[Array, Caches], x: tuple[Array, Array, Array | None]
@@ -106,21 +106,21 @@ def reason(
         state, own = carry
         index, embedding, step_noise = x
         clean = state + embedding[None, None]
-        inputs = clean[None] if step_noise is None else jnp.stack([clean, clean + step_noise])
+        inputs = [clean] if step_noise is None else [clean, clean + step_noise]
         rngs = {"dropout": jax.random.fold_in(dropout_key, index + 1)} if train else None
         stepped, given = apply(
-            inputs, caches, own, index, visible, train=train, rngs=rngs, method="step"
+            jnp.stack(inputs, 1), caches, own, index, visible, train=train, rngs=rngs, method="step"
         )
         outputs, own = cast(tuple[Array, Caches], stepped)
         # Of the clean view's tokens, to the items alone.
         items = None if given is None else given[:, : first.shape[1], : visible.shape[2]]
-        return (outputs[0], own), (outputs, items)
+        return (outputs[:, 0], own), (outputs, items)
 
     xs = (jnp.arange(steps), embeddings, noise)
     _, (outputs, given) = jax.lax.scan(body, (first, own), xs, unroll=min(steps, UNROLLED))
-    chex.assert_shape(outputs, (steps, views, *first.shape))
-    states = jnp.concatenate([first[None], outputs[:, 0]])
-    noisy = None if noise is None else jnp.moveaxis(outputs[:, 1], 0, 2)
+    chex.assert_shape(outputs, (steps, first.shape[0], views, *first.shape[1:]))
+    states = jnp.concatenate([first[None], outputs[:, :, 0]])
+    noisy = None if noise is None else jnp.moveaxis(outputs[:, :, 1], 0, 2)
     attention = None
     if weights is not None and given is not None:
         attention = jnp.moveaxis(jnp.concatenate([weights[None], given]), 0, 2)

@@ -64,13 +64,13 @@ class Layer(nn.Module):
 
     def step(
         self,
-        x: Float[Array, "V B Q D"],
+        x: Float[Array, "B V Q D"],
         items: KVCache,
         own: KVCache,
         index: Int[Array, ""],
         visible: Bool[Array, "B Q T"],
         train: bool,
-    ) -> tuple[Float[Array, "V B Q D"], KVCache]:
+    ) -> tuple[Float[Array, "B V Q D"], KVCache]:
         """One reasoning token of every query."""
         q, k, v = self.attention.project(x)
         own_keys = jax.lax.dynamic_update_index_in_dim(own.keys, k, index, axis=3)
@@ -152,13 +152,13 @@ class Encoder(nn.Module):
 
     def step(
         self,
-        inputs: Float[Array, "V B Q D"],
+        inputs: Float[Array, "B V Q D"],
         items: Caches,
         own: Caches,
         index: Int[Array, ""],
         visible: Bool[Array, "B Q T"],
         train: bool,
-    ) -> tuple[Float[Array, "V B Q D"], Caches]:
+    ) -> tuple[Float[Array, "B V Q D"], Caches]:
         """Reasoning step k = index + 1 of every query of every view.
 
         Args:

@@ -120,7 +120,7 @@ def test_views_queries_and_rows_have_their_own_masks(masks):
             if kept.shape[-1] != WIDTH:
                 continue  # attention weights: below
             rate = 0.25 if "input_dropout" in path else 0.5
-            clean, noisy = kept  # [V, B, Q, D]
+            clean, noisy = kept.swapaxes(0, 1)  # of [B, V, Q, D]
             assert differ(clean, noisy, rate), path
             for one, other in itertools.combinations(range(TOKENS), 2):
                 assert differ(clean[:, one], clean[:, other], rate), path
@@ -130,7 +130,7 @@ def test_views_queries_and_rows_have_their_own_masks(masks):
 def test_attention_weights_of_views_queries_and_heads_have_their_own_masks(masks):
     for call in (masks[1], masks[2]):
         for _path, kept, zero in call:
-            if kept.shape[-1] == WIDTH and kept.ndim == 4 and kept.shape[0] == 2:
+            if kept.shape[-1] == WIDTH and kept.ndim == 4 and kept.shape[1] == 2:
                 continue
             # [B, H, V*Q, T+K]: hidden keys have weight 0, compare where both are visible.
             seen = ~zero
