@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Sourced by local.sh and test.sh: makes .venv and installs what is missing in it.
+# Sourced by the other scripts: makes .venv and installs what is missing in it.
 #
 #   set_up [EXTRA ...]          then "$python" is .venv's Python with the project and these extras
 #

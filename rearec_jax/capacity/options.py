@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         "--history",
         type=int,
         default=0,
-        help="training interactions a user, with --items; default: half of model.max_length",
+        help="training interactions a user, with --items; default: two users fill a row",
     )
     add("--text_width", type=int, default=0, help="of the items' text vectors; default: text.width")
     add("--price", type=float, default=0.0, help="of a chip for an hour, in any currency")

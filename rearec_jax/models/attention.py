@@ -72,7 +72,7 @@ class Attention(nn.Module):
     ) -> Float[Array, "B V Q D"]:
         """One softmax over the row's visible items (shared by the views) and the own tokens."""
         # The views share the items: they are more queries of the same row.
-        queries = q.reshape(q.shape[0], -1, *q.shape[3:])
+        queries, own_keys, own_values = map(_views_as_queries, (q, own_keys, own_values))
         visible = jnp.concatenate([visible] * q.shape[1], axis=1)
         item_scores = _scores(queries, keys, visible)
         own_scores = _own_scores(queries, own_keys, item_scores.dtype)
@@ -97,28 +97,30 @@ class Attention(nn.Module):
         return self.weight_dropout(weights.astype(dtype), train)
 
 
+def _views_as_queries(x: Float[Array, "B V Q ..."]) -> Float[Array, "B VQ ..."]:
+    return x.reshape(x.shape[0], -1, *x.shape[3:])
+
+
 def _scores(q: Array, keys: Array, visible: Array) -> Float[Array, "B H Q T"]:
     accumulate = jnp.promote_types(q.dtype, jnp.float32)
     scores = jnp.einsum("bqhd,bthd->bhqt", q, keys, preferred_element_type=accumulate)
     return jnp.where(visible[:, None], scores, jnp.asarray(HIDDEN, scores.dtype))
 
 
-# One axis for all tokens in both: sums over a short axis beside several others are slow on CPUs.
+# One own token after the other in both: XLA's sums over a short axis beside several others are slow
+# on CPUs, and so are products with as many batch axes on TPUs.
 def _own_scores(
-    q: Float[Array, "B VQ H Dh"], keys: Float[Array, "B V Q K H Dh"], dtype: jnp.dtype
+    q: Float[Array, "B VQ H Dh"], keys: Float[Array, "B VQ K H Dh"], dtype: jnp.dtype
 ) -> Float[Array, "B H VQ K"]:
-    tokens = q.reshape(-1, *q.shape[2:]), keys.reshape(-1, *keys.shape[3:])
-    scores = jnp.einsum("mhd,mkhd->mkh", *tokens, preferred_element_type=dtype)
-    return scores.reshape(*q.shape[:2], *scores.shape[1:]).transpose(0, 3, 1, 2)
+    scores = [jnp.sum(q * keys[:, :, k], axis=-1, dtype=dtype) for k in range(keys.shape[2])]
+    return jnp.stack(scores, axis=-1).swapaxes(1, 2)
 
 
 def _own_mixed(
-    weights: Float[Array, "B H VQ K"], values: Float[Array, "B V Q K H Dh"]
+    weights: Float[Array, "B H VQ K"], values: Float[Array, "B VQ K H Dh"]
 ) -> Float[Array, "B VQ H Dh"]:
-    shape = weights.shape[0], weights.shape[2]
-    weights = weights.transpose(0, 2, 3, 1).reshape(-1, *values.shape[3:5], 1)
-    tokens = values.reshape(-1, *values.shape[3:])
-    mixed = weights[:, 0] * tokens[:, 0]
-    for k in range(1, tokens.shape[1]):
-        mixed += weights[:, k] * tokens[:, k]
-    return mixed.reshape(*shape, *mixed.shape[1:])
+    by_query = weights.transpose(0, 2, 3, 1)[..., None]  # [B, VQ, K, H, 1]
+    mixed = by_query[:, :, 0] * values[:, :, 0]
+    for k in range(1, values.shape[2]):
+        mixed += by_query[:, :, k] * values[:, :, k]
+    return mixed

@@ -5,6 +5,7 @@ from typing import Any
 
 from rearec_jax import config as config_lib
 from rearec_jax.analysis.runs import flattened
+from rearec_jax.config import DataConfig
 from rearec_jax.report import numbers, training_figures
 from rearec_jax.report.drawing import Drawing
 from rearec_jax.report.elements import Html, Table, note, paragraph, table
@@ -31,10 +32,15 @@ def data(own: DataSet) -> Blocks:
     )
     ranked = "all items but those the user has had" if config.eval.exclude_seen else "all items"
     sentences = [f"{own.name}: {sizes}." if sizes else f"{own.name}."]
-    sentences += [f"Split: {SPLITS[config.data.split]}.", f"Ranked are {ranked}."]
+    sentences += [f"Split: {_split(config.data)}.", f"Ranked are {ranked}."]
     if config.data.source != "demo" and config.data.path:
         sentences.append(f"File: {config.data.path}.")
     return [paragraph(" ".join(sentences)), *_notes(own.runs)]
+
+
+def _split(config: DataConfig) -> str:
+    """Prepared data sets bring their own; ``data.split`` stays at its default then."""
+    return "as the data set was prepared" if config.source == "tfds" else SPLITS[config.split]
 
 
 def _notes(runs: Sequence[RunFiles]) -> Blocks:

@@ -109,6 +109,13 @@ def test_what_comes_from_users_is_text(tmp_path):
     assert "img" not in page.tags
 
 
+def test_prepared_data_are_not_said_to_be_split_by_the_default(base, tmp_path):
+    assert "Split: leave one out" in shown(report([base], tmp_path / "a"))
+    prepared = {"data.source": "tfds", "data.builder": "yelp"}
+    page = shown(report([made_runs.write(tmp_path / "yelp", prepared)], tmp_path / "b"))
+    assert "Split: as the data set was prepared." in page and "leave one out" not in page
+
+
 def test_a_run_without_analysis_shows_what_its_ranks_give(tmp_path):
     erl = made_runs.write(tmp_path / "erl")
     for file in (tmp_path / "erl/analysis").iterdir():
