@@ -124,7 +124,8 @@ def _explain(error: Exception, path: str | None) -> UserError:
         line = _line_in(cause, path)
         if line:
             return UserError(f"{path} line {line}: {_reason(cause)}")
-    if path is not None and "get_config" in str(error):
+    wrong_kind = isinstance(error, KeyError | AttributeError)  # what it returns lacks a group
+    if path is not None and (wrong_kind or "get_config" in str(error)):
         return UserError(
             f"{path}: a config file defines get_config(), which returns what"
             " rearec_jax.config.default() returns, changed; see configs/demo.py"

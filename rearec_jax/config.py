@@ -32,6 +32,8 @@ ITEMS = ("ids", "whitening", "projection")
 TEMPERATURES = {"dot": 1.0, "cosine": 0.07}  # where method.temperature is 0
 SOURCES = ("demo", "sequences", "table", "recbole", "tfds")
 BUILDERS = ("yelp", "video_games", "software", "cds_and_vinyl", "baby_products", "demo")
+LARGEST = 2**31 - 1  # of what is counted: what 32 bits hold
+LONGEST = 2**16  # history, and reasoning: tensors are made for them
 SPLITS = ("leave_one_out", "time", "time_fraction", "given")
 ENCODERS = ("tfidf", "language_model")
 
@@ -400,6 +402,8 @@ def _check_counts(config: Config) -> None:
         "analysis.resamples": config.analysis.resamples,
     }.items():
         _require(value >= 1, f"{name}={value} must be at least 1")
+        largest = LONGEST if name == "model.max_length" else LARGEST
+        _require(value <= largest, f"{name}={value} must be at most {largest}")
     for name, value in {
         "data.core": data.core,
         "train.max_steps": train.max_steps,
@@ -419,6 +423,7 @@ def _check_counts(config: Config) -> None:
         "seed": config.seed,
     }.items():
         _require(0 <= value < math.inf, f"{name}={value} must not be negative")
+        _require(value < 2**63, f"{name}={value} must be below 2^63")
 
 
 def _check_fractions(config: Config) -> None:
@@ -465,6 +470,7 @@ def _check_together(config: Config) -> None:
         model.width % model.heads == 0,
         f"model.width={model.width} must be a multiple of model.heads={model.heads}",
     )
+    _require(method.steps <= LONGEST, f"method.steps={method.steps} must be at most {LONGEST}")
     _require(
         method.steps >= 1 or method.name == "base",
         f"method.name={method.name} needs method.steps of at least 1, got {method.steps}",

@@ -126,6 +126,10 @@ def test_whole_numbers_are_fine_where_a_float_is_asked_for():
         ("data__valid_fraction", 0.95),
         ("data__test_fraction", 1.0),
         ("seed", -1),
+        ("seed", 2**63),
+        ("train__batch_size", 2**31),
+        ("model__max_length", 2**20),
+        ("method__steps", 2**20),
     ],
 )
 def test_out_of_range_names_the_option(option, value):

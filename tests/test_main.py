@@ -114,6 +114,7 @@ class TestMistakes:
             ("import nowhere_at_all", ["bad.py line 1", "nowhere_at_all"]),
             ("x = 1", ["bad.py", "get_config()"]),
             ("def get_config():\n    pass", ["bad.py", "get_config()"]),
+            ("def get_config():\n    return {'train': {'epochs': 1}}", ["bad.py", "get_config()"]),
             ("def get_config():\n    open('absent.txt')", ["bad.py line 2", "FileNotFoundError"]),
             (
                 "from rearec_jax import config\n\n\ndef get_config():\n"
@@ -130,7 +131,7 @@ class TestMistakes:
     def test_config_file_is_named_with_its_line(self, body, words, tmp_path, monkeypatch, capsys):
         monkeypatch.chdir(tmp_path)
         (tmp_path / "bad.py").write_text(body + "\n")
-        text = said(monkeypatch, capsys, "--config=bad.py")
+        text = said(monkeypatch, capsys, "--config=bad.py", "--config.data.demo_users=50")
         assert all(word in text for word in words), text
         assert text.count("\n") == 1
 

@@ -55,7 +55,8 @@ def read(path: pathlib.Path) -> UserRanks:
     """
     if not path.is_file():
         raise UserError(
-            f"{path} does not exist; write it with --mode=evaluate --workdir={path.parent}"
+            f"{path} does not exist; write it with --mode=evaluate --workdir={path.parent}, and the"
+            " same --config options as here, if any"
         )
     try:
         frame = pl.read_parquet(path)

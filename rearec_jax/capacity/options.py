@@ -35,7 +35,7 @@ def parse(arguments: Sequence[str]) -> Options:
             raise UserError(f"unexpected argument {argument!r}; --help lists the flags")
     config = config_lib.resolve(command_line.load(rest))
     for flag in ("items", "targets", "text_width", "price"):
-        if getattr(flags, flag) < 0:
+        if not getattr(flags, flag) >= 0:  # NaN is not
             raise UserError(f"--{flag}={getattr(flags, flag)} must not be negative")
     history = flags.history or config.model.max_length // 2 + 1  # two users fill a row
     if history < 2:

@@ -80,6 +80,7 @@ def _read_interactions(path: Path, config: DataConfig) -> pl.DataFrame:
         wanted[config.rating_column] = "data.rating_column"
     if config.split == "given":
         wanted[config.split_column] = "data.split_column"
+    _require_different_columns(path, config)
     table = tables.read_table(path, wanted, typed_header=config.source == "recbole")
 
     columns = {
@@ -103,6 +104,18 @@ def _read_interactions(path: Path, config: DataConfig) -> pl.DataFrame:
     if per_second > 1:
         frame = frame.with_columns(pl.col("timestamp") // per_second)
     return frame
+
+
+def _require_different_columns(path: Path, config: DataConfig) -> None:
+    seen: dict[str, str] = {}
+    for option in ("user_column", "item_column", "timestamp_column", "rating_column"):
+        column = getattr(config, option)
+        if column and column in seen:
+            raise UserError(
+                f"{path}: data.{seen[column]} and data.{option} are both {column!r}; name a column"
+                " each"
+            )
+        seen[column] = option
 
 
 def _ids(table: tables.Table, column: str) -> pl.Series:

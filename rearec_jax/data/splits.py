@@ -167,21 +167,28 @@ def _require_targets(
         if config.rating_above is not None:
             filters += f", data.rating_above={config.rating_above}"
         raise UserError(
-            f"no target is left for {name}: {_cuts_hint(config, timestamps)}, or loosen {filters}"
+            f"no target is left for {name}: {_cuts_hint(code, config, timestamps)}, or loosen"
+            f" {filters}"
         )
 
 
-def _cuts_hint(config: DataConfig, timestamps: Int64[np.ndarray, "total"] | None) -> str:
+def _cuts_hint(code: int, config: DataConfig, timestamps: Int64[np.ndarray, "total"] | None) -> str:
     if config.split == "leave_one_out":
-        return "leave_one_out needs users with three or more interactions, so lower data.core"
+        fewest = config.min_history + (3 if code == TRAIN else 2)
+        lower = ", so lower data.core" if config.core > fewest else ""
+        return f"leave_one_out needs users with at least {fewest} interactions{lower}"
     if timestamps is None or config.split == "given":
         return f"correct column {config.split_column!r}"
-    first, last = (
-        datetime.datetime.fromtimestamp(int(t), datetime.UTC).strftime("%Y-%m-%d")
-        for t in (timestamps.min(), timestamps.max())
-    )
+    first, last = _day(timestamps.min()), _day(timestamps.max())
     options = ("valid_from", "test_from")
     if config.split == "time_fraction":
         options = ("valid_fraction", "test_fraction")
     values = " and ".join(f"data.{name}={getattr(config, name)}" for name in options)
     return f"the data run from {first} to {last}, so change {values}"
+
+
+def _day(seconds: np.integer) -> str:
+    try:
+        return datetime.datetime.fromtimestamp(int(seconds), datetime.UTC).strftime("%Y-%m-%d")
+    except (ValueError, OverflowError, OSError):  # not of the years 1 to 9999
+        return f"{seconds} (seconds since 1970)"

@@ -10,6 +10,7 @@ import dataclasses
 import gzip
 import io
 from pathlib import Path
+import re
 from typing import Any
 import zlib
 
@@ -88,7 +89,8 @@ def existing_file(path: str, option: str, hint: str = "") -> Path:
         raise UserError(f"option {option} names no file{hint}")
     found = Path(path).expanduser()
     if not found.is_file():
-        raise UserError(f"file {found} (option {option}) does not exist{hint}")
+        problem = "is no file" if found.exists() else "does not exist"
+        raise UserError(f"file {found} (option {option}) {problem}{hint}")
     return found
 
 
@@ -158,20 +160,21 @@ def _read_parquet(path: Path, wanted: Mapping[str, str]) -> pl.DataFrame:
 def _read_delimited(path: Path, wanted: Mapping[str, str], typed_header: bool) -> Table:
     form, names = _header(path, typed_header)
     _require_columns(path, names, wanted)
-    # The last column comes along because it is empty wherever a line is too short.
-    columns = sorted({names.index(name) for name in wanted} | {len(names) - 1})
     try:
+        # All columns: polars drops what is too much of a line where it is asked for some of them.
         frame = pl.read_csv(
             path,
             separator=form.separator,
             quote_char='"' if form.quotes else None,
             infer_schema=False,
-            columns=columns,
         )
     except (pl.exceptions.PolarsError, OSError) as error:
         _check_records(path, form, len(names))
+        _check_quotes(path, form)
         raise UserError(f"{path} cannot be read: {_first_line(error)}") from error
-    frame.columns = [names[index] for index in columns]
+    frame.columns = names
+    # The last column comes along because it is empty wherever a line is too short.
+    frame = frame.select(list(dict.fromkeys([*wanted, names[-1]])))
     if any(frame[name].has_nulls() for name in frame.columns):
         filled = _check_records(path, form, len(names))
         frame = frame.filter(pl.Series(filled, dtype=pl.Boolean))
@@ -190,6 +193,8 @@ def _header(path: Path, typed: bool) -> tuple[_Format, list[str]]:
         raise UserError(f"{path} cannot be read: {_first_line(error)}") from error
     if not first.strip():
         raise UserError(f"{path} is empty or starts with an empty line; it needs a header line")
+    if first.endswith("\r"):
+        raise UserError(f"{path}: lines end in CR alone; write them with LF or CR LF")
     is_tabbed = typed or suffix(path) == ".tsv" or (suffix(path) != ".csv" and "\t" in first)
     form = _Format("\t", quotes=False) if is_tabbed else _Format(",", quotes=True)
     names = _fields([first], form)
@@ -235,6 +240,9 @@ def _open_bytes(path: Path) -> io.BufferedReader | gzip.GzipFile:
 
 def _not_utf8(path: Path) -> UserError:
     """Names the first line at fault: a file that is open as text decodes many lines at a time."""
+    with path.open("rb") as start:
+        if start.read(2) == b"\x1f\x8b" and path.suffix.lower() != ".gz":
+            return UserError(f"{path} is compressed by gzip; give it a name that ends in .gz")
     with _open_bytes(path) as file:
         number = next(number for number, line in enumerate(file, start=1) if not _is_utf8(line))
     return UserError(f"{path}, line {number}: not UTF-8 text; convert the file to UTF-8")
@@ -274,6 +282,20 @@ def _check_records(path: Path, form: _Format, width: int) -> list[bool]:
     except (csv.Error, OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path}, after line {line}: {_first_line(error)}") from error
     return filled[1:]
+
+
+def _check_quotes(path: Path, form: _Format) -> None:
+    """Raises UserError for the first line with a quote inside a field that no quote begins."""
+    if not form.quotes:
+        return
+    with _open(path) as file:
+        for number, line in enumerate(file, start=1):
+            unquoted = re.sub(r'(^|,)"(?:[^"]|"")*"(?=,|\s*$)', r"\1", line)
+            if re.search(r'(^|,)[^",]+"', unquoted):
+                raise UserError(
+                    f"{path}, line {number}: a quote inside a field; put the whole field into"
+                    " quotes and double those inside, or write a .tsv, which has none"
+                )
 
 
 def _first_line(error: BaseException) -> str:

@@ -76,6 +76,8 @@ def _iso(column: pl.Series) -> pl.Series:
     """Microseconds since 1970; null where a value is not ISO."""
     text = pl.col("t").str.strip_chars().str.replace("T", " ").str.replace("Z$", "+00:00")
     text = text.str.replace(r"^(\d{4}-\d{2}-\d{2})$", "$1 00:00:00")
+    text = text.str.replace(r"^(\S+ \d{2}:\d{2})($|[+-])", "${1}:00$2")
+    text = text.str.replace(r"(:\d{2}(?:\.\d+)?[+-]\d{2})$", "$1:00")
     text = text.str.replace(r"(:\d{2}(\.\d+)?)$", "$1+00:00")
     # After an offset like +02:00 the line above has added a second one.
     text = text.str.replace(r"([+-]\d{2}:\d{2})\+00:00$", "$1")
@@ -89,6 +91,7 @@ def _per_second(numbers: pl.Series, place: Callable[[int], str]) -> int:
     for bound, per_second, unit in _UNITS:
         if median > bound:
             logging.info("timestamps are read as %s", unit)
+            _warn_of_seconds(numbers, bound, unit, place)
             return per_second
         if sizes[row] > bound:
             raise UserError(
@@ -96,6 +99,22 @@ def _per_second(numbers: pl.Series, place: Callable[[int], str]) -> int:
                 " of which are far smaller; give all in seconds"
             )
     return 1
+
+
+def _warn_of_seconds(
+    numbers: pl.Series, bound: int, unit: str, place: Callable[[int], str]
+) -> None:
+    small = ((numbers > 0) & (numbers < bound)).arg_true()
+    if len(small):
+        logging.warning(
+            "%d of %d timestamps are so small that they are seconds, perhaps, where the others are"
+            " %s; the first, %s: %d",
+            len(small),
+            len(numbers),
+            unit,
+            place(small[0]),
+            numbers[small[0]],
+        )
 
 
 def _require(column: pl.Series, times: pl.Series, place: Callable[[int], str]) -> None:

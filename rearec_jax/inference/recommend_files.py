@@ -81,6 +81,8 @@ def recommend_file(
     source, target = user_rows.existing(request.input), pathlib.Path(request.output)
     if target.suffix not in OUTPUTS:
         raise UserError(f"--output={target}: its name must end in {' or '.join(OUTPUTS)}")
+    if target.is_dir():
+        raise UserError(f"--output={target} is a directory; name a file")
     if target.resolve() == source.resolve():
         raise UserError(f"--output={target} is the input; choose another file")
     options = _options(recommender, request)
@@ -113,12 +115,14 @@ def _options(recommender: Recommender, request: Request) -> Options:
             return None
         if not pathlib.Path(path).is_file():
             raise UserError(f"--{option}={path} does not exist; it names a file, an id a line")
-        try:
-            lines = pathlib.Path(path).read_text(encoding="utf-8").splitlines()
+        try:  # not splitlines(): it also splits at characters that editors do not count as lines
+            lines = pathlib.Path(path).read_text(encoding="utf-8-sig").split("\n")
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"--{option}={path} cannot be read: {error}") from error
         return indices([line for line in lines if line.strip()], recommender.items, path)
 
+    if request.steps < -1:
+        raise UserError(f"--steps={request.steps} must be 0 or more, or -1: as trained")
     return Options(
         k=request.k,
         steps=None if request.steps < 0 else request.steps,

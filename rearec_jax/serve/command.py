@@ -17,7 +17,9 @@ KEY_VARIABLE = "REAREC_API_KEY"
 _NEEDED = ("fastapi", "uvicorn", "orjson")
 
 _HOST = flags.DEFINE_string("host", "localhost", "serve: address to listen at; 0.0.0.0: all.")
-_PORT = flags.DEFINE_integer("port", 8000, "serve: port to listen at; 0: any that is free.")
+_PORT = flags.DEFINE_integer(
+    "port", 8000, "serve: port to listen at; 0: any that is free.", 0, 2**16 - 1
+)
 _KEY_FILE = flags.DEFINE_string(
     "api_key_file", "", f"serve: file with the key that requests must show; or ${KEY_VARIABLE}."
 )
@@ -63,9 +65,9 @@ def serve_run(workdir: str | None, runs: Sequence[str]) -> None:
 
 def _limits() -> Limits:
     for flag in (_BODY, _HISTORIES, _HISTORY, _K, _WAITING, _USERS, _SECONDS):
-        if flag.value <= 0:
+        if not flag.value > 0:  # NaN is not
             raise UserError(f"--{flag.name}={flag.value} must be greater than 0")
-    if _WATCH.value < 0:
+    if not _WATCH.value >= 0:
         raise UserError(f"--watch={_WATCH.value} must be at least 0")
     if _HISTORIES.value > _WAITING.value:
         raise UserError(

@@ -104,6 +104,8 @@ def test_quotes_in_tab_separated_files_are_plain_characters(put):
         ("0", "1463184000123", "1463270400999"),
         ("1970-01-01", "2016-05-14", "2016-05-15"),
         ("1970-01-01T00:00:00Z", "2016-05-14 02:00:00+02:00", "2016-05-15T00:00:00.25"),
+        ("1970-01-01 00:00", "2016-05-14T02:00+02", "2016-05-15T02:00:00.25+02"),
+        ("1970-01-01T00:00Z", "2016-05-13 22:30-01:30", "2016-05-15"),
     ],
 )
 def test_times_come_out_in_seconds_utc(put, times):
@@ -187,6 +189,9 @@ def test_the_order_within_a_second_is_kept(put):
         ("user\titem_id\ttimestamp\n", "'user_id'.*data.user_column.*columns are user, item_id"),
         (HEADER + "1\t2\t3\n1\t2\n", "line 3: 2 fields where the header has 3"),
         (HEADER + "1\t2\t3\n\n1\t2\t3\t4\n", "line 4: 4 fields where the header has 3"),
+        ("user_id\titem_id\tx\ttimestamp\ty\n1\t2\t\t3\t\n1\t2\t9\t9\t4\t\n", "line 3: 6 fields"),
+        ("user_id,item_id,timestamp\r1,2,3\r", "lines end in CR alone"),
+        (gzip.compress(HEADER.encode(), mtime=0), "is compressed by gzip; .* ends in .gz"),
         (HEADER + "1\t2\t3\n\n1\t2\tx\n", "line 4: timestamp 'x'"),
         (HEADER + "1\t2\t3.5\n1\t2\t4\n1\t2\t4\n", "line 2: timestamp '3.5'"),
         (HEADER + "1\t2\t2016-05-14\n1\t2\t2016-05-99\n", "line 3: timestamp '2016-05-99'"),
@@ -200,6 +205,26 @@ def test_the_order_within_a_second_is_kept(put):
 def test_wrong_tables_name_the_line(put, content, message):
     with pytest.raises(UserError, match=rf"a\.tsv.*{message}"):
         read(put("a.tsv", content))
+
+
+def test_a_bare_quote_names_its_line(put):
+    lines = ['7,"x, ""y"" z",2,3\n'] * 30
+    lines[20] = '7,5" disk,2,3\n'
+    with pytest.raises(UserError, match=r"a\.csv, line 22: a quote inside a field"):
+        read(put("a.csv", "user_id,note,item_id,timestamp\n" + "".join(lines)))
+
+
+def test_a_column_has_one_meaning(put):
+    with pytest.raises(
+        UserError, match=r"data\.user_column and data\.item_column are both 'user_id'"
+    ):
+        read(put("a.tsv", HEADER + "1\t2\t3\n", item_column="user_id"))
+
+
+def test_seconds_among_milliseconds_are_told(put, caplog):
+    content = HEADER + "1\t2\t1463184000123\n1\t3\t1463184000\n1\t4\t1463184000999\n1\t5\t0\n"
+    assert rows(read(put("a.tsv", content)), "timestamp")[-1] == (1463184000,)
+    assert "1 of 4 timestamps" in caplog.text and "a.tsv, line 3: 1463184000" in caplog.text
 
 
 def test_lines_are_those_of_an_editor_where_quoted_fields_span_several(put):

@@ -110,7 +110,7 @@ def test_given_splits_must_not_go_back_in_time():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"split": "leave_one_out"}, "no target is left for training"),
+        ({"split": "leave_one_out"}, "no target is left for training: .* at least 4 interactions"),
         ({"split": "leave_one_out", "min_history": 3}, "for training.*data.min_history=3"),
         (
             {"split": "time", "valid_from": "1970-01-05", "test_from": "1970-01-06"},
@@ -128,6 +128,14 @@ def test_an_impossible_split_says_what_to_change(options, message):
     items, offsets = np.arange(3, dtype=np.int32), np.array([0, 3])
     with pytest.raises(UserError, match=message):
         assign(DataConfig(**options), items, offsets, np.arange(3) * DAY)
+
+
+def test_times_of_no_calendar_do_not_hide_what_is_wrong():
+    items, offsets = np.arange(3, dtype=np.int32), np.array([0, 3])
+    times = np.array([-90_000_000_000, -90_000_000_000 + DAY, -90_000_000_000 + 9 * DAY])
+    config = DataConfig(split="time_fraction", min_history=50)
+    with pytest.raises(UserError, match=r"no target .* from -90000000000 .*valid_fraction"):
+        assign(config, items, offsets, times)
 
 
 def test_time_splits_need_times():

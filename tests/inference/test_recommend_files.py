@@ -264,7 +264,7 @@ def test_the_identity_is_that_of_before_the_model_is_read(tmp_path, monkeypatch)
 
 def test_options(rec, tmp_path):
     source = by_user(tmp_path / "in.csv")
-    (tmp_path / "some.txt").write_text("i1\ni2\n\ni3\n")
+    (tmp_path / "some.txt").write_text("i1\r\ni2\n\ni3\n", encoding="utf-8-sig")
     (tmp_path / "out.txt").write_text("i2\n")
     files = {"candidates": str(tmp_path / "some.txt"), "exclude": str(tmp_path / "out.txt")}
     run(rec, tmp_path, source, exclude_seen=False, **files)
@@ -281,6 +281,8 @@ def test_options(rec, tmp_path):
         ("user,items\n", "out.csv", {}, r"needs a column 'user_id' \(--user_column\)"),
         ("user_id,x\n", "out.csv", {}, r"'items' \(--items_column\) or 'item_id'"),
         ("user_id,items\n", "out.csv", {"steps": 9}, r"steps=9 must lie between 0 and the 2"),
+        ("user_id,items\n", "out.csv", {"steps": -7}, r"steps=-7 must be 0 or more, or -1"),
+        ("user_id,items\n", "directory.csv", {}, r"directory.csv is a directory"),
         ("user_id,items\n", "out.csv", {"exclude": "no"}, r"--exclude=no does not exist"),
         (
             "user_id,items\n",
@@ -294,6 +296,7 @@ def test_options(rec, tmp_path):
 def test_mistakes_leave_nothing(rec, tmp_path, monkeypatch, content, output, options, words):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "latin").write_bytes(b"caf\xe9\n")
+    (tmp_path / "directory.csv").mkdir()
     if content is not None:
         (tmp_path / "in.csv").write_text(content)
     if output.startswith("no"):

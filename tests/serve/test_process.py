@@ -165,6 +165,8 @@ def test_it_ends_when_it_has_answered(server):  # the last test: the server is g
         ([], "--workdir=DIR, a finished run or an exported model, is missing"),
         (["--workdir=nowhere"], "--workdir=nowhere does not exist"),
         (["--workdir=x", "--max_k=0"], "--max_k=0 must be greater than 0"),
+        (["--workdir=x", "--max_seconds=nan"], "--max_seconds=nan must be greater than 0"),
+        (["--workdir=x", "--watch=nan"], "--watch=nan must be at least 0"),
         (["--workdir=x", "--max_histories=9", "--max_waiting=8"], "must not exceed --max_waiting"),
         (["--workdir=x", "--api_key_file=nokey"], "--api_key_file=nokey cannot be read"),
     ],
