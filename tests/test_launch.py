@@ -246,6 +246,45 @@ def test_the_grid_gets_the_arguments_as_they_are(project):
     assert out == "ran: -m rearec_jax.grid --configs=x y.py --seeds=0,1 --table\n"
 
 
+def test_the_results_are_grids_of_the_data_that_are_there(project):
+    project.add_python("python3")
+    data, out = project.root / "my data", project.root / "runs"
+    data.mkdir()
+    (data / "Yelp.txt").touch()
+    code, said, err = project.run("results.sh", str(data), str(out), "--dry_run")
+    assert code == 0 and "Left out: " in err and f"{data}/Beauty.txt is not there" in err
+    lines = said.splitlines()
+    assert len(lines) == 2 and all(line.startswith("ran: -m rearec_jax.grid") for line in lines)
+    assert all(f"--data=yelp_s3={data}/Yelp.txt" in line for line in lines)
+    assert "--methods=erl" in lines[0] and f"--text=yelp_s3={data}/Yelp.tsv" in lines[1]
+    assert all(line.endswith("--dry_run") for line in lines)
+
+
+def test_the_results_compare_what_they_have_trained(project):
+    project.add_python("python3")
+    (project.root / "Beauty.txt").touch()
+    code, said, _ = project.run("results.sh", str(project.root), "runs", SECTIONS="beauty")
+    assert code == 0
+    compared = [line for line in said.splitlines() if "--mode=compare" in line]
+    assert [line.partition("--runs=")[2].count(",") + 1 for line in compared] == [3, 2, 2]
+
+
+@pytest.mark.parametrize(("cell", "code", "calls"), [(1, 2, 2), (130, 130, 1), (2, 2, 1)])
+def test_failed_cells_do_not_keep_other_grids_but_the_rest_does(project, cell, code, calls):
+    python = project.add_python("python3")
+    python.write_text(python.read_text().replace('echo "ran: $*"', f'echo "ran: $*"; exit {cell}'))
+    (project.root / "Yelp.txt").touch()
+    found, said, err = project.run("results.sh", str(project.root), "runs")
+    assert found == code and said.count("rearec_jax.grid") == calls
+    assert ("2 grids have cells that failed" in err) == (cell == 1)
+
+
+def test_an_unknown_section_of_the_results(project):
+    project.add_python("python3")
+    code, _, err = project.run("results.sh", "data", "runs", SECTIONS="beauti")
+    assert code == 2 and "'beauti' is none of beauty toys" in err
+
+
 def test_the_exit_code_is_that_of_the_program(project):
     python = project.add_python("python3")
     python.write_text(python.read_text().replace('echo "ran: $*"', "exit 7"))

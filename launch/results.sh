@@ -1,0 +1,164 @@
+#!/usr/bin/env bash
+# Trains every run of docs/results.md again, compares them and prints the tables. It skips what is done and
+# continues what was interrupted: the same command goes on. In all about 30 hours of one CPU core.
+#
+#   bash launch/results.sh DATA ROOT               # files in DATA, work directories below ROOT
+#   bash launch/results.sh DATA ROOT --dry_run     # only shows the commands of what is not done
+#   bash launch/results.sh DATA ROOT --config.train.epochs=1 --config.model.width=16    # a trial of the script
+#   SECTIONS="beauty sports" bash launch/results.sh DATA ROOT
+#
+# DATA: Beauty, Toys_and_Games, Sports_and_Outdoors and Yelp as .txt (S3-Rec's sequences) and .tsv (item_id, title),
+# amazon2018_game.tsv.gz, amazon2018_game_titles.tsv, ml1m.tsv.gz, ml-100k.inter. What is not there is left out.
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=setup.sh
+source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
+
+[[ $# -ge 2 ]] || fail "usage: bash launch/results.sh DATA ROOT [--dry_run]."
+data=$1 out=$2
+shift 2
+failed=0
+cosine=(--config.train.schedule=cosine --config.train.learning_rate=2e-3)
+rows41=--config.train.rows_multiple=1 # as the older runs were trained
+declare -A interactions=([beauty]=Beauty.txt [toys]=Toys_and_Games.txt [sports]=Sports_and_Outdoors.txt [yelp_s3]=Yelp.txt
+  [amazon2018_game]=amazon2018_game.tsv.gz [ml1m]=ml1m.tsv.gz [ml100k]=ml-100k.inter)
+declare -A titles=([beauty]=Beauty.tsv [toys]=Toys_and_Games.tsv [sports]=Sports_and_Outdoors.tsv [yelp_s3]=Yelp.tsv
+  [amazon2018_game]=amazon2018_game_titles.tsv)
+
+# grid NAME CONFIG FLAG ...: its cells lie in ROOT/NAME/CONFIG; what fails does not keep the others
+grid() {
+  local name=$1 config=$2 code=0
+  shift 2
+  "$python" -m rearec_jax.grid --root="$out/$name" --configs="$root/configs/$config.py" \
+    --data="$config=$data/${interactions[$config]}" "$@" "${extra[@]}" || code=$?
+  [[ $code -le 1 ]] || exit "$code"
+  failed=$((failed + code))
+}
+
+# sasrec NAME CONFIG METHODS SEEDS EPOCHS FLAG ...: with the recipe of the comparisons
+sasrec() {
+  grid "$1" "$2" --backbones=sasrec --methods="$3" --seeds="$4" --config.train.epochs="$5" "${cosine[@]}" "${@:6}"
+}
+
+# texts NAME CONFIG EPOCHS FLAG ...: with titles
+texts() {
+  grid "$1" "$2" --text="$2=$data/${titles[$2]}" --config.train.epochs="$3" "${cosine[@]}" "${@:4}"
+}
+
+# unseen NAME CONFIG METHODS SEEDS FLAG ...: the same cells, ranked without what the users have had
+unseen() {
+  local name=$1 config=$2 methods=$3 seeds=$4 method seed cell
+  shift 4
+  [[ -z $dry ]] || return 0
+  for method in ${methods//,/ }; do
+    for seed in ${seeds//,/ }; do
+      cell=$out/$name/$config/sasrec-$method-seed$seed
+      [[ -e $cell/summary.json && ! -e $cell/summary.exclude_seen=True.json ]] || continue
+      "$python" -m rearec_jax.main --mode=evaluate --workdir="$cell" --config="$root/configs/$config.py" \
+        --config.data.path="$data/${interactions[$config]}" --config.model.backbone=sasrec --config.method.name="$method" \
+        --config.seed="$seed" --config.eval.exclude_seen=True "${cosine[@]}" "$@" "${extra[@]}"
+    done
+  done
+}
+
+# compare NAME CONFIG/NAME/METHOD ...: significance, the first as the baseline, with all seeds that there are
+compare() {
+  local name=$1 runs=() run cells config method
+  shift
+  [[ -z $dry ]] || return 0
+  for run in "$@"; do
+    IFS=/ read -r cells config method <<<"$run"
+    runs+=("$out/$cells/$config/sasrec-$method-seed"?)
+  done
+  "$python" -m rearec_jax.main --mode=compare --workdir="$out/compare/$name" --runs="$(IFS=, && echo "${runs[*]}")"
+}
+
+beauty() {
+  local wide=(--config.model.width=128)
+  sasrec beauty-8 beauty base,erl,prl 0,1,2 8 "${wide[@]}"
+  sasrec beauty-12 beauty base,prl 0,1,2 12 "${wide[@]}"
+  sasrec beauty-16 beauty base 0 16 "${wide[@]}"
+  compare beauty-equal-epochs beauty-8/beauty/{base,erl,prl}
+  compare beauty-equal-time beauty-12/beauty/base beauty-8/beauty/prl
+  compare beauty-both-12 beauty-12/beauty/{base,prl}
+  unseen beauty-12 beauty base,prl 0,1,2 --config.train.epochs=12 "${wide[@]}"
+}
+
+toys() {
+  sasrec toys-12 toys base,erl,prl 0,1,2 12 --config.model.width=128
+  compare toys toys-12/toys/{base,erl,prl}
+  unseen toys-12 toys base,erl,prl 0,1,2 --config.train.epochs=12 --config.model.width=128
+}
+
+sports() {
+  local wide=(--config.model.width=128)
+  sasrec sports-12 sports base,erl,prl 0,1,2 12 "${wide[@]}"
+  sasrec sports-8 sports base 0 8 "${wide[@]}"
+  sasrec sports-dropout sports base,prl 0,1,2 12 "${wide[@]}" --config.model.embedding_dropout=.5
+  grid sports-64 sports --backbones=sasrec --methods=base
+  compare sports sports-12/sports/{base,erl,prl}
+  compare sports-dropout sports-dropout/sports/{base,prl} sports-12/sports/prl
+  compare sports-smaller sports-64/sports/base sports-12/sports/prl
+  unseen sports-12 sports base,erl,prl 0,1,2 --config.train.epochs=12 "${wide[@]}"
+}
+
+ml1m() {
+  sasrec ml1m-12 ml1m base,erl,prl 0 12
+  sasrec ml1m-24 ml1m base,erl 0 24
+  sasrec ml1m-48 ml1m base 0 48
+  compare ml1m-equal-epochs ml1m-12/ml1m/{base,erl,prl}
+  compare ml1m-more-epochs ml1m-24/ml1m/base ml1m-12/ml1m/{erl,prl}
+  compare ml1m-both-24 ml1m-24/ml1m/{base,erl}
+  compare ml1m-equal-time ml1m-48/ml1m/base ml1m-24/ml1m/erl
+}
+
+longer() {
+  local config
+  present beauty && grid longer beauty --backbones=sasrec "$rows41"
+  for config in sports yelp_s3 toys amazon2018_game ml1m ml100k; do
+    present "$config" && grid longer "$config" --backbones=sasrec --methods=erl "$rows41"
+  done
+  return 0
+}
+
+backbones() {
+  local config
+  for config in beauty toys; do
+    present "$config" && texts backbones "$config" 12 "$rows41"
+  done
+  present amazon2018_game && texts backbones amazon2018_game 4 --config.model.width=64 --config.eval.by_step=False
+  present yelp_s3 && texts backbones yelp_s3 5 --config.model.width=64 --config.eval.by_step=False
+  return 0
+}
+
+plain() {
+  present beauty || return 0
+  local width
+  for width in 64 128; do sasrec "plain-$width" beauty base 0 12 "$rows41" --config.model.width="$width"; done
+  sasrec plain-cosine beauty base 0 12 "$rows41" --config.model.similarity=cosine --config.method.temperature=.07
+  sasrec plain-dropout beauty base 0 12 "$rows41" --config.model.width=128 --config.model.embedding_dropout=.5
+  sasrec plain-256 beauty base 0 12 "$rows41" --config.model.width=256 --config.train.learning_rate=1e-3
+  texts plain-text beauty 12 "$rows41" --backbones=unisrec --methods=base --config.model.item_ids=True \
+    --config.eval.by_step=False
+}
+
+# present CONFIG: are its interactions there?
+present() {
+  [[ -e $data/${interactions[$1]} ]] && return 0
+  say "Left out: $data/${interactions[$1]} is not there."
+  return 1
+}
+
+extra=("$@")
+dry=
+[[ " $* " != *" --dry_run "* ]] || dry=yes
+# shellcheck disable=SC2119
+set_up
+for section in ${SECTIONS:-beauty toys sports ml1m longer backbones plain}; do
+  say "== $section"
+  case $section in
+    beauty | toys | sports | ml1m) if present "$section"; then "$section"; fi ;;
+    longer | backbones | plain) "$section" ;;
+    *) fail "SECTIONS: '$section' is none of beauty toys sports ml1m longer backbones plain." ;;
+  esac
+done
+[[ $failed == 0 ]] || fail "$failed grids have cells that failed; the same command tries them again."
