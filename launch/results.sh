@@ -99,6 +99,7 @@ sports() {
   compare sports-dropout sports-dropout/sports/{base,prl} sports-12/sports/prl
   compare sports-smaller sports-64/sports/base sports-12/sports/prl
   unseen sports-12 sports base,erl,prl 0,1,2 --config.train.epochs=12 "${wide[@]}"
+  texts sports-text sports 12 --backbones=unisrec --methods=base --config.model.item_ids=True --config.eval.by_step=False
 }
 
 ml1m() {
