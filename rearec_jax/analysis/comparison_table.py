@@ -157,7 +157,7 @@ def _signed(value: float) -> str:
 
 def _table(*headings: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    table.add_column(headings[0])
+    table.add_column(headings[0], overflow="fold")  # cut off, labels might look the same
     for heading in headings[1:]:
         table.add_column(heading, justify="right", no_wrap=True)
     return table

@@ -1,9 +1,11 @@
 """Comparing runs: what is refused, how seeds are grouped, what is written."""
 
+import io
 import json
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from rearec_jax.analysis import comparison, comparison_table, runs
 from rearec_jax.analysis.compare_run import compare_runs
@@ -104,6 +106,17 @@ def test_what_is_written_and_shown(base, tmp_path, capsys):
     text = (tmp_path / "out/comparison.md").read_text()
     assert text.startswith("| Test | NDCG@10 |") and r"\*\*\*" in text
     assert not list(tmp_path.glob("out/.*"))
+
+
+def test_labels_are_whole_where_the_terminal_is_narrow(tmp_path):
+    options = [ERL | {"method.kl_weight": value} for value in (0.0, 0.0625)]
+    names = [made.write_run(tmp_path / str(n), each, RANKS) for n, each in enumerate(options)]
+    groups = runs.group(runs.read(names))
+    found = comparison.compare(groups, FAST)
+    text = io.StringIO()
+    comparison_table.print_comparison(found, False, Console(file=text, width=80))
+    shown = "".join(text.getvalue().split())
+    assert "…" not in shown and "0.0625" in shown
 
 
 def test_seeds_alone_are_a_table_without_tests(base, tmp_path, capsys):
