@@ -11,8 +11,8 @@ rest is test. Minutes are training alone; base and erl ran to early stopping, pr
     prl K=2   (the default)             .0621    .0812      .0410    .0505     18     19
 
 The defaults of `method` were chosen by the column valid: τ = 1, λ = 0, α = 1, contrastive 0.1
-(docs/results.md has a search of λ, τ and α at D=64; other weights are not yet compared). Published for ReaRec on this file: Recall@10 .0704,
-NDCG@10 .0344.
+(docs/results.md has a search of λ, τ and α at D=64; other weights are not yet compared). Published
+for ReaRec on this file: Recall@10 .0704, NDCG@10 .0344.
 
 With model.width=128, train.epochs=12, train.schedule=cosine, train.learning_rate=2e-3, three seeds:
 Recall@10, NDCG@10 .0831, .0403 (base), .0861, .0428 (prl); docs/results.md.
