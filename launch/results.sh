@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Trains every run of docs/results.md again, compares them and prints the tables. It skips what is done and
-# continues what was interrupted: the same command goes on. In all about 30 hours of one CPU core.
+# continues what was interrupted: the same command goes on. In all about 34 hours of one CPU core.
 #
 #   bash launch/results.sh DATA ROOT               # files in DATA, work directories below ROOT
 #   bash launch/results.sh DATA ROOT --dry_run     # only shows the commands of what is not done
@@ -24,14 +24,20 @@ declare -A interactions=([beauty]=Beauty.txt [toys]=Toys_and_Games.txt [sports]=
 declare -A titles=([beauty]=Beauty.tsv [toys]=Toys_and_Games.tsv [sports]=Sports_and_Outdoors.tsv [yelp_s3]=Yelp.tsv
   [amazon2018_game]=amazon2018_game_titles.tsv)
 
-# grid NAME CONFIG FLAG ...: its cells lie in ROOT/NAME/CONFIG; what fails does not keep the others
+# attempt CODE COMMAND ...: goes on where its exit code is at most CODE
+attempt() {
+  local code=0
+  "${@:2}" || code=$?
+  [[ $code -le $1 ]] || exit "$code"
+  [[ $code == 0 ]] || failed=$((failed + 1))
+}
+
+# grid NAME CONFIG FLAG ...: its cells lie in ROOT/NAME/CONFIG; cells that fail do not keep the others
 grid() {
-  local name=$1 config=$2 code=0
+  local name=$1 config=$2
   shift 2
-  "$python" -m rearec_jax.grid --root="$out/$name" --configs="$root/configs/$config.py" \
-    --data="$config=$data/${interactions[$config]}" "$@" "${extra[@]}" || code=$?
-  [[ $code -le 1 ]] || exit "$code"
-  failed=$((failed + code))
+  attempt 1 "$python" -m rearec_jax.grid --root="$out/$name" --configs="$root/configs/$config.py" \
+    --data="$config=$data/${interactions[$config]}" "$@" "${extra[@]}"
 }
 
 # sasrec NAME CONFIG METHODS SEEDS EPOCHS FLAG ...: with the recipe of the comparisons
@@ -44,18 +50,26 @@ texts() {
   grid "$1" "$2" --text="$2=$data/${titles[$2]}" --config.train.epochs="$3" "${cosine[@]}" "${@:4}"
 }
 
-# unseen NAME CONFIG METHODS SEEDS FLAG ...: the same cells, ranked without what the users have had
+# texts_and_ids NAME CONFIG FLAG ...: titles and a free vector an item, ranked both ways
+texts_and_ids() {
+  local both=(--config.model.item_ids=True --config.eval.by_step=False "${@:3}")
+  texts "$1" "$2" 12 --backbones=unisrec --methods=base "${both[@]}"
+  unseen "$1" "$2" unisrec-base 0 12 --config.data.item_text="$data/${titles[$2]}" "${both[@]}"
+}
+
+# unseen NAME CONFIG MODELS SEEDS EPOCHS FLAG ...: the same cells, ranked without what the users have had
 unseen() {
-  local name=$1 config=$2 methods=$3 seeds=$4 method seed cell
-  shift 4
+  local name=$1 config=$2 models=$3 seeds=$4 epochs=$5 model seed cell
+  shift 5
   [[ -z $dry ]] || return 0
-  for method in ${methods//,/ }; do
+  for model in ${models//,/ }; do
     for seed in ${seeds//,/ }; do
-      cell=$out/$name/$config/sasrec-$method-seed$seed
+      cell=$out/$name/$config/$model-seed$seed
       [[ -e $cell/summary.json && ! -e $cell/summary.exclude_seen=True.json ]] || continue
-      "$python" -m rearec_jax.main --mode=evaluate --workdir="$cell" --config="$root/configs/$config.py" \
-        --config.data.path="$data/${interactions[$config]}" --config.model.backbone=sasrec --config.method.name="$method" \
-        --config.seed="$seed" --config.eval.exclude_seen=True "${cosine[@]}" "$@" "${extra[@]}"
+      attempt 2 "$python" -m rearec_jax.main --mode=evaluate --workdir="$cell" --config="$root/configs/$config.py" \
+        --config.data.path="$data/${interactions[$config]}" --config.model.backbone="${model%-*}" \
+        --config.method.name="${model#*-}" --config.seed="$seed" --config.train.epochs="$epochs" \
+        --config.eval.exclude_seen=True "${cosine[@]}" "$@" "${extra[@]}"
     done
   done
 }
@@ -69,7 +83,8 @@ compare() {
     IFS=/ read -r cells config method <<<"$run"
     runs+=("$out/$cells/$config/sasrec-$method-seed"?)
   done
-  "$python" -m rearec_jax.main --mode=compare --workdir="$out/compare/$name" --runs="$(IFS=, && echo "${runs[*]}")"
+  attempt 2 "$python" -m rearec_jax.main --mode=compare --workdir="$out/compare/$name" \
+    --runs="$(IFS=, && echo "${runs[*]}")"
 }
 
 beauty() {
@@ -80,13 +95,13 @@ beauty() {
   compare beauty-equal-epochs beauty-8/beauty/{base,erl,prl}
   compare beauty-equal-time beauty-12/beauty/base beauty-8/beauty/prl
   compare beauty-both-12 beauty-12/beauty/{base,prl}
-  unseen beauty-12 beauty base,prl 0,1,2 --config.train.epochs=12 "${wide[@]}"
+  unseen beauty-12 beauty sasrec-base,sasrec-prl 0,1,2 12 "${wide[@]}"
 }
 
 toys() {
   sasrec toys-12 toys base,erl,prl 0,1,2 12 --config.model.width=128
   compare toys toys-12/toys/{base,erl,prl}
-  unseen toys-12 toys base,erl,prl 0,1,2 --config.train.epochs=12 --config.model.width=128
+  unseen toys-12 toys sasrec-base,sasrec-erl,sasrec-prl 0,1,2 12 --config.model.width=128
 }
 
 sports() {
@@ -98,8 +113,8 @@ sports() {
   compare sports sports-12/sports/{base,erl,prl}
   compare sports-dropout sports-dropout/sports/{base,prl} sports-12/sports/prl
   compare sports-smaller sports-64/sports/base sports-12/sports/prl
-  unseen sports-12 sports base,erl,prl 0,1,2 --config.train.epochs=12 "${wide[@]}"
-  texts sports-text sports 12 --backbones=unisrec --methods=base --config.model.item_ids=True --config.eval.by_step=False
+  unseen sports-12 sports sasrec-base,sasrec-erl,sasrec-prl 0,1,2 12 "${wide[@]}"
+  texts_and_ids sports-text sports
 }
 
 ml1m() {
@@ -138,8 +153,24 @@ plain() {
   sasrec plain-cosine beauty base 0 12 "$rows41" --config.model.similarity=cosine --config.method.temperature=.07
   sasrec plain-dropout beauty base 0 12 "$rows41" --config.model.width=128 --config.model.embedding_dropout=.5
   sasrec plain-256 beauty base 0 12 "$rows41" --config.model.width=256 --config.train.learning_rate=1e-3
-  texts plain-text beauty 12 "$rows41" --backbones=unisrec --methods=base --config.model.item_ids=True \
-    --config.eval.by_step=False
+  unseen plain-256 beauty sasrec-base 0 12 "$rows41" --config.model.width=256 --config.train.learning_rate=1e-3
+  texts_and_ids plain-text beauty "$rows41"
+}
+
+# λ of erl, τ and α of prl, by validation
+search() {
+  present beauty || return 0
+  tune erl 20 --space=method.kl_weight=0,0.001,0.005,0.01,0.05,0.1
+  tune prl 40 --space=method.temperature=0.5,1,2,5 --space=method.temperature_decay=1,1.2,1.5,2
+  sasrec search-128 beauty prl 0 12 --config.model.width=128 --config.method.temperature=.5 --config.method.temperature_decay=2
+}
+
+# tune METHOD MINUTES FLAG ...: in ROOT/search-METHOD
+tune() {
+  [[ -z $dry ]] || return 0
+  attempt 2 "$python" -m rearec_jax.main --mode=tune --workdir="$out/search-$1" --config="$root/configs/beauty.py" \
+    --config.data.path="$data/${interactions[beauty]}" --config.model.width=64 --config.train.epochs=12 \
+    --config.method.name="$1" --minutes="$2" "${cosine[@]}" "${@:3}" "${extra[@]}"
 }
 
 # present CONFIG: are its interactions there?
@@ -154,12 +185,12 @@ dry=
 [[ " $* " != *" --dry_run "* ]] || dry=yes
 # shellcheck disable=SC2119
 set_up
-for section in ${SECTIONS:-beauty toys sports ml1m longer backbones plain}; do
+for section in ${SECTIONS:-beauty toys sports ml1m search longer backbones plain}; do
   say "== $section"
   case $section in
     beauty | toys | sports | ml1m) if present "$section"; then "$section"; fi ;;
-    longer | backbones | plain) "$section" ;;
-    *) fail "SECTIONS: '$section' is none of beauty toys sports ml1m longer backbones plain." ;;
+    search | longer | backbones | plain) "$section" ;;
+    *) fail "SECTIONS: '$section' is none of beauty toys sports ml1m search longer backbones plain." ;;
   esac
 done
-[[ $failed == 0 ]] || fail "$failed grids have cells that failed; the same command tries them again."
+[[ $failed == 0 ]] || fail "$failed of the commands failed; the same command tries them again."

@@ -276,7 +276,7 @@ def test_failed_cells_do_not_keep_other_grids_but_the_rest_does(project, cell, c
     (project.root / "Yelp.txt").touch()
     found, said, err = project.run("results.sh", str(project.root), "runs")
     assert found == code and said.count("rearec_jax.grid") == calls
-    assert ("2 grids have cells that failed" in err) == (cell == 1)
+    assert ("2 of the commands failed" in err) == (cell == 1)
 
 
 def test_an_unknown_section_of_the_results(project):

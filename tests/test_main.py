@@ -98,6 +98,11 @@ class TestMistakes:
                 ],
                 ["no.txt", "it is at example.org"],
             ),
+            (
+                [DEMO, "--config.data.source=sequences", "--config.data.path=."],
+                ["file . (option data.path) is no file"],
+            ),
+            (["--mode=serve", "--workdir=x", "--port=99999"], ["--port=99999", "[0, 65535]"]),
             ([DEMO, "--workdir=/dev/null/run"], ["cannot write /dev/null/run", "--workdir"]),
         ],
     )

@@ -68,6 +68,7 @@ def test_what_does_not_fit_ends_with_what_to_change():
         (["--items=100"], "--topology"),
         (["--items=100", "--topology=v5e:2"], "2 dimensions"),
         (["--items=-1", "--topology=v5e:2x2"], "--items=-1"),
+        (["--price=nan", "--topology=v5e:2x2"], "--price=nan"),
         (["--itmes=1", "--topology=v5e:2x2"], "unexpected argument '--itmes=1'"),
         (["--history=1", "--topology=v5e:2x2"], "at least 2"),
         (["--items=9", "--topology=v5e:2x2", "--config.model.widht=1"], "model.width"),
