@@ -47,6 +47,7 @@ sasrec() {
 
 # texts NAME CONFIG EPOCHS FLAG ...: with titles
 texts() {
+  there "$data/${titles[$2]}" || return 0
   grid "$1" "$2" --text="$2=$data/${titles[$2]}" --config.train.epochs="$3" "${cosine[@]}" "${@:4}"
 }
 
@@ -174,9 +175,11 @@ tune() {
 }
 
 # present CONFIG: are its interactions there?
-present() {
-  [[ -e $data/${interactions[$1]} ]] && return 0
-  say "Left out: $data/${interactions[$1]} is not there."
+present() { there "$data/${interactions[$1]}"; }
+
+there() {
+  [[ -e $1 ]] && return 0
+  say "Left out: $1 is not there."
   return 1
 }
 

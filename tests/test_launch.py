@@ -251,11 +251,15 @@ def test_the_results_are_grids_of_the_data_that_are_there(project):
     data, out = project.root / "my data", project.root / "runs"
     data.mkdir()
     (data / "Yelp.txt").touch()
+    (data / "Yelp.tsv").touch()
     code, said, err = project.run("results.sh", str(data), str(out), "--dry_run")
     assert code == 0 and "Left out: " in err and f"{data}/Beauty.txt is not there" in err
     lines = said.splitlines()
     assert len(lines) == 2 and all(line.startswith("ran: -m rearec_jax.grid") for line in lines)
     assert all(f"--data=yelp_s3={data}/Yelp.txt" in line for line in lines)
+    (data / "Yelp.tsv").unlink()
+    _, said, err = project.run("results.sh", str(data), str(out), "--dry_run")
+    assert len(said.splitlines()) == 1 and f"{data}/Yelp.tsv is not there" in err
     assert "--methods=erl" in lines[0] and f"--text=yelp_s3={data}/Yelp.tsv" in lines[1]
     assert all(line.endswith("--dry_run") for line in lines)
 
@@ -273,7 +277,8 @@ def test_the_results_compare_what_they_have_trained(project):
 def test_failed_cells_do_not_keep_other_grids_but_the_rest_does(project, cell, code, calls):
     python = project.add_python("python3")
     python.write_text(python.read_text().replace('echo "ran: $*"', f'echo "ran: $*"; exit {cell}'))
-    (project.root / "Yelp.txt").touch()
+    for name in ("Yelp.txt", "Yelp.tsv"):
+        (project.root / name).touch()
     found, said, err = project.run("results.sh", str(project.root), "runs")
     assert found == code and said.count("rearec_jax.grid") == calls
     assert ("2 of the commands failed" in err) == (cell == 1)
