@@ -4,7 +4,7 @@
 #
 #   bash launch/results.sh DATA ROOT               # files in DATA, work directories below ROOT
 #   bash launch/results.sh DATA ROOT --dry_run     # only shows the commands of what is not done
-#   bash launch/results.sh DATA ROOT --config.train.epochs=1 --config.model.width=16    # a trial of the script
+#   bash launch/results.sh DATA ROOT --config.train.epochs=1 --config.model.width=32    # a trial of the script
 #   SECTIONS="beauty sports" bash launch/results.sh DATA ROOT
 #
 # DATA: Beauty, Toys_and_Games, Sports_and_Outdoors and Yelp as .txt (S3-Rec's sequences) and .tsv (item_id, title),
