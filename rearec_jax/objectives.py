@@ -23,12 +23,24 @@ from rearec_jax.types import Batch, Catalogue, PRNGKey, Reasoning, Scalar
 
 # (states [S, M, D], their temperatures, their shares in the sum) -> the sum and each one's mean [S]
 Entropies = Callable[[Array, Sequence[Scalar], Sequence[float]], tuple[Array, Array]]
-Means = Callable[[Array], Float[Array, ""]]  # the weighted mean of one value an example
 Parts = dict[str, Float[Array, ""]]
 Objective = Callable[[Variables, Batch, Catalogue, PRNGKey], tuple[Float[Array, ""], Parts]]
 SampleObjective = Callable[
     [Variables, Batch, Catalogue, Sample, PRNGKey], tuple[Float[Array, ""], Parts]
 ]
+
+
+class Blocks(NamedTuple):
+    """How much of the scores is alive at a time.
+
+    items:   a block, where cross-entropy is not made in blocks of queries.
+    queries: a block of the cross-entropy over the whole table (see `fused`); 0: none.
+    pairs:   the same of the contrast over the batch.
+    """
+
+    items: int
+    queries: int = 0
+    pairs: int = 0
 
 
 class Numbers(NamedTuple):
@@ -77,9 +89,12 @@ def build(
         numbers: in place of the configuration's.
     """
     if config.train.loss == "full":
-        block = catalogue_block(config, num_items, tokens, mesh)
-        queries = query_block(config, num_items, mesh)
-        full = _objective(model, config, block, contrast, mesh, queries, numbers)
+        blocks = Blocks(
+            catalogue_block(config, num_items, tokens, mesh),
+            query_block(config, num_items, mesh),
+            query_block(config, tokens, mesh),
+        )
+        full = _objective(model, config, blocks, contrast, mesh, numbers)
 
         def over_all(
             variables: Variables, batch: Batch, catalogue: Catalogue, key: PRNGKey
@@ -109,9 +124,12 @@ def on_sample(
 ) -> SampleObjective:
     """The objective over the items that an update touches: variables and ids are local."""
     items, drawn = small.touched.ids.shape[0], small.sample.items.shape[0]
+    tokens = small.batch.targets.size
     model = build_model(config, items, mesh)
-    block = catalogue_block(config, drawn, small.batch.targets.size, mesh)
-    return _objective(model, config, block, contrast, mesh, numbers=numbers)
+    blocks = Blocks(
+        catalogue_block(config, drawn, tokens, mesh), pairs=query_block(config, tokens, mesh)
+    )
+    return _objective(model, config, blocks, contrast, mesh, numbers)
 
 
 def build_model(config: Config, num_items: int, mesh: Mesh | None) -> Backbone:
@@ -122,10 +140,9 @@ def build_model(config: Config, num_items: int, mesh: Mesh | None) -> Backbone:
 def _objective(
     model: Backbone,
     config: Config,
-    block: int,
+    blocks: Blocks,
     contrast: bool,
     mesh: Mesh | None,
-    queries: int = 0,
     numbers: Numbers | None = None,
 ) -> Callable[..., tuple[Float[Array, ""], Parts]]:
     method = config.method
@@ -152,9 +169,7 @@ def _objective(
             model, variables, table, batch, method.steps, noise, jax.random.fold_in(key, 2)
         )
         similarity = config.model.similarity
-        return loss_of(
-            reasoning, batch, table, method, similarity, block, sample, mesh, queries, values
-        )
+        return loss_of(reasoning, batch, table, method, similarity, blocks, sample, mesh, values)
 
     return objective
 
@@ -171,19 +186,16 @@ def loss_of(
     table: Float[Array, "N D"],
     method: MethodConfig,
     similarity: str,
-    block: int,
+    blocks: Blocks,
     sample: Sample | None = None,
     mesh: Mesh | None = None,
-    queries: int = 0,
     numbers: Numbers | None = None,
 ) -> tuple[Float[Array, ""], Parts]:
     """Weighted mean loss of a batch, and its named parts.
 
     Args:
-        block: items a block, where cross-entropy is not made in blocks of queries.
         sample: cross-entropy against these items; None: against the whole table.
         mesh: devices that share the table; None: one device.
-        queries: a block of the cross-entropy over the whole table (see `fused`); 0: none.
         numbers: in place of the method's.
     """
     values = numbers or numbers_of(method)
@@ -205,9 +217,9 @@ def loss_of(
     def entropies(
         states: Array, temperatures: Sequence[Scalar], shares: Sequence[float]
     ) -> tuple[Array, Array]:
-        if queries and sample is None:
+        if blocks.queries and sample is None:
             return ce.sum_over_steps(
-                states, batch.targets, table, weights, temperatures, shares, queries
+                states, batch.targets, table, weights, temperatures, shares, blocks.queries
             )
         means = [mean(entropy(*of_step)) for of_step in zip(states, temperatures, strict=True)]
         total = sum(
@@ -218,19 +230,32 @@ def loss_of(
 
     def entropy(states: Array, temperature: Scalar) -> Array:
         if sample is None:
-            return ce.cross_entropy(states, batch.targets, table, temperature, block, mesh)
-        return sampled.cross_entropy(states, batch.targets, table, sample, temperature, block, mesh)
+            return ce.cross_entropy(states, batch.targets, table, temperature, blocks.items, mesh)
+        return sampled.cross_entropy(
+            states, batch.targets, table, sample, temperature, blocks.items, mesh
+        )
+
+    def contrast(noisy: Array, clean: Array, negatives: progressive.Negatives) -> Array:
+        tau = values.temperature
+        if blocks.pairs:
+            return progressive.weighted_contrastive(
+                noisy, clean, negatives, tau, weights, blocks.pairs
+            )
+        candidates = blocks.items if blocks.items < table.shape[0] else noisy.shape[0]
+        return mean(progressive.contrastive(noisy, clean, negatives, tau, candidates, mesh))
 
     if method.name == "prl":
-        parts = _progressive(
-            states, noisy, batch, table, method, values, block, entropies, mean, mesh
-        )
+        negatives = progressive.negatives(batch.users, batch.weights, method.negatives)
+        against = functools.partial(contrast, negatives=negatives)
+        parts = _progressive(states, noisy, method, values, entropies, against)
     else:
         loss, (cross_entropy,) = entropies(final[None], [values.temperature], [1.0])
         parts = {"loss": loss, "cross_entropy": cross_entropy}
         if method.name == "erl" and method.kl_weight != 0:
             diversity = mean(
-                ensemble.kl_diversity(states, table, values.temperature, block, method.kl, mesh)
+                ensemble.kl_diversity(
+                    states, table, values.temperature, blocks.items, method.kl, mesh
+                )
             )
             parts["loss"] -= jnp.asarray(values.kl_weight, loss.dtype) * diversity
             parts["kl_diversity"] = diversity
@@ -260,15 +285,12 @@ def query_block(config: Config, num_items: int, mesh: Mesh | None) -> int:
 def _progressive(
     states: Array,
     noisy: Array | None,
-    batch: Batch,
-    table: Array,
     method: MethodConfig,
     values: Numbers,
-    block: int,
     entropies: Entropies,
-    mean: Means,
-    mesh: Mesh | None,
+    contrast: Callable[[Array, Array], Array],
 ) -> Parts:
+    """The parts of PRL; ``contrast`` gives the mean InfoNCE of a step's (noisy, clean) states."""
     steps = states.shape[1] - 1
     temperatures = progressive.step_temperatures(
         values.temperature, values.temperature_decay, steps
@@ -281,15 +303,8 @@ def _progressive(
         "shallow_cross_entropy": average * of_steps[:-1].sum(),
     }
     if noisy is not None:
-        candidates = block if block < table.shape[0] else noisy.shape[0]
-        negatives = progressive.negatives(batch.users, batch.weights, method.negatives)
-        by_step = [
-            progressive.contrastive(
-                noisy[:, k], states[:, k + 1], negatives, values.temperature, candidates, mesh
-            )
-            for k in range(steps)
-        ]
-        contrast = average * sum(map(mean, by_step[1:]), start=mean(by_step[0]))
-        parts["contrastive"] = contrast
-        loss += jnp.asarray(values.contrastive_weight, loss.dtype) * contrast
+        by_step = [contrast(noisy[:, k], states[:, k + 1]) for k in range(steps)]
+        contrastive = average * sum(by_step[1:], start=by_step[0])
+        parts["contrastive"] = contrastive
+        loss += jnp.asarray(values.contrastive_weight, loss.dtype) * contrastive
     return {"loss": loss, **parts}

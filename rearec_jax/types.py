@@ -39,10 +39,10 @@ class Batch(NamedTuple):
 
 
 class KVCache(NamedTuple):
-    """Keys and values of one layer: of a row's items, or of a query's own reasoning tokens.
+    """Keys and values of one layer: of a row's items, or of one reasoning token of every query.
 
     Items:     [B, T, H, D/H], written once by ``prefill``.
-    Reasoning: [B, V, Q, K, H, D/H], slot k-1 written by step k.
+    Reasoning: [B, V, Q, H, D/H], one a step.
     """
 
     keys: Float[Array, "*tokens H Dh"]
@@ -51,6 +51,10 @@ class KVCache(NamedTuple):
 
 Caches = tuple[KVCache, ...]
 """One cache a layer. Not one stacked array: slicing it would copy every layer at every step."""
+
+OwnCaches = tuple[tuple[KVCache, ...], ...]
+"""The reasoning tokens of every layer, newest first, one cache a step. Not one stacked array, which
+every step would copy to write its place, and of which the backward pass would keep all copies."""
 
 
 class Catalogue(NamedTuple):

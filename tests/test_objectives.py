@@ -54,13 +54,12 @@ class TestLossOf:
         )
         config = tiny.config(method, STEPS, **changes)
         unrolled = Reasoning(states, noisy if method == "prl" else None)
-        loss, parts = objectives.loss_of(unrolled, batch, table, config.method, "dot", ITEMS)
+        whole, some = objectives.Blocks(ITEMS), objectives.Blocks(ITEMS, queries=4, pairs=4)
+        loss, parts = objectives.loss_of(unrolled, batch, table, config.method, "dot", whole)
         assert set(parts) == PARTS[method] | {"loss"}
         assert float(parts["loss"]) == float(loss)
         found = {name: float(value) for name, value in parts.items()}
-        _, in_blocks = objectives.loss_of(
-            unrolled, batch, table, config.method, "dot", ITEMS, queries=4
-        )
+        _, in_blocks = objectives.loss_of(unrolled, batch, table, config.method, "dot", some)
         assert {name: float(value) for name, value in in_blocks.items()} == pytest.approx(
             found, rel=1e-5
         )

@@ -1,4 +1,4 @@
-"""Cross-entropy over the catalogue whose gradient is made where its value is.
+"""Cross-entropy over a table whose gradient is made where its value is.
 
 A block of queries at a time, small enough that its logits stay in the cache. With weights w, and
 s = sum_n exp(h . e_n - max) of a state:
@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from rearec_jax.losses.partition import product, scores
+from rearec_jax.losses.partition import Candidates, product, scores
 
 CACHE_BYTES = 12 * 2**20  # of a block's logits: a third of a usual last-level cache
 FEWEST_ROWS = 128  # a block also reads and writes the gradient of the whole table
@@ -29,6 +29,15 @@ class Weighted(NamedTuple):
 
     total: Float[Array, ""]
     values: Float[Array, " M"]
+
+
+class _Block(NamedTuple):
+    """Some of the states and what belongs to them."""
+
+    states: Float[Array, "m D"]
+    weights: Float[Array, " m"]
+    targets: Int[Array, " m"]
+    keys: Int[Array, " m"] | None
 
 
 def rows_a_block(items: int, logits_gib: float) -> int:
@@ -50,27 +59,37 @@ def weighted_cross_entropy(
     table: Float[Array, "N D"],
     weights: Float[Array, " M"],
     rows: int,
+    candidates: Candidates | None = None,
 ) -> Weighted:
     """sum_m w_m CE(h_m, y_m) of states that are divided by their temperatures, and each CE.
 
     Args:
         rows: queries a block, at most; blocks are made of equal size.
+        candidates: the items that a target competes with; it counts itself in any case, once.
     """
-    total, values = _weighted(rows, states, table, weights, targets)
+    total, values = _weighted(rows, states, table, weights, targets, candidates)
     return Weighted(total, jax.lax.stop_gradient(values))
 
 
 def _sums(
-    rows: int, states: Array, table: Array, weights: Array, targets: Array, with_gradients: bool
+    rows: int,
+    states: Array,
+    table: Array,
+    weights: Array,
+    targets: Array,
+    candidates: Candidates | None,
+    with_gradients: bool,
 ) -> tuple[tuple[Array, Array], tuple[Array, Array] | None]:
     """(total, values), and the gradients by states and table: the formulas at the top."""
     dtype = jnp.promote_types(states.dtype, jnp.float32)
     of_targets = table[targets].astype(states.dtype)
     weights = weights.astype(dtype)
 
-    def block(by_item: Array, some: tuple[Array, Array]) -> tuple[Array, tuple[Array, Array]]:
-        h, weight = some
+    def block(by_item: Array, some: _Block) -> tuple[Array, tuple[Array, Array]]:
+        h, weight = some.states, some.weights
         logits = scores(h, table)
+        if candidates is not None:
+            logits = _against(candidates, logits, some)
         maximum = logits.max(axis=-1)
         exponentials = jnp.exp(logits - maximum[:, None])
         total = exponentials.sum(axis=-1)
@@ -83,7 +102,8 @@ def _sums(
         return by_item, (log_sum, by_state)
 
     start = jnp.zeros(table.shape if with_gradients else (), dtype)
-    blocks = _cut(states, rows), _cut(weights, rows)
+    keys = None if candidates is None else candidates.of_states
+    blocks = jax.tree.map(lambda x: _cut(x, rows), _Block(states, weights, targets, keys))
     by_item, (log_sum, by_state) = jax.lax.scan(block, start, blocks)
     count = states.shape[0]
     values = log_sum.reshape(-1)[:count] - jnp.sum(states * of_targets, axis=-1, dtype=dtype)
@@ -94,6 +114,18 @@ def _sums(
     by_state -= weights[:, None] * of_targets.astype(dtype)
     by_item = by_item.at[targets].add(-weights[:, None] * states.astype(dtype))
     return sums, (by_state.astype(states.dtype), by_item.astype(table.dtype))
+
+
+def _against(
+    candidates: Candidates, logits: Float[Array, "m N"], some: _Block
+) -> Float[Array, "m N"]:
+    """-inf where an item is neither the state's target nor competes with it."""
+    weighted = logits + candidates.log_weight.astype(logits.dtype)[None]
+    if some.keys is not None and candidates.of_items is not None:
+        other = some.keys[:, None] != candidates.of_items[None]
+        weighted = jnp.where(other, weighted, -jnp.inf)
+    items = jnp.arange(logits.shape[1])
+    return jnp.where(some.targets[:, None] == items[None], logits, weighted)
 
 
 def _cut(array: Array, rows: int) -> Array:
@@ -107,24 +139,34 @@ def _cut(array: Array, rows: int) -> Array:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _weighted(
-    rows: int, states: Array, table: Array, weights: Array, targets: Array
+    rows: int,
+    states: Array,
+    table: Array,
+    weights: Array,
+    targets: Array,
+    candidates: Candidates | None,
 ) -> tuple[Array, Array]:
-    return _sums(rows, states, table, weights, targets, with_gradients=False)[0]
+    return _sums(rows, states, table, weights, targets, candidates, with_gradients=False)[0]
 
 
 def _weighted_forward(
-    rows: int, states: Array, table: Array, weights: Array, targets: Array
+    rows: int,
+    states: Array,
+    table: Array,
+    weights: Array,
+    targets: Array,
+    candidates: Candidates | None,
 ) -> tuple[tuple[Array, Array], tuple[Array, ...]]:
-    sums, gradients = _sums(rows, states, table, weights, targets, with_gradients=True)
+    sums, gradients = _sums(rows, states, table, weights, targets, candidates, with_gradients=True)
     assert gradients is not None
     return sums, (*gradients, sums[1].astype(weights.dtype))
 
 
 def _weighted_backward(
     rows: int, kept: tuple[Array, ...], cotangents: tuple[Array, Array]
-) -> tuple[Array, Array, Array, None]:
+) -> tuple[Array, Array, Array, None, None]:
     scaled = [array * cotangents[0].astype(array.dtype) for array in kept]
-    return scaled[0], scaled[1], scaled[2], None
+    return scaled[0], scaled[1], scaled[2], None, None
 
 
 _weighted.defvjp(_weighted_forward, _weighted_backward)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
-from rearec_jax.losses import parallel, partition
+from rearec_jax.losses import fused, parallel, partition
 from rearec_jax.types import Scalar
 
 
@@ -45,10 +45,30 @@ def contrastive(
     scaled = noisy / jnp.asarray(temperature, noisy.dtype)
     dtype = jnp.promote_types(noisy.dtype, jnp.float32)
     positive = jnp.sum(scaled * clean, axis=-1, dtype=dtype)
-    log_weight = jnp.where(negatives.real, 0.0, -jnp.inf).astype(dtype)
-    candidates = partition.Candidates(negatives.keys, negatives.keys, log_weight)
-    others = parallel.log_partition(scaled, clean, block, candidates, mesh)
+    others = parallel.log_partition(scaled, clean, block, _candidates(negatives, dtype), mesh)
     return jnp.logaddexp(others, positive) - positive
+
+
+def weighted_contrastive(
+    noisy: Float[Array, "M D"],
+    clean: Float[Array, "M D"],
+    negatives: Negatives,
+    temperature: Scalar,
+    weights: Float[Array, " M"],
+    queries: int,
+) -> Float[Array, ""]:
+    """The weighted sum of `contrastive`, whose scores [M, M] are never kept.
+
+    InfoNCE is a cross-entropy over the batch's clean states, with the example's own as the target.
+
+    Args:
+        queries: a block (see `fused`).
+    """
+    scaled = noisy / jnp.asarray(temperature, noisy.dtype)
+    dtype = jnp.promote_types(noisy.dtype, jnp.float32)
+    own = jnp.arange(noisy.shape[0])
+    candidates = _candidates(negatives, dtype)
+    return fused.weighted_cross_entropy(scaled, own, clean, weights, queries, candidates).total
 
 
 def negatives(users: Int[Array, " M"], weights: Float[Array, " M"], kind: str) -> Negatives:
@@ -58,3 +78,8 @@ def negatives(users: Int[Array, " M"], weights: Float[Array, " M"], kind: str) -
     """
     keys = users if kind == "other_users" else jnp.arange(users.shape[0], dtype=users.dtype)
     return Negatives(keys, weights > 0)
+
+
+def _candidates(negatives: Negatives, dtype: jnp.dtype) -> partition.Candidates:
+    log_weight = jnp.where(negatives.real, 0.0, -jnp.inf).astype(dtype)
+    return partition.Candidates(negatives.keys, negatives.keys, log_weight)

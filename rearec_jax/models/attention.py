@@ -1,12 +1,15 @@
 """Attention over a row's items and over a query's own reasoning tokens."""
 
+from collections.abc import Sequence
+
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from rearec_jax.config import ModelConfig
 from rearec_jax.models import layers
+from rearec_jax.types import KVCache
 
 # Added to the scores of hidden keys. exp() of it is exactly 0, also after subtracting the maximum,
 # and unlike -inf it gives no NaN where a padding query sees nothing.
@@ -62,25 +65,26 @@ class Attention(nn.Module):
     def over_items_and_own(
         self,
         q: Float[Array, "B V Q H Dh"],
-        keys: Float[Array, "B T H Dh"],
-        values: Float[Array, "B T H Dh"],
-        own_keys: Float[Array, "B V Q K H Dh"],
-        own_values: Float[Array, "B V Q K H Dh"],
+        items: KVCache,
+        own: Sequence[KVCache],
         visible: Bool[Array, "B Q T"],
-        own_visible: Bool[Array, " K"],
+        index: Int[Array, ""],
         train: bool,
     ) -> Float[Array, "B V Q D"]:
-        """One softmax over the row's visible items (shared by the views) and the own tokens."""
+        """One softmax over the row's visible items (shared by the views) and the own tokens.
+
+        Args:
+            own: index + 1 tokens, newest first, and those not yet written.
+        """
         # The views share the items: they are more queries of the same row.
-        queries, own_keys, own_values = map(_views_as_queries, (q, own_keys, own_values))
+        queries, own = jax.tree.map(_views_as_queries, (q, own))
         visible = jnp.concatenate([visible] * q.shape[1], axis=1)
-        item_scores = _scores(queries, keys, visible)
-        own_scores = _own_scores(queries, own_keys, item_scores.dtype)
-        own_scores = jnp.where(own_visible, own_scores, HIDDEN)
+        item_scores = _scores(queries, items.keys, visible)
+        own_scores = _own_scores(queries, own, index, item_scores.dtype)
         weights = self._softmax(jnp.concatenate([item_scores, own_scores], axis=-1), train, q.dtype)
-        items = keys.shape[1]
-        mixed = jnp.einsum("bhqt,bthd->bqhd", weights[..., :items], values)
-        mixed += _own_mixed(weights[..., items:], own_values)
+        tokens = visible.shape[2]
+        mixed = jnp.einsum("bhqt,bthd->bqhd", weights[..., :tokens], items.values)
+        mixed += _own_mixed(weights[..., tokens:], own)
         return self.output(mixed.reshape(*q.shape[:3], -1))
 
     def _by_head(self, x: Float[Array, "*tokens n D"]) -> list[Float[Array, "*tokens H Dh"]]:
@@ -110,17 +114,20 @@ def _scores(q: Array, keys: Array, visible: Array) -> Float[Array, "B H Q T"]:
 # One own token after the other in both: XLA's sums over a short axis beside several others are slow
 # on CPUs, and so are products with as many batch axes on TPUs.
 def _own_scores(
-    q: Float[Array, "B VQ H Dh"], keys: Float[Array, "B VQ K H Dh"], dtype: jnp.dtype
+    q: Float[Array, "B VQ H Dh"], own: Sequence[KVCache], index: Int[Array, ""], dtype: jnp.dtype
 ) -> Float[Array, "B H VQ K"]:
-    scores = [jnp.sum(q * keys[:, :, k], axis=-1, dtype=dtype) for k in range(keys.shape[2])]
+    scores = [
+        jnp.where(place <= index, jnp.sum(q * token.keys, axis=-1, dtype=dtype), HIDDEN)
+        for place, token in enumerate(own)
+    ]
     return jnp.stack(scores, axis=-1).swapaxes(1, 2)
 
 
 def _own_mixed(
-    weights: Float[Array, "B H VQ K"], values: Float[Array, "B VQ K H Dh"]
+    weights: Float[Array, "B H VQ K"], own: Sequence[KVCache]
 ) -> Float[Array, "B VQ H Dh"]:
     by_query = weights.transpose(0, 2, 3, 1)[..., None]  # [B, VQ, K, H, 1]
-    mixed = by_query[:, :, 0] * values[:, :, 0]
-    for k in range(1, values.shape[2]):
-        mixed += by_query[:, :, k] * values[:, :, k]
+    mixed = by_query[:, :, 0] * own[0].values
+    for place in range(1, len(own)):
+        mixed += by_query[:, :, place] * own[place].values
     return mixed

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 from rearec_jax.config import Config
 from rearec_jax.models.items import Text, item_encoder
 from rearec_jax.models.transformer import Encoder, rows_of
-from rearec_jax.types import Caches, PRNGKey
+from rearec_jax.types import Caches, OwnCaches, PRNGKey
 
 Variables = dict[str, Any]
 
@@ -43,11 +43,11 @@ class Backbone(nn.Module):
         self,
         inputs: Float[Array, "B V Q D"],
         items: Caches,
-        own: Caches,
+        own: OwnCaches,
         index: Int[Array, ""],
         visible: Bool[Array, "B Q T"],
         train: bool,
-    ) -> tuple[Float[Array, "B V Q D"], Caches]:
+    ) -> tuple[Float[Array, "B V Q D"], OwnCaches]:
         """See `Encoder.step`."""
         return self.encoder.step(inputs, items, own, index, visible, train)
 

@@ -10,12 +10,12 @@ from jaxtyping import Array, Bool, Float, Int
 
 from rearec_jax.models.attention import WEIGHTS
 from rearec_jax.models.backbones import Backbone, Variables
-from rearec_jax.types import Batch, Caches, KVCache, PRNGKey, Reasoning
+from rearec_jax.types import Batch, Caches, KVCache, OwnCaches, PRNGKey, Reasoning
 
 # Steps compiled as straight-line code: XLA then need not copy what the backward pass keeps of each
-# step in and out of a stacked buffer (10 % of a training step on a CPU). More only lengthens
-# compilation.
-UNROLLED = 4
+# step in and out of a stacked buffer, and knows which reasoning tokens are not yet written. With
+# more, compilation takes longer.
+UNROLLED = 10
 
 
 def encode_and_reason(
@@ -98,11 +98,11 @@ def reason(
     views = 1 if noise is None else 2
     embeddings = cast(Array, model.apply(variables, method="step_embeddings"))
     embeddings = embeddings[:steps].astype(first.dtype)
-    own = _empty_caches(caches, (first.shape[0], views, first.shape[1], steps))
+    own = _unwritten(caches, (first.shape[0], views, first.shape[1]), steps)
 
     def body(
-        carry: tuple[Array, Caches], x: tuple[Array, Array, Array | None]
-    ) -> tuple[tuple[Array, Caches], tuple[Array, Array | None]]:
+        carry: tuple[Array, OwnCaches], x: tuple[Array, Array, Array | None]
+    ) -> tuple[tuple[Array, OwnCaches], tuple[Array, Array | None]]:
         state, own = carry
         index, embedding, step_noise = x
         clean = state + embedding[None, None]
@@ -111,7 +111,7 @@ def reason(
         stepped, given = apply(
             jnp.stack(inputs, 1), caches, own, index, visible, train=train, rngs=rngs, method="step"
         )
-        outputs, own = cast(tuple[Array, Caches], stepped)
+        outputs, own = cast(tuple[Array, OwnCaches], stepped)
         # Of the clean view's tokens, to the items alone.
         items = None if given is None else given[:, : first.shape[1], : visible.shape[2]]
         return (outputs[:, 0], own), (outputs, items)
@@ -143,11 +143,11 @@ def _applied(
     return apply
 
 
-def _empty_caches(items: Caches, tokens: Sequence[Any]) -> Caches:
+def _unwritten(items: Caches, tokens: Sequence[Any], steps: int) -> OwnCaches:
     """Zeros; the sizes are numbers, or the symbols of an export."""
 
-    def empty(cache: KVCache) -> KVCache:
-        slots = jnp.zeros((*tokens, *cache.keys.shape[-2:]), cache.keys.dtype)
-        return KVCache(slots, slots)
+    def one(cache: KVCache) -> tuple[KVCache, ...]:
+        zeros = jnp.zeros((*tokens, *cache.keys.shape[-2:]), cache.keys.dtype)
+        return (KVCache(zeros, zeros),) * steps
 
-    return tuple(empty(cache) for cache in items)
+    return tuple(one(cache) for cache in items)

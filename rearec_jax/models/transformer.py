@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from rearec_jax.config import ModelConfig
 from rearec_jax.models import attention, layers
-from rearec_jax.types import Caches, KVCache
+from rearec_jax.types import Caches, KVCache, OwnCaches
 
 
 def rows_of(table: Float[Array, "N D"], ids: Int[Array, "*shape"]) -> Float[Array, "*shape D"]:
@@ -66,20 +66,16 @@ class Layer(nn.Module):
         self,
         x: Float[Array, "B V Q D"],
         items: KVCache,
-        own: KVCache,
+        own: tuple[KVCache, ...],
         index: Int[Array, ""],
         visible: Bool[Array, "B Q T"],
         train: bool,
-    ) -> tuple[Float[Array, "B V Q D"], KVCache]:
+    ) -> tuple[Float[Array, "B V Q D"], tuple[KVCache, ...]]:
         """One reasoning token of every query."""
         q, k, v = self.attention.project(x)
-        own_keys = jax.lax.dynamic_update_index_in_dim(own.keys, k, index, axis=3)
-        own_values = jax.lax.dynamic_update_index_in_dim(own.values, v, index, axis=3)
-        own_visible = jnp.arange(own_keys.shape[3], dtype=index.dtype) <= index
-        attended = self.attention.over_items_and_own(
-            q, items.keys, items.values, own_keys, own_values, visible, own_visible, train
-        )
-        return self._finish(x, attended, train), KVCache(own_keys, own_values)
+        own = (KVCache(k, v), *own[:-1])
+        attended = self.attention.over_items_and_own(q, items, own, visible, index, train)
+        return self._finish(x, attended, train), own
 
     def _finish(self, x: Array, attended: Array, train: bool) -> Array:
         x = self.attention_norm(x + self.dropout(attended, train))
@@ -154,21 +150,21 @@ class Encoder(nn.Module):
         self,
         inputs: Float[Array, "B V Q D"],
         items: Caches,
-        own: Caches,
+        own: OwnCaches,
         index: Int[Array, ""],
         visible: Bool[Array, "B Q T"],
         train: bool,
-    ) -> tuple[Float[Array, "B V Q D"], Caches]:
+    ) -> tuple[Float[Array, "B V Q D"], OwnCaches]:
         """Reasoning step k = index + 1 of every query of every view.
 
         Args:
             inputs: r_{k-1} + p_k, with noise in the noisy view; not yet normalised.
             items: the rows' cache from `prefill`, shared by the views.
-            own: the reasoning tokens so far, slots >= index not yet written.
+            own: the earlier reasoning tokens, newest first, then those not yet written.
             visible: the items that each query may attend to.
 
         Returns:
-            r_k of every view, and `own` with slot `index` written.
+            r_k of every view, and `own` with its tokens as the newest.
         """
         x = self._enter(inputs, train)
         caches = []

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rearec_jax.losses import fused
+from rearec_jax.losses.partition import Candidates
 from tests import tiny
 
 STATES, ITEMS, WIDTH = 7, 11, 5
@@ -62,6 +63,33 @@ def test_value_and_gradients(rows, dtype, tolerance):
     for one, other in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
         scale = max(1.0, np.abs(other).max())
         np.testing.assert_allclose(one, other, rtol=0, atol=tolerance * scale)
+
+
+@pytest.mark.parametrize("rows", ROWS)
+@pytest.mark.parametrize("keys", [None, jnp.asarray([0, 1, 2, 0, 1, 2, 0])], ids=["all", "keys"])
+def test_against_candidates_the_target_counts_once(rows, keys):
+    log_weight = jnp.log(jnp.asarray([1.0, 0, 2, 0.5, 1, 0, 3, 1, 1, 0, 1]))
+    of_items = jnp.arange(ITEMS) % 3
+    candidates = Candidates(keys, None if keys is None else of_items, log_weight)
+
+    def masked(states, table, weights):
+        competes = True if keys is None else keys[:, None] != of_items[None]
+        weight = jnp.exp(log_weight)[None] * jnp.broadcast_to(competes, (STATES, ITEMS))
+        weight = weight.at[jnp.arange(STATES), TARGETS].set(1)
+        scores = states @ table.T
+        own = scores[jnp.arange(STATES), TARGETS]
+        values = jnp.log(jnp.sum(weight * jnp.exp(scores), axis=-1)) - own
+        return jnp.sum(weights * values), values
+
+    def in_blocks(states, table, weights):
+        return tuple(
+            fused.weighted_cross_entropy(states, TARGETS, table, weights, rows, candidates)
+        )
+
+    arguments = *draw(), WEIGHTS.astype("float64")
+    want, got = (everything(function, *arguments) for function in (masked, in_blocks))
+    for one, other in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("rows", ROWS)

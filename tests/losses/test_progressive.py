@@ -66,6 +66,37 @@ def test_streaming_gradients_equal_the_direct_ones(views, kind):
         np.testing.assert_allclose(got, want, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("rows", [1, 4, 50])  # single ones, no divisor of the examples, all
+@pytest.mark.parametrize("kind", ["other_users", "batch"])
+def test_in_blocks_of_queries_it_is_the_weighted_sum(views, kind, rows):
+    weights = jnp.arange(1.0, 7.0) * WEIGHTS
+    negatives = progressive.negatives(jnp.asarray(USERS), jnp.asarray(WEIGHTS), kind)
+
+    def whole(noisy, clean):
+        return jnp.sum(weights * contrastive(noisy, clean, kind))
+
+    def in_blocks(noisy, clean):
+        return progressive.weighted_contrastive(noisy, clean, negatives, TAU, weights, rows)
+
+    want, got = (
+        tiny.jit(jax.value_and_grad(loss, argnums=(0, 1)))(*views) for loss in (whole, in_blocks)
+    )
+    for one, other in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
+
+
+def test_without_negatives_nothing_is_lost_in_blocks_of_queries(views):
+    none = progressive.Negatives(jnp.zeros(len(USERS), int), jnp.zeros(len(USERS), bool))
+
+    def loss(noisy, clean):
+        return progressive.weighted_contrastive(noisy, clean, none, TAU, jnp.ones(len(USERS)), 4)
+
+    value, gradients = tiny.jit(jax.value_and_grad(loss, argnums=(0, 1)))(*views)
+    assert abs(float(value)) < 1e-12
+    for gradient in gradients:
+        np.testing.assert_allclose(gradient, 0.0, atol=1e-12)
+
+
 def test_kinds_of_negatives_differ(views):
     assert abs(ours(*views, "other_users") - ours(*views, "batch")).max() > 1e-2
 

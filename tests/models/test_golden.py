@@ -170,8 +170,8 @@ def run(files):
         def loss(outputs, table):
             if files.method == "erl":
                 outputs = outputs._replace(noisy=None)
-            blocks = {"block": block, "queries": queries}
-            return objectives.loss_of(outputs, batch, table, method, "dot", **blocks)[0]
+            blocks = objectives.Blocks(block, queries, pairs=queries)
+            return objectives.loss_of(outputs, batch, table, method, "dot", blocks)[0]
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(progressive, "step_temperatures", rounded_temperatures)

@@ -98,7 +98,8 @@ class TestSimilarity:
         def loss(scale):
             scaled = objectives.Reasoning(*(jnp.asarray(scale * x) for x in (states, noisy)))
             table_ = jnp.asarray(scale * table)
-            return objectives.loss_of(scaled, batch, table_, config.method, "cosine", ITEMS)[0]
+            blocks = objectives.Blocks(ITEMS)
+            return objectives.loss_of(scaled, batch, table_, config.method, "cosine", blocks)[0]
 
         assert float(loss(3.0)) == pytest.approx(float(loss(1.0)), rel=1e-5)
 

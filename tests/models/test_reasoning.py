@@ -11,7 +11,7 @@ import pytest
 from rearec_jax.models import backbones, reasoning
 from tests import oracle, tiny
 
-ITEMS, TOKENS, STEPS, WIDTH = 13, 7, 5, 8  # more steps than reasoning.UNROLLED
+ITEMS, TOKENS, STEPS, WIDTH = 13, 7, 5, 8
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -38,6 +38,10 @@ def make(method):
 
 @functools.cache
 def program(method, steps):
+    return unrolling(method, steps)
+
+
+def unrolling(method, steps):
     model, _ = make(method)
 
     def unroll(variables, batch, noise):
@@ -95,6 +99,21 @@ class TestSteps:
         )
         # And the steps do something: equal states would pass all of the above.
         assert abs(np.diff(whole.states, axis=2)).max(axis=-1).min() > 1e-3
+
+    @pytest.mark.parametrize("unrolled", [1, 2])
+    def test_a_loop_over_steps_is_the_same_as_straight_line_code(
+        self, batch, noise, monkeypatch, unrolled
+    ):
+        assert reasoning.UNROLLED >= STEPS
+        want = unroll("prl", STEPS, batch, noise)
+        monkeypatch.setattr(reasoning, "UNROLLED", unrolled)
+        looped = unrolling("prl", STEPS)
+        given = make("prl")[1], batch, noise
+        assert "while" in looped.lower(*given).as_text()
+        assert "while" not in program("prl", STEPS).lower(*given).as_text()
+        got = looped(*given)
+        np.testing.assert_allclose(got.states, want.states, rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(got.noisy, want.noisy, rtol=1e-12, atol=1e-12)
 
     def test_no_steps_is_the_plain_backbone(self, rows, batch):
         states = unroll("prl", 0, batch).states
