@@ -118,9 +118,20 @@ sports() {
   texts_and_ids sports-text sports
 }
 
+yelp() {
+  local dropout=(--config.model.embedding_dropout=.5)
+  sasrec yelp-12 yelp_s3 base,erl,prl 0,1,2 12
+  sasrec yelp-24 yelp_s3 base 0 24
+  sasrec yelp-128 yelp_s3 base 0 12 --config.model.width=128
+  sasrec yelp-dropout yelp_s3 base 0,1,2 24 "${dropout[@]}"
+  sasrec yelp-dropout-12 yelp_s3 prl 0 12 "${dropout[@]}"
+  compare yelp yelp-12/yelp_s3/{base,erl,prl}
+  compare yelp-dropout yelp-dropout/yelp_s3/base yelp-12/yelp_s3/prl
+}
+
 ml1m() {
   sasrec ml1m-12 ml1m base,erl,prl 0 12
-  sasrec ml1m-24 ml1m base,erl 0 24
+  sasrec ml1m-24 ml1m base,erl 0,1,2 24
   sasrec ml1m-48 ml1m base 0 48
   compare ml1m-equal-epochs ml1m-12/ml1m/{base,erl,prl}
   compare ml1m-more-epochs ml1m-24/ml1m/base ml1m-12/ml1m/{erl,prl}
@@ -188,12 +199,13 @@ dry=
 [[ " $* " != *" --dry_run "* ]] || dry=yes
 # shellcheck disable=SC2119
 set_up
-for section in ${SECTIONS:-beauty toys sports ml1m search longer backbones plain}; do
+for section in ${SECTIONS:-beauty toys sports yelp ml1m search longer backbones plain}; do
   say "== $section"
   case $section in
     beauty | toys | sports | ml1m) if present "$section"; then "$section"; fi ;;
+    yelp) if present yelp_s3; then yelp; fi ;;
     search | longer | backbones | plain) "$section" ;;
-    *) fail "SECTIONS: '$section' is none of beauty toys sports ml1m search longer backbones plain." ;;
+    *) fail "SECTIONS: '$section' is none of beauty toys sports yelp ml1m search longer backbones plain." ;;
   esac
 done
 [[ $failed == 0 ]] || fail "$failed of the commands failed; the same command tries them again."

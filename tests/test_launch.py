@@ -252,13 +252,14 @@ def test_the_results_are_grids_of_the_data_that_are_there(project):
     data.mkdir()
     (data / "Yelp.txt").touch()
     (data / "Yelp.tsv").touch()
-    code, said, err = project.run("results.sh", str(data), str(out), "--dry_run")
+    chosen = {"SECTIONS": "beauty longer backbones"}
+    code, said, err = project.run("results.sh", str(data), str(out), "--dry_run", **chosen)
     assert code == 0 and "Left out: " in err and f"{data}/Beauty.txt is not there" in err
     lines = said.splitlines()
     assert len(lines) == 2 and all(line.startswith("ran: -m rearec_jax.grid") for line in lines)
     assert all(f"--data=yelp_s3={data}/Yelp.txt" in line for line in lines)
     (data / "Yelp.tsv").unlink()
-    _, said, err = project.run("results.sh", str(data), str(out), "--dry_run")
+    _, said, err = project.run("results.sh", str(data), str(out), "--dry_run", **chosen)
     assert len(said.splitlines()) == 1 and f"{data}/Yelp.tsv is not there" in err
     assert "--methods=erl" in lines[0] and f"--text=yelp_s3={data}/Yelp.tsv" in lines[1]
     assert all(line.endswith("--dry_run") for line in lines)
@@ -279,7 +280,8 @@ def test_failed_cells_do_not_keep_other_grids_but_the_rest_does(project, cell, c
     python.write_text(python.read_text().replace('echo "ran: $*"', f'echo "ran: $*"; exit {cell}'))
     for name in ("Yelp.txt", "Yelp.tsv"):
         (project.root / name).touch()
-    found, said, err = project.run("results.sh", str(project.root), "runs")
+    sections = "longer backbones"
+    found, said, err = project.run("results.sh", str(project.root), "runs", SECTIONS=sections)
     assert found == code and said.count("rearec_jax.grid") == calls
     assert ("2 of the commands failed" in err) == (cell == 1)
 
