@@ -84,7 +84,10 @@ def _items(path: pathlib.Path, config: Config) -> tuple[Items, np.ndarray | None
             Workdir(path).check_data(data.digests())
         vectors = None if data.item_vectors is None else np.asarray(data.item_vectors)
         return catalogue.of_data(data), vectors
-    items = catalogue.load(path / catalogue.FILE)
+    try:
+        items = catalogue.load(path / catalogue.FILE)
+    except UserError as error:
+        raise UserError(f"{error}; delete it, and it is made from the data again") from error
     vectors = _kept_vectors(path / VECTORS, len(items)) if reads_text else None
     return items, vectors
 
