@@ -235,8 +235,9 @@ def loss_of(
             states, batch.targets, table, sample, temperature, blocks.items, mesh
         )
 
-    def contrast(noisy: Array, clean: Array, negatives: progressive.Negatives) -> Array:
+    def contrast(noisy: Array, clean: Array) -> Array:
         tau = values.temperature
+        negatives = progressive.negatives(batch.users, batch.weights, method.negatives)
         if blocks.pairs:
             return progressive.weighted_contrastive(
                 noisy, clean, negatives, tau, weights, blocks.pairs
@@ -245,9 +246,7 @@ def loss_of(
         return mean(progressive.contrastive(noisy, clean, negatives, tau, candidates, mesh))
 
     if method.name == "prl":
-        negatives = progressive.negatives(batch.users, batch.weights, method.negatives)
-        against = functools.partial(contrast, negatives=negatives)
-        parts = _progressive(states, noisy, method, values, entropies, against)
+        parts = _progressive(states, noisy, method, values, entropies, contrast)
     else:
         loss, (cross_entropy,) = entropies(final[None], [values.temperature], [1.0])
         parts = {"loss": loss, "cross_entropy": cross_entropy}
@@ -277,9 +276,9 @@ def catalogue_block(config: Config, num_items: int, states: int, mesh: Mesh | No
     return min(config.train.catalogue_block, math.ceil(num_items / slices / 2))
 
 
-def query_block(config: Config, num_items: int, mesh: Mesh | None) -> int:
-    """Queries a block of the cross-entropy (see `fused`); 0: blocks of items, or whole logits."""
-    return 0 if mesh else fused.rows_a_block(num_items, config.train.logits_gib)
+def query_block(config: Config, table: int, mesh: Mesh | None) -> int:
+    """Queries a block of the cross-entropy over ``table`` vectors; 0: not made so (see `fused`)."""
+    return 0 if mesh else fused.rows_a_block(table, config.train.logits_gib)
 
 
 def _progressive(
