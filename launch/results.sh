@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Trains every run of docs/results.md again, compares them and prints the tables. It skips what is done and
-# continues what was interrupted: the same command goes on. In all about 34 hours of one CPU core.
+# continues what was interrupted: the same command goes on. In all about 37 hours of one CPU core.
 #
 #   bash launch/results.sh DATA ROOT               # files in DATA, work directories below ROOT
 #   bash launch/results.sh DATA ROOT --dry_run     # only shows the commands of what is not done
@@ -124,6 +124,7 @@ yelp() {
   sasrec yelp-24 yelp_s3 base 0 24
   sasrec yelp-128 yelp_s3 base 0 12 --config.model.width=128
   sasrec yelp-dropout yelp_s3 base 0,1,2 24 "${dropout[@]}"
+  sasrec yelp-dropout-128 yelp_s3 base 0 24 "${dropout[@]}" --config.model.width=128
   sasrec yelp-dropout-12 yelp_s3 prl 0 12 "${dropout[@]}"
   compare yelp yelp-12/yelp_s3/{base,erl,prl}
   compare yelp-dropout yelp-dropout/yelp_s3/base yelp-12/yelp_s3/prl
@@ -174,6 +175,9 @@ search() {
   present beauty || return 0
   tune erl 20 --space=method.kl_weight=0,0.001,0.005,0.01,0.05,0.1
   tune prl 40 --space=method.temperature=0.5,1,2,5 --space=method.temperature_decay=1,1.2,1.5,2
+  sasrec search-1 beauty prl 0,1,2 12 --config.model.width=64
+  sasrec search-5 beauty prl 0,1,2 12 --config.model.width=64 --config.method.temperature=.5 --config.method.temperature_decay=1.5
+  compare search search-{1,5}/beauty/prl
   sasrec search-128 beauty prl 0 12 --config.model.width=128 --config.method.temperature=.5 --config.method.temperature_decay=2
 }
 
