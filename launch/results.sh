@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Trains every run of docs/results.md again, compares them and prints the tables. It skips what is done and
-# continues what was interrupted: the same command goes on. In all about 37 hours of one CPU core.
+# continues what was interrupted: the same command goes on. In all about 38 hours of one CPU core.
 #
 #   bash launch/results.sh DATA ROOT               # files in DATA, work directories below ROOT
 #   bash launch/results.sh DATA ROOT --dry_run     # only shows the commands of what is not done
@@ -51,11 +51,11 @@ texts() {
   grid "$1" "$2" --text="$2=$data/${titles[$2]}" --config.train.epochs="$3" "${cosine[@]}" "${@:4}"
 }
 
-# texts_and_ids NAME CONFIG FLAG ...: titles and a free vector an item, ranked both ways
+# texts_and_ids NAME CONFIG METHOD EPOCHS FLAG ...: titles and a free vector an item, ranked both ways
 texts_and_ids() {
-  local both=(--config.model.item_ids=True --config.eval.by_step=False "${@:3}")
-  texts "$1" "$2" 12 --backbones=unisrec --methods=base "${both[@]}"
-  unseen "$1" "$2" unisrec-base 0 12 --config.data.item_text="$data/${titles[$2]}" "${both[@]}"
+  local both=(--config.model.item_ids=True --config.eval.by_step=False "${@:5}")
+  texts "$1" "$2" "$4" --backbones=unisrec --methods="$3" "${both[@]}"
+  unseen "$1" "$2" "unisrec-$3" 0 "$4" --config.data.item_text="$data/${titles[$2]}" "${both[@]}"
 }
 
 # unseen NAME CONFIG MODELS SEEDS EPOCHS FLAG ...: the same cells, ranked without what the users have had
@@ -115,7 +115,11 @@ sports() {
   compare sports-dropout sports-dropout/sports/{base,prl} sports-12/sports/prl
   compare sports-smaller sports-64/sports/base sports-12/sports/prl
   unseen sports-12 sports sasrec-base,sasrec-erl,sasrec-prl 0,1,2 12 "${wide[@]}"
-  texts_and_ids sports-text sports
+  texts_and_ids sports-text sports base 12
+  texts_and_ids sports-text sports prl 12
+  texts_and_ids sports-text-24 sports base 24
+  texts_and_ids sports-text-dropout sports base 24 --config.model.embedding_dropout=.5
+  texts_and_ids sports-text-128 sports base 14 "${wide[@]}"
 }
 
 yelp() {
@@ -167,7 +171,7 @@ plain() {
   sasrec plain-dropout beauty base 0 12 "$rows41" --config.model.width=128 --config.model.embedding_dropout=.5
   sasrec plain-256 beauty base 0 12 "$rows41" --config.model.width=256 --config.train.learning_rate=1e-3
   unseen plain-256 beauty sasrec-base 0 12 "$rows41" --config.model.width=256 --config.train.learning_rate=1e-3
-  texts_and_ids plain-text beauty "$rows41"
+  texts_and_ids plain-text beauty base 12 "$rows41"
 }
 
 # λ of erl, τ and α of prl, by validation
