@@ -31,6 +31,21 @@ class Weighted(NamedTuple):
     values: Float[Array, " M"]
 
 
+class _Inputs(NamedTuple):
+    """What the sum can be differentiated by; see `weighted_cross_entropy`."""
+
+    states: Float[Array, "M D"]
+    table: Float[Array, "N D"]
+    weights: Float[Array, " M"]
+
+
+class _Constants(NamedTuple):
+    """And what it cannot."""
+
+    targets: Int[Array, " M"]
+    candidates: Candidates | None
+
+
 class _Block(NamedTuple):
     """Some of the states and what belongs to them."""
 
@@ -67,20 +82,18 @@ def weighted_cross_entropy(
         rows: queries a block, at most; blocks are made of equal size.
         candidates: the items that a target competes with; it counts itself in any case, once.
     """
-    total, values = _weighted(rows, states, table, weights, targets, candidates)
+    total, values = _weighted(
+        rows, _Inputs(states, table, weights), _Constants(targets, candidates)
+    )
     return Weighted(total, jax.lax.stop_gradient(values))
 
 
 def _sums(
-    rows: int,
-    states: Array,
-    table: Array,
-    weights: Array,
-    targets: Array,
-    candidates: Candidates | None,
-    with_gradients: bool,
+    rows: int, inputs: _Inputs, constants: _Constants, with_gradients: bool
 ) -> tuple[tuple[Array, Array], tuple[Array, Array] | None]:
     """(total, values), and the gradients by states and table: the formulas at the top."""
+    states, table, weights = inputs
+    targets, candidates = constants
     dtype = jnp.promote_types(states.dtype, jnp.float32)
     of_targets = table[targets].astype(states.dtype)
     weights = weights.astype(dtype)
@@ -138,35 +151,22 @@ def _cut(array: Array, rows: int) -> Array:
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _weighted(
-    rows: int,
-    states: Array,
-    table: Array,
-    weights: Array,
-    targets: Array,
-    candidates: Candidates | None,
-) -> tuple[Array, Array]:
-    return _sums(rows, states, table, weights, targets, candidates, with_gradients=False)[0]
+def _weighted(rows: int, inputs: _Inputs, constants: _Constants) -> tuple[Array, Array]:
+    return _sums(rows, inputs, constants, with_gradients=False)[0]
 
 
 def _weighted_forward(
-    rows: int,
-    states: Array,
-    table: Array,
-    weights: Array,
-    targets: Array,
-    candidates: Candidates | None,
-) -> tuple[tuple[Array, Array], tuple[Array, ...]]:
-    sums, gradients = _sums(rows, states, table, weights, targets, candidates, with_gradients=True)
+    rows: int, inputs: _Inputs, constants: _Constants
+) -> tuple[tuple[Array, Array], _Inputs]:
+    sums, gradients = _sums(rows, inputs, constants, with_gradients=True)
     assert gradients is not None
-    return sums, (*gradients, sums[1].astype(weights.dtype))
+    return sums, _Inputs(*gradients, sums[1].astype(inputs.weights.dtype))
 
 
 def _weighted_backward(
-    rows: int, kept: tuple[Array, ...], cotangents: tuple[Array, Array]
-) -> tuple[Array, Array, Array, None, None]:
-    scaled = [array * cotangents[0].astype(array.dtype) for array in kept]
-    return scaled[0], scaled[1], scaled[2], None, None
+    rows: int, kept: _Inputs, cotangents: tuple[Array, Array]
+) -> tuple[_Inputs, None]:
+    return jax.tree.map(lambda array: array * cotangents[0].astype(array.dtype), kept), None
 
 
 _weighted.defvjp(_weighted_forward, _weighted_backward)
