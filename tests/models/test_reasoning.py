@@ -115,6 +115,21 @@ class TestSteps:
         np.testing.assert_allclose(got.states, want.states, rtol=1e-12, atol=1e-12)
         np.testing.assert_allclose(got.noisy, want.noisy, rtol=1e-12, atol=1e-12)
 
+    def test_so_are_its_gradients(self, batch, noise, monkeypatch):
+        def gradients():
+            run = unrolling("prl", STEPS).__wrapped__  # compiled as a part
+
+            def loss(variables):
+                states, noisy, _ = run(variables, batch, noise)
+                return jnp.sin(states).sum() + jnp.cos(noisy).sum()
+
+            return tiny.jit(jax.grad(loss))(make("prl")[1])
+
+        want = gradients()
+        monkeypatch.setattr(reasoning, "UNROLLED", 2)
+        for one, other in zip(jax.tree.leaves(gradients()), jax.tree.leaves(want), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-11)
+
     def test_no_steps_is_the_plain_backbone(self, rows, batch):
         states = unroll("prl", 0, batch).states
         assert states.shape == (2, 2, 1, WIDTH)
