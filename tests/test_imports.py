@@ -49,8 +49,9 @@ ALLOWED: Mapping[str, set[str]] = {
     "config": {"errors"},  # not types: report reads the config, without JAX
     "data": OPTIONS,
     "random": BASIS,
-    "models": OPTIONS | {"random"},
-    "losses": OPTIONS,
+    "products": set(),
+    "models": OPTIONS | {"random", "products"},
+    "losses": OPTIONS | {"products"},
     "metrics": OPTIONS,
     "popularity": OPTIONS | {"metrics"},
     "ranking": OPTIONS | {"losses", "metrics"},

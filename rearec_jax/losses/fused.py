@@ -4,7 +4,7 @@ A block of queries at a time, small enough that its logits stay in the cache. Wi
 s = sum_n exp(h . e_n - max) of a state:
 
     total = sum_m w_m CE_m
-    dh_m = (w_m / s_m) exp(..) E - w_m e_y,    dE = exp(..)^T (w_m / s_m h_m), less w_m h_m at y
+    dh_m = (w_m / s_m) exp(..) E - w_m e_y,    dE^T = (w_m / s_m h_m)^T exp(..), less w_m h_m at y
 
 Both are ready when the forward pass is: the backward pass scales them by one number. So the logits
 never go to memory, exp is taken once, and the products are the three that cannot be saved.
@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from rearec_jax.losses.partition import Candidates, product, scores
+from rearec_jax.products import transposed
 
 CACHE_BYTES = 12 * 2**20  # of a block's logits: a third of a usual last-level cache
 FEWEST_ROWS = 128  # a block also reads and writes the gradient of the whole table
@@ -111,10 +112,10 @@ def _sums(
             return by_item, (log_sum, h)
         scale = (weight / total)[:, None]
         by_state = scale * product(exponentials, table, h.dtype)
-        by_item += product(exponentials.T, scale * h.astype(dtype), h.dtype)
+        by_item += product(transposed(scale * h.astype(dtype)), exponentials, h.dtype)
         return by_item, (log_sum, by_state)
 
-    start = jnp.zeros(table.shape if with_gradients else (), dtype)
+    start = jnp.zeros(table.shape[::-1] if with_gradients else (), dtype)  # dE^T
     keys = None if candidates is None else candidates.of_states
     blocks = jax.tree.map(lambda x: _cut(x, rows), _Block(states, weights, targets, keys))
     by_item, (log_sum, by_state) = jax.lax.scan(block, start, blocks)
@@ -125,7 +126,7 @@ def _sums(
         return sums, None
     by_state = by_state.reshape(-1, states.shape[1])[:count]
     by_state -= weights[:, None] * of_targets.astype(dtype)
-    by_item = by_item.at[targets].add(-weights[:, None] * states.astype(dtype))
+    by_item = by_item.T.at[targets].add(-weights[:, None] * states.astype(dtype))
     return sums, (by_state.astype(states.dtype), by_item.astype(table.dtype))
 
 

@@ -1,10 +1,13 @@
 """Dense, LayerNorm and dropout as every layer of the encoder uses them."""
 
+from typing import Any
+
 from flax import linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from rearec_jax import random
+from rearec_jax.products import linear
 from rearec_jax.config import ModelConfig
 
 
@@ -15,8 +18,14 @@ def dense(config: ModelConfig, features: int, name: str | None = None) -> nn.Den
         dtype=jnp.dtype(config.dtype),
         param_dtype=parameter_dtype(config),
         kernel_init=nn.initializers.normal(config.init_stddev),
+        dot_general=_linear,
         name=name,
     )
+
+
+def _linear(x: Array, kernel: Array, dimensions: Any, precision: Any = None) -> Array:
+    """As `nn.Dense` asks for it: the last axis of x times the first of the kernel."""
+    return linear(x, kernel)
 
 
 class Projections(nn.Module):
@@ -39,7 +48,7 @@ class Projections(nn.Module):
         columns = slice(first * width, end * width)
         dtype = jnp.dtype(self.config.dtype)
         kernel, bias = self.kernel[:, columns].astype(dtype), self.bias[columns].astype(dtype)
-        out = jnp.matmul(x.astype(dtype), kernel) + bias.reshape(*[1] * (x.ndim - 1), -1)
+        out = linear(x.astype(dtype), kernel) + bias.reshape(*[1] * (x.ndim - 1), -1)
         return out.reshape(*x.shape[:-1], end - first, width)
 
 

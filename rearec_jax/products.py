@@ -1,0 +1,36 @@
+"""Matrix products in the order of memory that CPUs multiply fast."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+def transposed(x: Float[Array, "*tokens D"]) -> Float[Array, "D *tokens"]:
+    """The last axis first, on CPUs as an array of its own.
+
+    A product with the transposed view of an array on its left takes up to 1.8 times as long there
+    on two cores; accelerators read either as fast, and would write the array for nothing.
+    """
+    return jax.lax.platform_dependent(
+        x,
+        cpu=lambda x: jax.lax.optimization_barrier(jnp.moveaxis(x, -1, 0)),
+        default=lambda x: jnp.moveaxis(x, -1, 0),
+    )
+
+
+@jax.custom_vjp
+def linear(x: Float[Array, "*tokens D"], kernel: Float[Array, "D F"]) -> Float[Array, "*tokens F"]:
+    """x W, whose gradient x^T dy by the kernel is a product with `transposed` x."""
+    return jnp.matmul(x, kernel)
+
+
+def _forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
+    return linear(x, kernel), (x, kernel)
+
+
+def _backward(kept: tuple[Array, Array], slope: Array) -> tuple[Array, Array]:
+    x, kernel = kept
+    return jnp.matmul(slope, kernel.T), jnp.tensordot(transposed(x), slope, axes=x.ndim - 1)
+
+
+linear.defvjp(_forward, _backward)
