@@ -52,9 +52,20 @@ class Projections(nn.Module):
         return out.reshape(*x.shape[:-1], end - first, width)
 
 
-def layer_norm(config: ModelConfig, name: str | None = None) -> nn.LayerNorm:
+class LayerNorm(nn.LayerNorm):
+    """Of the last axis, the leading ones taken together.
+
+    XLA's sums for CPUs are three times as slow where an axis of length 1, as that of a single view,
+    stands between others.
+    """
+
+    def __call__(self, x: Float[Array, "*rows Q D"]) -> Float[Array, "*rows Q D"]:
+        return super().__call__(x.reshape(-1, *x.shape[-2:])).reshape(x.shape)
+
+
+def layer_norm(config: ModelConfig, name: str | None = None) -> LayerNorm:
     """LayerNorm; statistics in float32 or better whatever ``config.dtype`` says."""
-    return nn.LayerNorm(
+    return LayerNorm(
         epsilon=config.layer_norm_epsilon,
         dtype=jnp.dtype(config.dtype),
         param_dtype=parameter_dtype(config),
