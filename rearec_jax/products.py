@@ -1,9 +1,25 @@
 """Matrix products in the order of memory that CPUs multiply fast."""
 
+from collections.abc import Callable
+
 import jax
 from jax.experimental import xla_metadata
 import jax.numpy as jnp
 from jaxtyping import Array, Float
+
+
+def apart(function: Callable[[Array], Array], x: Array) -> Array:
+    """function(x), on CPUs as an operation that is fused with none around it.
+
+    What XLA fuses is computed once for every operation that reads it and, where that broadcasts it,
+    once for every element; a transpose fused with what makes its input takes four times as long.
+    """
+
+    def call(x: Array) -> Array:
+        with xla_metadata.set_xla_metadata(inlineable="false"):
+            return jax.jit(function)(x)
+
+    return jax.lax.platform_dependent(x, cpu=call, default=function)
 
 
 def transposed(x: Float[Array, "*tokens D"]) -> Float[Array, "D *tokens"]:
@@ -12,16 +28,10 @@ def transposed(x: Float[Array, "*tokens D"]) -> Float[Array, "D *tokens"]:
     A product with the transposed view of an array on its left takes up to 1.8 times as long there
     on two cores; accelerators read either as fast, and would write the array for nothing.
     """
-    return jax.lax.platform_dependent(x, cpu=_turned_apart, default=_turned)
+    return apart(_last_first, x)
 
 
-def _turned_apart(x: Array) -> Array:
-    # Not inlined: fused with what computes x, turning it would take four times as long.
-    with xla_metadata.set_xla_metadata(inlineable="false"):
-        return jax.jit(_turned)(x)
-
-
-def _turned(x: Array) -> Array:
+def _last_first(x: Array) -> Array:
     return jnp.moveaxis(x, -1, 0)
 
 

@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from rearec_jax.config import ModelConfig
 from rearec_jax.models import layers
+from rearec_jax.products import apart
 from rearec_jax.types import KVCache
 
 # Added to the scores of hidden keys. exp() of it is exactly 0, also after subtracting the maximum,
@@ -126,8 +127,12 @@ def _own_scores(
 def _own_mixed(
     weights: Float[Array, "B H VQ K"], own: Sequence[KVCache]
 ) -> Float[Array, "B VQ H Dh"]:
-    by_query = weights.transpose(0, 2, 3, 1)[..., None]  # [B, VQ, K, H, 1]
+    by_query = apart(_query_first, weights)[..., None]
     mixed = by_query[:, :, 0] * own[0].values
     for place in range(1, len(own)):
         mixed += by_query[:, :, place] * own[place].values
     return mixed
+
+
+def _query_first(weights: Float[Array, "B H VQ K"]) -> Float[Array, "B VQ K H"]:
+    return weights.transpose(0, 2, 3, 1)
