@@ -102,7 +102,7 @@ ALLOWED: Mapping[str, set[str]] = {
 
 # Other packages -> the only places that may import them.
 JAX = (PARTS - {"data"}) | METHOD | {"types", "data.loader", "train", "inference"}
-JAX |= {"hosts", "profiling", "experiment", "meter", "main", "capacity"}
+JAX |= {"hosts", "products", "profiling", "experiment", "meter", "main", "capacity"}
 JAX |= {"analysis.model_pass", "analysis.analyse_run", "serve", "tune.running", "tune.command"}
 JAX |= {"tune.programs", "tune.together", "tune.tuner"}
 ONLY_IN = {

@@ -85,7 +85,10 @@ class Attention(nn.Module):
         weights = self._softmax(jnp.concatenate([item_scores, own_scores], axis=-1), train, q.dtype)
         tokens = visible.shape[2]
         mixed = jnp.einsum("bhqt,bthd->bqhd", weights[..., :tokens], items.values)
-        mixed += _own_mixed(weights[..., tokens:], own)
+        own_weights = weights[..., tokens:]
+        # In training dropout is in them, and its hash is not to be computed once for every lane.
+        by_query = apart(_query_first, own_weights) if train else _query_first(own_weights)
+        mixed += _own_mixed(by_query, own)
         return self.output(mixed.reshape(*q.shape[:3], -1))
 
     def _by_head(self, x: Float[Array, "*tokens n D"]) -> list[Float[Array, "*tokens H Dh"]]:
@@ -125,12 +128,11 @@ def _own_scores(
 
 
 def _own_mixed(
-    weights: Float[Array, "B H VQ K"], own: Sequence[KVCache]
+    weights: Float[Array, "B VQ K H"], own: Sequence[KVCache]
 ) -> Float[Array, "B VQ H Dh"]:
-    by_query = apart(_query_first, weights)[..., None]
-    mixed = by_query[:, :, 0] * own[0].values
+    mixed = weights[:, :, 0, :, None] * own[0].values
     for place in range(1, len(own)):
-        mixed += by_query[:, :, place] * own[place].values
+        mixed += weights[:, :, place, :, None] * own[place].values
     return mixed
 
 

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from rearec_jax import random
-from rearec_jax.products import linear
 from rearec_jax.config import ModelConfig
+from rearec_jax.products import linear
 
 
 def dense(config: ModelConfig, features: int, name: str | None = None) -> nn.Dense:
@@ -53,14 +53,14 @@ class Projections(nn.Module):
 
 
 class LayerNorm(nn.LayerNorm):
-    """Of the last axis, the leading ones taken together.
+    """Of the last axis. Axes of length 1, as that of a single view, are left out meanwhile.
 
-    XLA's sums for CPUs are three times as slow where an axis of length 1, as that of a single view,
-    stands between others.
+    XLA's sums for CPUs take three times as long where such an axis stands between others.
     """
 
-    def __call__(self, x: Float[Array, "*rows Q D"]) -> Float[Array, "*rows Q D"]:
-        return super().__call__(x.reshape(-1, *x.shape[-2:])).reshape(x.shape)
+    def __call__(self, x: Float[Array, "*tokens D"]) -> Float[Array, "*tokens D"]:
+        longer = [length for length in x.shape[:-1] if length != 1]
+        return super().__call__(x.reshape(*longer, x.shape[-1])).reshape(x.shape)
 
 
 def layer_norm(config: ModelConfig, name: str | None = None) -> LayerNorm:
