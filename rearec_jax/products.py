@@ -1,6 +1,7 @@
 """Matrix products in the order of memory that CPUs multiply fast."""
 
 from collections.abc import Callable
+import functools
 
 import jax
 from jax.experimental import xla_metadata
@@ -17,9 +18,14 @@ def apart(function: Callable[[Array], Array], x: Array) -> Array:
 
     def call(x: Array) -> Array:
         with xla_metadata.set_xla_metadata(inlineable="false"):
-            return jax.jit(function)(x)
+            return _called(function, x)
 
     return jax.lax.platform_dependent(x, cpu=call, default=function)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _called(function: Callable[[Array], Array], x: Array) -> Array:
+    return function(x)
 
 
 def transposed(x: Float[Array, "*tokens D"]) -> Float[Array, "D *tokens"]:
