@@ -176,6 +176,8 @@ def load(config: DataConfig) -> Interactions:
     finally:
         logging.set_verbosity(chatter)
     _prepare(builder)
+    if not builder.info.initialized:  # another process prepared since this one looked
+        builder.info.read_from_directory(builder.data_dir)
     return dataclasses.replace(records.read(builder), name=config.name)
 
 

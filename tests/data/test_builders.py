@@ -471,6 +471,19 @@ def test_processes_at_once_prepare_the_same(config):
     assert len(list(root.glob("*/*"))) == 1
 
 
+def test_data_that_another_process_prepared_meanwhile_are_read(config, monkeypatch):
+    config = dataclasses.replace(config, builder="demo", demo_users=50)
+    prepare_one = builders._prepare
+
+    def late(builder):
+        monkeypatch.setattr(builders, "_prepare", prepare_one)
+        prepare(config)
+        prepare_one(builder)
+
+    monkeypatch.setattr(builders, "_prepare", late)
+    assert prepare(config).num_users == 50
+
+
 def test_an_interrupted_preparation_leaves_nothing_and_starts_again(config, monkeypatch):
     config = dataclasses.replace(config, builder="demo", demo_users=50)
     with monkeypatch.context() as patched:
