@@ -84,6 +84,42 @@ def evaluation(result: Mapping[str, Any]) -> str:
     return f"{passes}\n\n{latency}"
 
 
+def inference(result: Mapping[str, Any]) -> str:
+    headings = ["K", "users/s", "fastest", "over K=0", "CPU s for 1,000 users"]
+    headings += [f"one user a call: {percentile}, ms" for percentile in ("p50", "p90", "p99")]
+    return markdown(
+        headings,
+        (
+            [
+                many["steps"],
+                many["users_per_second"],
+                many["fastest"],
+                _more(many["over_no_reasoning"]),
+                many["cpu_seconds_per_1000_users"],
+                *(one[percentile] for percentile in ("p50", "p90", "p99")),
+            ]
+            for many, one in zip(result["batch"], result["single"], strict=True)
+        ),
+    )
+
+
+def tune_parallel(result: Mapping[str, Any]) -> str:
+    return markdown(
+        ["", "D", "candidates", "one, ms", "all at once, ms", "times as fast"],
+        (
+            [
+                f"`{r['method']}`",
+                r["width"],
+                r["candidates"],
+                1000 * r["seconds_of_one"],
+                1000 * r["seconds_of_all_at_once"],
+                r["times_as_fast"],
+            ]
+            for r in result["results"]
+        ),
+    )
+
+
 def startup(result: Mapping[str, Any]) -> str:
     return markdown(
         ["compiled programs", "s to the first update", "fastest", "whole run, s", "repeats"],
@@ -148,10 +184,12 @@ TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "training_step": training_step,
     "memory": memory,
     "evaluation": evaluation,
+    "inference": inference,
     "startup": startup,
     "scaling": scaling,
     "peers": peers,
     "input_pipeline": input_pipeline,
+    "tune_parallel": tune_parallel,
 }
 
 

@@ -276,9 +276,9 @@ def catalogue_block(config: Config, num_items: int, states: int, mesh: Mesh | No
     return min(config.train.catalogue_block, math.ceil(num_items / slices / 2))
 
 
-def query_block(config: Config, table: int, mesh: Mesh | None) -> int:
-    """Queries a block of the cross-entropy over ``table`` vectors; 0: not made so (see `fused`)."""
-    return 0 if mesh else fused.rows_a_block(table, config.train.logits_gib)
+def query_block(config: Config, choices: int, mesh: Mesh | None) -> int:
+    """Queries a block of the cross-entropy over ``choices``; 0: not made so (see `fused`)."""
+    return 0 if mesh else fused.rows_a_block(choices, config.train.logits_gib)
 
 
 def _progressive(

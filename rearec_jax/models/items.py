@@ -81,8 +81,7 @@ class Projection(nn.Module):
     def __call__(self, text: Text, train: bool) -> Float[Array, "N D"]:
         x = layers.Dropout(self.config.text_dropout)(_text(text, self.config), train)
         hidden = layers.dense(self.config, self.config.width, "expand")(x)
-        hidden = jax.nn.gelu(hidden, approximate=False)
-        return layers.dense(self.config, self.config.width, "contract")(hidden)
+        return layers.dense(self.config, self.config.width, "contract")(layers.gelu(hidden))
 
 
 class TextAndIds(nn.Module):

@@ -1,13 +1,11 @@
 """Packed rows give each user what an encoder of that user alone gives, and nothing leaks."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rearec_jax.models import backbones, reasoning, transformer
+from rearec_jax.models import backbones, reasoning
 from rearec_jax.models.backbones import Backbone
 from rearec_jax.models.items import ItemIds
 from rearec_jax.models.transformer import Encoder
@@ -159,19 +157,3 @@ def test_initial_parameters():
             assert (leaf == 1).all(), name
         else:
             assert abs(np.std(leaf) - 0.5) < 0.15, name
-
-
-def test_gelu_is_that_of_jax_in_value_and_slope():
-    x = jnp.linspace(-9.0, 9.0, 1001)
-    exact = functools.partial(jax.nn.gelu, approximate=False)
-    np.testing.assert_allclose(transformer._gelu(x), exact(x), rtol=1e-6, atol=2e-6)
-    slopes, expected = (jax.grad(lambda x, f=f: f(x).sum())(x) for f in (transformer._gelu, exact))
-    np.testing.assert_allclose(slopes, expected, rtol=1e-5, atol=2e-6)
-
-
-def test_gelu_of_bfloat16_is_rounded_once():
-    x = jnp.linspace(-4.0, 4.0, 201).astype(jnp.bfloat16)
-    exact = jax.nn.gelu(x.astype(jnp.float32), approximate=False)
-    np.testing.assert_allclose(
-        transformer._gelu(x).astype(jnp.float32), exact, rtol=2**-8, atol=1e-6
-    )
