@@ -23,7 +23,7 @@ from typing import Any
 from rearec_jax import command_line, experiment
 from rearec_jax import config as config_lib
 from rearec_jax.checkpoint import Checkpoints
-from rearec_jax.huge_pages import restart_with_huge_pages
+from rearec_jax.huge_pages import compute_in_first_thread, restart_with_huge_pages
 
 METHODS = ("save_last", "save_best", "wait", "restore_best", "close")
 
@@ -91,4 +91,5 @@ def _arguments() -> argparse.Namespace:
 
 if __name__ == "__main__":
     restart_with_huge_pages()  # as rearec_jax.main does
+    compute_in_first_thread()
     main()

@@ -29,7 +29,7 @@ from rearec_jax import evaluate
 from rearec_jax.config import Config
 from rearec_jax.data.interactions import TEST, Interactions
 from rearec_jax.data.loader import latest_batches
-from rearec_jax.huge_pages import restart_with_huge_pages
+from rearec_jax.huge_pages import compute_in_first_thread, restart_with_huge_pages
 from rearec_jax.models import backbones
 from rearec_jax.models.backbones import Backbone, Variables, initialise, item_table
 from rearec_jax.models.reasoning import encode_and_reason
@@ -203,4 +203,5 @@ def _arguments() -> argparse.Namespace:
 
 if __name__ == "__main__":
     restart_with_huge_pages()  # as rearec_jax.main does
+    compute_in_first_thread()
     main()

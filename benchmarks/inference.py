@@ -25,7 +25,7 @@ from benchmarks import generated
 from benchmarks.arguments import numbers
 from benchmarks.evaluation import over_first
 import rearec_jax
-from rearec_jax.huge_pages import restart_with_huge_pages
+from rearec_jax.huge_pages import compute_in_first_thread, restart_with_huge_pages
 from rearec_jax.inference import trained
 from rearec_jax.inference.catalogue import Items
 from rearec_jax.inference.recommender import Recommender
@@ -143,4 +143,5 @@ def _arguments() -> argparse.Namespace:
 
 if __name__ == "__main__":
     restart_with_huge_pages()  # as rearec_jax.main does
+    compute_in_first_thread()
     main()

@@ -33,7 +33,7 @@ import sys
 import tempfile
 from typing import Any
 
-from rearec_jax.huge_pages import restart_with_huge_pages
+from rearec_jax.huge_pages import compute_in_first_thread, restart_with_huge_pages
 
 OURS = {"rearec_jax base": ("base", 0), "rearec_jax prl K=2": ("prl", 2)}
 
@@ -214,4 +214,5 @@ def _arguments() -> argparse.Namespace:
 
 if __name__ == "__main__":
     restart_with_huge_pages()  # as rearec_jax.main does
+    compute_in_first_thread()
     main()

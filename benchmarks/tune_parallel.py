@@ -19,7 +19,7 @@ import jax
 from benchmarks.arguments import numbers
 from benchmarks.generated import ITEMS, USERS, configuration, like_beauty, machine
 from rearec_jax.config import Config
-from rearec_jax.huge_pages import restart_with_huge_pages
+from rearec_jax.huge_pages import compute_in_first_thread, restart_with_huge_pages
 from rearec_jax.tune.programs import Programs, make_programs, stack
 
 
@@ -108,4 +108,5 @@ def _arguments() -> argparse.Namespace:
 
 if __name__ == "__main__":
     restart_with_huge_pages()  # as rearec_jax.main does
+    compute_in_first_thread()
     main()

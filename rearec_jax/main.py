@@ -33,6 +33,7 @@ from rearec_jax import config as config_lib  # noqa: E402
 from rearec_jax.analysis.analyse_run import analyse_run  # noqa: E402
 from rearec_jax.analysis.compare_run import compare_runs  # noqa: E402
 from rearec_jax.errors import UserError  # noqa: E402
+from rearec_jax.huge_pages import compute_in_first_thread  # noqa: E402
 from rearec_jax.inference import command as inference  # noqa: E402
 from rearec_jax.interruption import deadline  # noqa: E402
 from rearec_jax.report.report_run import report_runs  # noqa: E402
@@ -86,6 +87,7 @@ def main(argv: Sequence[str]) -> None:
     logging.set_verbosity(logging.WARNING)  # only now: what config_flags warns of is said better
     if len(argv) > 1:
         raise UserError(f"unexpected argument {argv[1]!r}; options start with --")
+    compute_in_first_thread()
     _use_compilation_cache()
     if _MODE.value in ("recommend", "export"):
         run = {"recommend": inference.recommend_run, "export": inference.export_run}[_MODE.value]

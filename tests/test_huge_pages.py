@@ -1,8 +1,9 @@
-"""Huge pages: asked for, once, where the kernel gives them on request; no command changes."""
+"""Huge pages: asked for where the kernel gives them on request, and kept; no command changes."""
 
 import json
 import os
 from pathlib import Path
+import platform
 import subprocess
 import sys
 
@@ -13,6 +14,8 @@ from rearec_jax.huge_pages import RESTARTED, TUNABLES
 
 ROOT = Path(__file__).resolve().parents[1]
 ON_REQUEST = "always [madvise] never\n"
+KEPT = "glibc.malloc.mmap_threshold=17179869184:glibc.malloc.trim_threshold=17179869184"
+LIBRARY, VERSION = platform.libc_ver()
 SAY = """\
 import json, os, pathlib, sys
 from rearec_jax import huge_pages
@@ -20,19 +23,44 @@ huge_pages.SETTING = pathlib.Path(sys.argv[1])
 huge_pages.restart_with_huge_pages()
 print(json.dumps([os.getpid(), sys.argv[2:], os.environ.get(huge_pages.TUNABLES)]))
 """
+FAULTS = """\
+import resource
+from rearec_jax import huge_pages
+huge_pages.restart_with_huge_pages()
+huge_pages.compute_in_first_thread()
+import jax, jax.numpy as jnp
+between = jax.jit(lambda x: (x @ x.T) @ x)
+x = jnp.ones((4096, 16))  # 64 MiB in between
+for _ in range(5):
+    between(x).block_until_ready()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    between(x).block_until_ready()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
 
 
 def test_they_are_asked_for_beside_what_else_is_asked_of_the_c_library():
     given = {"GLIBC_TUNABLES": "glibc.malloc.arena_max=2", "HOME": "/root"}
     asked = huge_pages.with_huge_pages(given, ON_REQUEST)
     assert asked and asked["HOME"] == "/root"
-    assert asked["GLIBC_TUNABLES"] == "glibc.malloc.arena_max=2:glibc.malloc.hugetlb=1"
+    assert asked["GLIBC_TUNABLES"] == f"glibc.malloc.arena_max=2:glibc.malloc.hugetlb=1:{KEPT}"
     assert huge_pages.with_huge_pages(asked, ON_REQUEST) is None
 
 
 @pytest.mark.parametrize("setting", ["[always] madvise never\n", "always madvise [never]\n", ""])
-def test_nothing_is_asked_of_a_kernel_that_does_not_wait_for_it(setting):
-    assert huge_pages.with_huge_pages({}, setting) is None
+def test_a_kernel_that_does_not_wait_for_it_is_asked_for_no_huge_pages(setting):
+    asked = huge_pages.with_huge_pages({}, setting)
+    assert asked and asked["GLIBC_TUNABLES"] == KEPT
+    assert huge_pages.with_huge_pages(asked, setting) is None
+
+
+def test_a_threshold_that_was_chosen_stays():
+    chosen = {"GLIBC_TUNABLES": "glibc.malloc.trim_threshold=4096"}
+    asked = huge_pages.with_huge_pages(chosen, "")
+    assert asked and asked["GLIBC_TUNABLES"] == (
+        "glibc.malloc.trim_threshold=4096:glibc.malloc.mmap_threshold=17179869184"
+    )
 
 
 def test_whoever_chose_is_left_alone():
@@ -49,7 +77,7 @@ def test_a_program_whose_tunables_are_taken_away_does_not_restart_for_ever():
 
 @pytest.mark.skipif(sys.platform != "linux", reason="huge pages on request are Linux's")
 @pytest.mark.parametrize(
-    ("setting", "asked"), [(ON_REQUEST, "glibc.malloc.hugetlb=1"), ("[never]", None)]
+    ("setting", "asked"), [(ON_REQUEST, f"glibc.malloc.hugetlb=1:{KEPT}"), ("[never]", KEPT)]
 )
 def test_a_restart_keeps_process_and_arguments(tmp_path, setting, asked):
     (tmp_path / "enabled").write_text(setting)
@@ -75,4 +103,17 @@ def test_the_program_asks_for_them_before_it_starts(tmp_path):
     environment["PYTHONPATH"] = f"{tmp_path}{os.pathsep}{ROOT}"
     command = [sys.executable, "-m", "rearec_jax.main", f"--config={tmp_path / 'config.py'}"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
-    assert "glibc.malloc.hugetlb=1" in done.stdout.splitlines(), done.stderr
+    assert f"glibc.malloc.hugetlb=1:{KEPT}" in done.stdout.splitlines(), done.stderr
+
+
+@pytest.mark.skipif(
+    LIBRARY != "glibc" or tuple(map(int, VERSION.split("."))) < (2, 35), reason="glibc 2.35 keeps"
+)
+def test_memory_between_two_computations_is_kept():
+    def faults(**tunables: str) -> int:
+        environment = {k: v for k, v in os.environ.items() if k not in (TUNABLES, RESTARTED)}
+        environment |= {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "", **tunables}
+        command = [sys.executable, "-c", FAULTS]
+        return int(subprocess.check_output(command, text=True, env=environment, cwd=ROOT))
+
+    assert 3 * faults() < faults(GLIBC_TUNABLES="glibc.malloc.hugetlb=1")

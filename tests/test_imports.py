@@ -104,7 +104,7 @@ ALLOWED: Mapping[str, set[str]] = {
 JAX = (PARTS - {"data"}) | METHOD | {"types", "data.loader", "train", "inference"}
 JAX |= {"hosts", "products", "profiling", "experiment", "meter", "main", "capacity"}
 JAX |= {"analysis.model_pass", "analysis.analyse_run", "serve", "tune.running", "tune.command"}
-JAX |= {"tune.programs", "tune.together", "tune.tuner"}
+JAX |= {"tune.programs", "tune.together", "tune.tuner", "huge_pages"}
 ONLY_IN = {
     "jax": JAX,
     "jaxlib": JAX,
