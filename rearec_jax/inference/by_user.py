@@ -1,23 +1,26 @@
 """Interactions of an input file, in any order, gathered by user in bounded memory.
 
 One pass over the file deals its rows out to files by a hash of the user; each of these is small
-enough to be sorted in memory.
+enough to be sorted in memory. Such a file grows as the pass goes on: Arrow streams, one after the
+other.
 """
 
 from collections.abc import Callable, Iterator
 import json
+import os
 import pathlib
 import shutil
 import zlib
 
 import polars as pl
+import pyarrow as pa
 
 from rearec_jax.files import write_whole
 from rearec_jax.inference.user_rows import ROWS, Columns, Piece, Wrong, pieces
 
 FILE_BYTES = 64 * 2**20  # of the input, for each file that is sorted
 MOST_ROWS = 1_000_000  # in memory before they are dealt
-DONE = "done.json"
+DEALT, DONE = ".arrows", "dealt.json"
 
 
 def users(
@@ -40,8 +43,8 @@ def users(
         _deal(path, columns, directory, show)
     wrong = json.loads((directory / DONE).read_text())
     yield Piece([], [], [], [Wrong(*one) for one in wrong])
-    for place in sorted(directory.glob("*/")):
-        yield from _sorted(place)
+    for dealt in sorted(directory.glob(f"*{DEALT}")):
+        yield from _sorted(dealt)
 
 
 def _deal(
@@ -58,12 +61,13 @@ def _deal(
             read += len(piece.users)
             show(read)
 
-    # About ROWS rows a file: dealt piece by piece, an input has files by the square of its size.
-    for number, frame in enumerate(_gathered(frames(), min(count * ROWS, MOST_ROWS))):
+    for frame in _gathered(frames(), min(count * ROWS, MOST_ROWS)):
         for (part,), rows in frame.partition_by("part", as_dict=True).items():
-            place = directory / f"{part:06}"
-            place.mkdir(exist_ok=True)
-            write_whole(place / f"{number:08}.parquet", rows.write_parquet)
+            with (directory / f"{part:06}{DEALT}").open("ab") as file:
+                rows.write_ipc_stream(file)
+    for dealt in directory.glob(f"*{DEALT}"):
+        with dealt.open("rb") as file:
+            os.fsync(file.fileno())  # before they are said to be whole
     write_whole(directory / DONE, lambda file: file.write(json.dumps(wrong).encode()))
 
 
@@ -99,10 +103,18 @@ def _gathered(frames: Iterator[pl.DataFrame], enough: int) -> Iterator[pl.DataFr
         yield pl.concat(held)
 
 
-def _sorted(place: pathlib.Path) -> Iterator[Piece]:
-    frame = pl.concat([pl.read_parquet(file) for file in sorted(place.glob("*.parquet"))])
+def _sorted(dealt: pathlib.Path) -> Iterator[Piece]:
+    frame = pl.concat(_streams(dealt))
     frame = frame.sort("time", "line").group_by("user").agg("item", pl.col("line").min())
     frame = frame.sort("line")
     for rows in frame.iter_slices(ROWS):
         columns = (rows[name].to_list() for name in ("line", "user", "item"))
         yield Piece(*columns, wrong=[])
+
+
+def _streams(dealt: pathlib.Path) -> Iterator[pl.DataFrame]:
+    size = dealt.stat().st_size
+    with dealt.open("rb") as file:
+        while file.tell() < size:
+            with pa.ipc.open_stream(file) as stream:
+                yield pl.DataFrame(stream.read_all())

@@ -5,6 +5,7 @@ import decimal
 import gzip
 import io
 import json
+import os
 
 from absl import flags
 from absl.testing import flagsaver
@@ -85,25 +86,27 @@ def test_interactions_in_any_order(rec, tmp_path, expected, dates, monkeypatch):
     assert lists(tmp_path / "out.parquet") == expected
 
 
-def test_interactions_are_dealt_to_few_files_that_are_on_the_disk(tmp_path, monkeypatch):
+def test_interactions_are_dealt_to_a_file_a_part_that_is_on_the_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(gathering, "FILE_BYTES", 200)
     lines = [f"{user},{item}\n" for user, items in USERS.items() for item in items]
     (tmp_path / "in.csv").write_text("user_id,item_id\n" + "".join(lines))
-    real, whole = gathering.write_whole, []
-    monkeypatch.setattr(gathering, "write_whole", lambda *a: whole.append(a[0]) or real(*a))
+    on_disk = []
+    real = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda file: on_disk.append(os.fstat(file)) or real(file))
 
     def dealt(name):
         rows = gathering.users(tmp_path / "in.csv", COLUMNS, tmp_path / name, lambda read: None)
         users = [user for piece in rows for user in piece.users]
         assert sorted(users) == sorted(USERS)
-        return list((tmp_path / name).glob("*/*.parquet"))
+        return {file.name: file.stat() for file in (tmp_path / name).glob("*.arrows")}
 
-    files = dealt("together")  # 16 pieces of 4 rows; each part gets a file once
-    parts = {file.parent for file in files}
-    assert len(files) == len(parts) > 2
+    together = dealt("together")  # dealt once
     monkeypatch.setattr(gathering, "MOST_ROWS", 20)
-    assert len(files) < len(more := dealt("bounded")) <= 4 * len(parts)
-    assert {*files, *more} < set(whole)
+    often = dealt("often")
+    assert len(together) > 2
+    assert together.keys() == often.keys()
+    sizes = {(file.st_ino, file.st_size) for file in on_disk}
+    assert {(file.st_ino, file.st_size) for file in [*together.values(), *often.values()]} <= sizes
 
 
 def test_without_times_the_order_of_the_file_counts(rec, tmp_path, expected):
