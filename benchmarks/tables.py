@@ -46,6 +46,19 @@ def training_step(result: Mapping[str, Any]) -> str:
     )
 
 
+def products(result: Mapping[str, Any]) -> str:
+    headings = ["", "D", "GFLOP an update", "by hand", "ms alone"]
+    headings += ["product, GFLOP/s", "share of it"]
+    names = ["width", "gigaflop", "gigaflop_by_hand", "milliseconds", "product_gigaflop_per_second"]
+    return markdown(
+        headings,
+        (
+            [f"`{r['method']}`", *(r[name] for name in names), _percent(r["share_of_product_rate"])]
+            for r in result["results"]
+        ),
+    )
+
+
 def memory(result: Mapping[str, Any]) -> str:
     headings = ["loss", "items", "peak, GiB", "of it before the first array"]
     headings += ["device peak, GiB", "s an update"]
@@ -182,6 +195,7 @@ def input_pipeline(result: Mapping[str, Any]) -> str:
 
 TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "training_step": training_step,
+    "products": products,
     "memory": memory,
     "evaluation": evaluation,
     "inference": inference,

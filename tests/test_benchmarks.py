@@ -6,6 +6,7 @@ from pathlib import Path
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 
@@ -22,6 +23,7 @@ from benchmarks import (
 )
 from benchmarks.arguments import numbers
 from benchmarks.training_step import model_flops
+from rearec_jax.capacity.flops import product_flops
 from rearec_jax.data.interactions import TEST, TRAIN, VALIDATION
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -75,6 +77,15 @@ class TestGenerated:
         batch = generated.training_batch(config, 30, targets, segment)
         assert int(batch.weights.sum()) == targets
         assert batch.tokens.shape == (targets // tokens, tokens)
+
+    @pytest.mark.parametrize("method", ["base", "erl", "prl"])
+    def test_flops_are_those_of_the_program(self, method):
+        config = generated.configuration(method__name=method, model__width=16, model__hidden=24)
+        one = generated.ready(config, items=300, targets=200)
+        made = product_flops(jax.make_jaxpr(one.update)(one.state, one.batch))
+        tokens = one.batch.tokens.size / one.targets
+        by_hand = one.targets * model_flops(config, 300, 0, tokens, one.targets)
+        assert by_hand == pytest.approx(made, rel=0.02)
 
     def test_flops_are_those_of_the_documentation(self):
         config = generated.configuration(method__name="prl", model__width=256)
@@ -200,6 +211,20 @@ RESULTS = {
             }
         ],
     },
+    "products": {
+        "results": [
+            {
+                "method": "erl",
+                "width": 256,
+                "milliseconds": 180.5,
+                "gigaflop": 70.79,
+                "gigaflop_by_hand": 70.67,
+                "product_gigaflop_per_second": 450.0,
+                "share_of_product_rate": 0.87,
+                "products": [],
+            }
+        ],
+    },
     "memory": {
         "results": [
             {
@@ -300,6 +325,7 @@ RESULTS = {
 }
 SHOWN = {
     "training_step": "| `prl`, sasrec | 64 | bfloat16 | 2 | 2,050 | 4,222 | 5,000 | 19.2 |",
+    "products": "| `erl` | 256 | 70.79 | 70.67 | 180.5 | 450 | 87.0 % |",
     "memory": "| `sampled` with `lazy_adam` | 1,000,000 | 3.25 | 0.2 | - | 0.125 |",
     "evaluation": "| final representation | 2 | 8,945 | 2.5 | +3.5 % |",
     "inference": "| 2 | 10,169 | 10,515 | +18.7 % | 0.172 | 1.298 | 1.607 | 2.089 |",

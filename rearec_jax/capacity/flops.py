@@ -1,45 +1,78 @@
-"""Multiplications and additions of matrix products, counted in the program before compilation.
+"""Matrix products and their FLOPs, counted in the program before compilation.
 
 XLA counts the body of a loop once; here a scan counts as often as it runs. Products are all that
 counts: the rest is bound by memory.
 """
 
+import collections
+from collections.abc import Callable
 import math
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import jax
 from jax.extend import core
 
 
+class Product(NamedTuple):
+    """[batch, rows, inner] x [batch, inner, columns], whatever the order of the axes is."""
+
+    batch: int
+    rows: int
+    inner: int
+    columns: int
+
+    @property
+    def flops(self) -> float:
+        """Two for each multiplication."""
+        return 2.0 * math.prod(self)
+
+
+Products = collections.Counter[Product]
+
+
 def product_flops(jaxpr: core.ClosedJaxpr | core.Jaxpr) -> float:
-    """FLOPs of all matrix products, two for each multiplication, over all devices together.
+    """FLOPs of all `products`."""
+    return _flops(products(jaxpr))
+
+
+def products(jaxpr: core.ClosedJaxpr | core.Jaxpr) -> Products:
+    """All matrix products and how often each is made, on all devices together.
 
     A `while` loop, whose rounds nobody knows, counts once; of a `cond`, its dearest branch.
     """
     inner = getattr(jaxpr, "jaxpr", jaxpr)
-    return float(sum(_of_equation(equation) for equation in inner.eqns))
+    return _sum(inner.eqns, _of_equation)
 
 
-def _of_equation(equation: core.JaxprEqn) -> float:
+def _of_equation(equation: core.JaxprEqn) -> Products:
     name, parameters = equation.primitive.name, equation.params
     if name == "dot_general":
-        return _product(equation)
+        return Products([_product(equation)])
     if name == "cond":
-        return max(product_flops(branch) for branch in parameters["branches"])
-    once = float(sum(product_flops(inner) for inner in _inner(parameters)))
+        return max(map(products, parameters["branches"]), key=_flops)
+    times = 1
     if name == "scan":
-        return once * parameters["length"]
+        times = parameters["length"]
     if name == "shard_map":  # what one device does
-        return once * math.prod(parameters["mesh"].shape.values())
-    return once
+        times = math.prod(parameters["mesh"].shape.values())
+    once = _sum(_inner(parameters), products)
+    return Products({product: times * count for product, count in once.items()})
 
 
-def _product(equation: core.JaxprEqn) -> float:
+def _product(equation: core.JaxprEqn) -> Product:
     left, right = (cast(Any, operand.aval).shape for operand in equation.invars)
-    (_, contracted), (_, batch) = equation.params["dimension_numbers"]  # axes of the right one
-    skipped = {*contracted, *batch}
-    columns = math.prod(size for axis, size in enumerate(right) if axis not in skipped)
-    return 2.0 * math.prod(left) * columns
+    (contracted, _), (batch, _) = equation.params["dimension_numbers"]  # axes of the left one
+    batches, inner = (math.prod(left[axis] for axis in axes) for axes in (batch, contracted))
+    rows, columns = (math.prod(shape) // (batches * inner) for shape in (left, right))
+    return Product(batches, rows, inner, columns)
+
+
+def _flops(made: Products) -> float:
+    return sum((count * product.flops for product, count in made.items()), start=0.0)
+
+
+def _sum(values: list[Any], of: Callable[[Any], Products]) -> Products:
+    return sum(map(of, values), start=Products())
 
 
 def _inner(parameters: dict[str, Any]) -> list[Any]:

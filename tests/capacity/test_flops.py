@@ -6,7 +6,7 @@ from jax.sharding import PartitionSpec
 import numpy as np
 import pytest
 
-from rearec_jax.capacity.flops import product_flops
+from rearec_jax.capacity.flops import Product, Products, product_flops, products
 
 A, B = jnp.zeros((4, 8)), jnp.zeros((8, 16))
 ONE = 2 * 4 * 8 * 16
@@ -35,6 +35,15 @@ def repeated(a, b):
 )
 def test_products(function, expected):
     assert count(function, A, B) == expected
+
+
+def test_products_are_listed_by_shape():
+    def by_batch(a):  # [3, 4, 8], [3, 5, 4] -> [3, 8, 5], and once more
+        a, b = jnp.stack([a] * 3), jnp.ones((3, 5, 4))
+        return sum(jnp.einsum("xab,xca->xbc", a, b).sum() for _ in range(2))
+
+    listed = products(jax.make_jaxpr(lambda a, b: repeated(a, b) + by_batch(a))(A, B))
+    assert listed == Products({Product(1, 4, 8, 16): 7, Product(3, 8, 4, 5): 2})
 
 
 def test_xla_counts_the_body_of_a_loop_once():
