@@ -82,7 +82,10 @@ def train_rearec_jax(arguments: argparse.Namespace, turns: Turns) -> None:
     from rearec_jax import evaluate
     from rearec_jax.data.loader import prefetch
     from rearec_jax.data.prepare import prepare
+    from rearec_jax.huge_pages import compute_in_first_thread
     from rearec_jax.plan import make_plan
+
+    compute_in_first_thread()  # as rearec_jax.main does
 
     options = config_lib.default()
     options.data.source, options.data.path = "sequences", str(arguments.file)

@@ -5,7 +5,7 @@
     python -m benchmarks.peers Beauty.txt --peers=rectools,recbole --python=... --until=0.03
 
 Same file (user item item ... a line, leave-one-out), D, L, H, T, full softmax, Adam at 1e-3, about
-the same number of targets an update, and huge pages where there are any; all else (dropout, initial
+the same number of targets an update, and huge pages, kept, where there are any; all else (dropout, initial
 values, where LayerNorm stands) as each library has it. Every side is a process of its own; they
 take turns of --batches updates, so that all meet the same neighbours, and the first turn of each
 does not count. The ratio is the median over the rounds of a side's targets a second over the first
@@ -33,7 +33,7 @@ import sys
 import tempfile
 from typing import Any
 
-from rearec_jax.huge_pages import compute_in_first_thread, restart_with_huge_pages
+from rearec_jax.huge_pages import restart_with_huge_pages
 
 OURS = {"rearec_jax base": ("base", 0), "rearec_jax prl K=2": ("prl", 2)}
 
@@ -214,5 +214,4 @@ def _arguments() -> argparse.Namespace:
 
 if __name__ == "__main__":
     restart_with_huge_pages()  # as rearec_jax.main does
-    compute_in_first_thread()
     main()
