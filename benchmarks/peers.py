@@ -5,11 +5,11 @@
     python -m benchmarks.peers Beauty.txt --peers=rectools,recbole --python=... --until=0.03
 
 Same file (user item item ... a line, leave-one-out), D, L, H, T, full softmax, Adam at 1e-3, about
-the same number of targets an update, and huge pages, kept, where there are any; all else (dropout, initial
-values, where LayerNorm stands) as each library has it. Every side is a process of its own; they
-take turns of --batches updates, so that all meet the same neighbours, and the first turn of each
-does not count. The ratio is the median over the rounds of a side's targets a second over the first
-peer's in the same round.
+the same number of targets an update, and huge pages that are kept where there are any; all else
+(dropout, initial values, where LayerNorm stands) as each library has it. Every side is a process of
+its own; they take turns of --batches updates, so that all meet the same neighbours, and the first
+turn of each does not count. The ratio is the median over the rounds of a side's targets a second
+over the first peer's in the same round.
 A target is an item that a loss looks at: RecTools and rearec_jax read all prefixes of a user in one
 row (RecTools only the last T of a user), RecBole encodes each on its own.
 
