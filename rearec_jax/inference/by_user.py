@@ -64,7 +64,7 @@ def _deal(
     for frame in _gathered(frames(), min(count * ROWS, MOST_ROWS)):
         for (part,), rows in frame.partition_by("part", as_dict=True).items():
             with (directory / f"{part:06}{DEALT}").open("ab") as file:
-                rows.write_ipc_stream(file)
+                rows.write_ipc_stream(file, compression="zstd")
     for dealt in directory.glob(f"*{DEALT}"):
         with dealt.open("rb") as file:
             os.fsync(file.fileno())  # before they are said to be whole
