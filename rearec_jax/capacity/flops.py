@@ -61,10 +61,17 @@ def _of_equation(equation: core.JaxprEqn) -> Products:
 
 def _product(equation: core.JaxprEqn) -> Product:
     left, right = (cast(Any, operand.aval).shape for operand in equation.invars)
-    (contracted, _), (batch, _) = equation.params["dimension_numbers"]  # axes of the left one
-    batches, inner = (math.prod(left[axis] for axis in axes) for axes in (batch, contracted))
-    rows, columns = (math.prod(shape) // (batches * inner) for shape in (left, right))
-    return Product(batches, rows, inner, columns)
+    (contracted, contracted_right), (batch, batch_right) = equation.params["dimension_numbers"]
+    return Product(
+        batch=math.prod(left[axis] for axis in batch),
+        rows=_without(left, (*contracted, *batch)),
+        inner=math.prod(left[axis] for axis in contracted),
+        columns=_without(right, (*contracted_right, *batch_right)),
+    )
+
+
+def _without(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
+    return math.prod(size for axis, size in enumerate(shape) if axis not in axes)
 
 
 def _flops(made: Products) -> float:

@@ -31,6 +31,7 @@ def repeated(a, b):
         (lambda a, b: jax.lax.cond(a[0, 0] > 0, lambda: a @ b, lambda: a @ b @ b.T @ b), 3 * ONE),
         (jax.grad(lambda a, b: jnp.sum((a @ b) ** 2), argnums=(0, 1)), 3 * ONE),
         (lambda a, b: a.sum() + b.sum(), 0),
+        (lambda a, b: a[:, :0] @ b[:0], 0),
     ],
 )
 def test_products(function, expected):
