@@ -109,6 +109,32 @@ def test_interactions_are_dealt_to_a_file_a_part_that_is_on_the_disk(tmp_path, m
     assert {(file.st_ino, file.st_size) for file in [*together.values(), *often.values()]} <= sizes
 
 
+def test_a_stopped_deal_begins_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(gathering, "FILE_BYTES", 200)
+    monkeypatch.setattr(gathering, "MOST_ROWS", 20)
+    lines = [f"{user},{item}\n" for user, items in USERS.items() for item in items]
+    (tmp_path / "in.csv").write_text("user_id,item_id\n" + "".join(lines))
+
+    def dealt(show):
+        rows = gathering.users(tmp_path / "in.csv", COLUMNS, tmp_path / "users", show)
+        return [one for piece in rows for one in zip(piece.users, piece.values, strict=True)]
+
+    def stop(read):
+        if read > 40:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        dealt(stop)
+    assert list((tmp_path / "users").glob("*.arrows"))  # some rows are there, and not to be twice
+    whole = dealt(lambda read: None)
+    assert dict(whole) == {user: list(items) for user, items in USERS.items()}
+
+    def never(read):
+        raise AssertionError
+
+    assert dealt(never) == whole  # a finished deal is used again
+
+
 def test_without_times_the_order_of_the_file_counts(rec, tmp_path, expected):
     lines = [f"{user},{item}\n" for user, items in USERS.items() for item in items]
     with gzip.open(tmp_path / "in.csv.gz", "wt") as file:
