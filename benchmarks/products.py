@@ -5,8 +5,8 @@
 Each product of an update, found in the program before it is compiled, is timed alone, its inputs
 laid out as they are read best. `share_of_product_rate` is that of an update which made them one
 after the other and did nothing between them: beside a large square product (--product), measured
-in turns, and by the same count by hand as in `benchmarks.training_step`. Its own measure cannot be
-higher, but for products that run at the same time.
+in turns, and by the same count by hand as in `benchmarks.training_step`. An update's own share can
+only be higher where products are made at the same time.
 """
 
 import argparse
