@@ -4,13 +4,14 @@
 #   set_up [EXTRA ...]          then "$python" is .venv's Python with the project and these extras
 #
 #   PYTHON=/path/to/python3     the Python to make .venv with (default: the first that fits)
+#   REAREC_VENV=/path/to/venv   another environment than .venv
 #   REAREC_EXTRAS="cuda text"   further extras of pyproject.toml
 #
 # .venv/rearec_jax.stamp says that .venv is complete: line 1 what it was made for, line 2 the extras
 # it has. While an install runs it says "installing": found later, .venv is half made.
 
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
-venv=$root/.venv
+venv=${REAREC_VENV:-$root/.venv}
 python=$venv/bin/python
 stamp=$venv/rearec_jax.stamp
 log=$venv/install.log
@@ -111,7 +112,7 @@ make_venv() {
 # The first Python that is recent and can make virtual environments. A pyenv shim may exist and fail.
 find_python() {
   local candidate without_venv=""
-  for candidate in ${PYTHON:+"$PYTHON"} python3.13 python3.12 python3.11 python3; do
+  for candidate in ${PYTHON:+"$PYTHON"} python3.14 python3.13 python3.12 python3.11 python3; do
     if ! is_recent "$candidate"; then
       [[ $candidate != "${PYTHON:-}" ]] || fail "PYTHON=$PYTHON is not a Python of version 3.11 or newer."
     elif makes_venvs "$candidate"; then
@@ -124,6 +125,20 @@ find_python() {
   [[ -z $without_venv ]] ||
     fail "$without_venv has no venv module: install it (Debian, Ubuntu: apt install python3-venv)."
   fail "no Python of version 3.11 or newer found: install one, or name it with PYTHON=/path/to/python3."
+}
+
+# The newest Python of all that are installed, on PATH or by pyenv, and can make environments.
+newest_python() {
+  local minor candidate
+  for minor in 14 13 12 11; do
+    for candidate in "python3.$minor" "${PYENV_ROOT:-$HOME/.pyenv}"/versions/"3.$minor".*/bin/python3; do
+      if is_recent "$candidate" && makes_venvs "$candidate"; then
+        echo "$candidate"
+        return
+      fi
+    done
+  done
+  find_python
 }
 
 # uv where there is one, for speed; pip also where uv fails, because mirrors are often known to pip only.

@@ -12,4 +12,9 @@ cd "$root"
 # All of them: in two processes, each with whole files, because tests of a file share what they train.
 # In the order of tests/conftest.py: xdist's own would begin with the files of the most tests.
 [[ $# -gt 0 ]] || set -- --numprocesses=2 --dist=loadfile --no-loadscope-reorder
-exec "$python" -m pytest "$@"
+code=0
+"$python" -m pytest "$@" || code=$?
+if ((code > 128 && code != 130)); then
+  say "pytest ended by signal $((code - 128)); it keeps what is printed: run again with --capture=no to see the reason."
+fi
+exit "$code"

@@ -1,8 +1,6 @@
 """Flags of XLA and environments: of pytest's own process and of those that tests start."""
 
 import functools
-import importlib.util
-import mmap
 import os
 from pathlib import Path
 import socket
@@ -12,14 +10,14 @@ import time
 
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS = 120  # for processes to end
+# Compiling tiny programs with them takes less than half the time. Some versions of XLA lack one.
+QUICK = ("--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1")
+TAKEN = "REAREC_TEST_XLA_FLAGS"
 
 
 def xla_flags(devices: int) -> str:
     """So many virtual CPU devices; slower programs, compiled in less than half the time."""
-    quick = {"xla_cpu_use_fusion_emitters": "false", "xla_cpu_parallel_codegen_split_count": "1"}
-    flags = {"xla_force_host_platform_device_count": f"{devices}"}
-    flags |= {name: value for name, value in quick.items() if _is_known(name)}
-    return " ".join(f"--{name}={value}" for name, value in flags.items())
+    return " ".join([f"--xla_force_host_platform_device_count={devices}", *_quick_flags()])
 
 
 def environment(devices: int = 1) -> dict[str, str]:
@@ -69,11 +67,23 @@ def programs(count: int, program: str) -> list[tuple[int, str, str]]:
 
 
 @functools.cache
-def _is_known(flag: str) -> bool:
-    """Whether this jaxlib has a flag of XLA, which dies of one that it does not know."""
-    found = importlib.util.find_spec("jaxlib")
-    for library in Path(found.origin).parent.glob("*.so") if found and found.origin else ():
-        with library.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as m:
-            if m.find(flag.encode()) >= 0:
-                return True
-    return False
+def _quick_flags() -> tuple[str, ...]:
+    """The flags of QUICK that this jaxlib takes; processes started from here find them in TAKEN."""
+    if TAKEN not in os.environ:
+        taken = QUICK if _takes(*QUICK) else tuple(flag for flag in QUICK if _takes(flag))
+        os.environ[TAKEN] = " ".join(taken)
+    return tuple(os.environ[TAKEN].split())
+
+
+def _takes(*flags: str) -> bool:
+    """Whether XLA starts with these flags: it ends its process at one that it does not know."""
+    program = "from jaxlib import xla_client; xla_client.make_cpu_client()"
+    started = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"XLA_FLAGS": " ".join(flags)},
+        capture_output=True,
+        text=True,
+    )
+    if started.returncode and "Unknown flag" not in started.stderr:
+        raise RuntimeError(f"XLA does not start with XLA_FLAGS={flags}:\n{started.stderr}")
+    return not started.returncode

@@ -298,3 +298,39 @@ def test_the_exit_code_is_that_of_the_program(project):
     assert project.run("local.sh")[0] == 7
     assert project.run("grid.sh")[0] == 7
     assert project.run("test.sh", "-k", "x")[0] == 7
+
+
+def test_a_test_run_that_dies_says_how_to_see_why(project):
+    python = project.add_python("python3")
+    python.write_text(python.read_text().replace('echo "ran: $*"', "kill -ABRT $$"))
+    code, _, err = project.run("test.sh", "-k", "x")
+    assert code == 128 + signal.SIGABRT
+    assert_one_sentence(err, f"signal {signal.SIGABRT:d}", "--capture=no")
+
+
+def test_the_newest_python_is_found_on_path_or_with_pyenv(project):
+    project.add_python("python3", "3.11.1")
+    project.add_python("python3.12", "3.12.1")
+    newest = 'source "$0/launch/setup.sh" && newest_python'
+
+    def found() -> str:
+        return subprocess.run(
+            ["bash", "-c", newest, str(project.root)],
+            env={"PATH": str(project.bin), "PYENV_ROOT": str(project.root / "pyenv")},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.strip()
+
+    assert found() == "python3.12"
+    of_pyenv = project.root / "pyenv" / "versions" / "3.13.0" / "bin" / "python3"
+    of_pyenv.parent.mkdir(parents=True)
+    shutil.copy(project.bin / "python3.12", of_pyenv)
+    assert found() == str(of_pyenv)
+
+
+def test_an_environment_of_another_place(project):
+    project.add_python("python3")
+    other = project.root / "other venv"
+    assert project.run("local.sh", REAREC_VENV=str(other))[0] == 0
+    assert (other / "bin" / "python").exists() and not project.venv.exists()

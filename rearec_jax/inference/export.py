@@ -3,14 +3,13 @@
 See `exported` for what lies in it. The directory appears whole or not at all.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+import contextlib
+import datetime
 import hashlib
 import json
-import os
 import pathlib
 import platform
-import shutil
-import tempfile
 from typing import Any, cast
 
 import jax
@@ -19,48 +18,62 @@ from jaxtyping import Array
 import numpy as np
 
 import rearec_jax
+from rearec_jax import config as config_lib
 from rearec_jax.config import Config
 from rearec_jax.errors import UserError
-from rearec_jax.inference import catalogue, onnx, runs, samples, trained
+from rearec_jax.inference import catalogue, exported, onnx, rebuilt, runs, samples, trained
 from rearec_jax.inference.batches import Rows
 from rearec_jax.inference.exported import ATTEND, ENCODE, FORMAT, MANIFEST, ROWS, TABLE, WEIGHTS
 from rearec_jax.inference.program import Attend, Encode, Engine
 from rearec_jax.inference.recommender import Recommender
+from rearec_jax.inference.runs import Run
 from rearec_jax.models.backbones import Variables
+from rearec_jax.workdir import explained, replaced
 
 PLATFORMS = ("cpu", "cuda", "tpu")
+# JAX reads programs of versions up to six months older than itself (its documentation of
+# jax.export). Counted from today, it is the date from which a new JAX may refuse them.
+PROMISE = datetime.timedelta(days=180)
 
 
 def export_run(workdir: str, output: str, with_onnx: bool = False) -> pathlib.Path:
     """Exports the best epoch of a run to the directory ``output``.
 
     Args:
-        workdir: of the run.
-        output: a directory that is not there yet, or empty.
+        workdir: a run's work directory; or an export, whose arrays are then written with programs
+            of this JAX.
+        output: a directory that is not there yet, is empty, or holds an export of the same model,
+            which is renewed.
         with_onnx: also write `encode.onnx`.
 
     Raises:
-        UserError: no such run, ``output`` holds something or cannot be written, or the extra
+        UserError: no such run, ``output`` holds something else or cannot be written, or the extra
             `onnx` is missing.
     """
-    target = pathlib.Path(output)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+    source, target = pathlib.Path(workdir), pathlib.Path(output)
+    is_taken = target.exists() and (not target.is_dir() or any(target.iterdir()))
+    if is_taken and not exported.is_export(target):
         raise UserError(f"--output={target} exists already; choose another directory")
-    run = runs.open_run(workdir)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        scratch = pathlib.Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-        try:
-            new = scratch / "new"
-            write(new, run.config, run.variables, run.recommender, with_onnx)
-            os.replace(new, target)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-    except OSError as error:
+    run = rebuilt.open_export(source) if exported.is_export(source) else runs.open_run(workdir)
+    if is_taken and not _is_of(run, target):
         raise UserError(
-            f"cannot write {target}: {error.strerror or error}; choose another --output"
-        ) from error
+            f"--output={target} holds an export of another model; choose another directory"
+        )
+    with explained(target, "--output"):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    with replaced(target, "--output") as new:
+        write(new, run.config, run.variables, run.recommender, with_onnx)
     return target
+
+
+def _is_of(run: Run, target: pathlib.Path) -> bool:
+    """Says whether ``target`` holds an export of the run: the same items, options and seed."""
+    there = exported.read(target)
+    manifest = there.manifest
+    facts = _facts(run.config, run.recommender.engine)
+    same = all(facts[name] == value for name, value in manifest["model"].items() if name in facts)
+    same = same and manifest.get("options", _options(run.config)) == _options(run.config)
+    return same and there.items.ids.equals(run.recommender.items.ids)
 
 
 def write(
@@ -100,16 +113,10 @@ def write(
             "jax": jax.__version__,
             "python": platform.python_version(),
         },
+        "programs_until": (datetime.date.today() + PROMISE).isoformat(),
         "platforms": PLATFORMS,
-        "model": {
-            "name": engine.name,
-            "max_length": engine.max_length,
-            "steps": engine.steps,
-            "cloze": engine.cloze,
-            "similarity": config.model.similarity,
-            "text_width": engine.text_width,
-            "temperature": engine.temperature,
-        },
+        "options": _options(config),
+        "model": _facts(config, engine),
         "items": len(recommender.items),
         "weights": list(weights),
         "row_weights": list(row_weights),
@@ -120,6 +127,28 @@ def write(
         "files": _digests(path),
     }
     (path / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+
+
+def _options(config: Config) -> dict[str, Any]:
+    """Returns the options that the model is made of, and the seed; no path of this machine."""
+    options = config_lib.to_dict(config)
+    objective = {"objective": options["train"]["objective"]}
+    return {"seed": config.seed, "train": objective} | {
+        name: options[name] for name in ("model", "method")
+    }
+
+
+def _facts(config: Config, engine: Engine) -> dict[str, Any]:
+    return {
+        "name": engine.name,
+        "max_length": engine.max_length,
+        "steps": engine.steps,
+        "cloze": engine.cloze,
+        "similarity": config.model.similarity,
+        "text_width": engine.text_width,
+        "text_scale": engine.text_scale,
+        "temperature": engine.temperature,
+    }
 
 
 def _encode_program(engine: Engine, encode: Encode | Attend) -> bytes:
@@ -151,8 +180,21 @@ def _rows_program(config: Config, weights: Variables, engine: Engine) -> bytes:
 
 def _serialized(function: Callable[..., Any], leaves: list[Array], *arguments: Any) -> bytes:
     shapes = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves]
-    program = jax_export.export(jax.jit(function), platforms=PLATFORMS)(shapes, *arguments)
-    return bytes(program.serialize())
+    with _no_source_lines():
+        program = jax_export.export(jax.jit(function), platforms=PLATFORMS)(shapes, *arguments)
+        return bytes(program.serialize())
+
+
+@contextlib.contextmanager
+def _no_source_lines() -> Iterator[None]:
+    """Keeps files and lines of this machine out of the programs that are traced meanwhile."""
+    option = "jax_traceback_in_locations_limit"
+    before = jax.config.values[option]
+    jax.config.update(option, 0)
+    try:
+        yield
+    finally:
+        jax.config.update(option, before)
 
 
 def _named(tree: Any) -> dict[str, Array]:

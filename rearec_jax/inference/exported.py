@@ -1,6 +1,7 @@
 """Reads what `export` wrote: JAX, numpy and Polars suffice; no Flax, no Orbax, no pickle.
 
-manifest.json      format, versions, facts of the model, shapes, SHA-256 of every other file
+manifest.json      format, versions, options, facts of the model, shapes, until when JAX promises to
+                   read the programs, SHA-256 of every other file
 encode.stablehlo   (weights, table [n, D], tokens, positions, segments [b, t], queries [b, q])
 -> [b, q, K + 1, D]: the user after 0 .. K steps; n, b, t, q are free
 attend.stablehlo   the same arguments -> the same, and [b, q, K + 1, t]: what each step attends to
@@ -9,16 +10,20 @@ weights/*.npy      a file an array, in the order of the manifest; table.npy
 items.parquet      id, title, count of each row of the table
 samples.parquet    histories of a few test users (see `samples`); may be deleted
 
-Older exports lack the attention, the samples and the model's temperature.
+Older exports lack the attention, the samples, the model's temperature and its options.
+
+JAX refuses programs that are about six months older than itself. Whatever their age, the arrays and
+the options make the same model again (`rebuilt`).
 """
 
 from collections.abc import Callable
 import dataclasses
+import datetime
 import functools
 import hashlib
 import json
 import pathlib
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from jax import export as jax_export
@@ -79,49 +84,86 @@ class Attender:
         return vectors[:, :, : steps + 1], attention[:, :, : steps + 1]
 
 
+class UnreadableProgramError(UserError):
+    """This JAX does not read an export's program: it is too old, or of a newer JAX."""
+
+
+class Contents(NamedTuple):
+    """What an export holds besides its programs."""
+
+    manifest: dict[str, Any]
+    table: Float[Array, "N D"]
+    weights: list[Array]
+    row_weights: list[Array]
+    items: catalogue.Items
+    samples: tuple[samples.Sample, ...]
+
+
 def is_export(path: pathlib.Path) -> bool:
     """Was ``path`` written by an export?"""
     return (path / MANIFEST).is_file()
 
 
 def load(path: pathlib.Path) -> Recommender:
-    """The recommender that was exported.
+    """Loads the recommender that was exported.
 
     Raises:
-        UserError: a file or a fact is missing, or not as it was written (it is named), or the
-            format is newer.
+        UnreadableProgramError: its programs are too old or too new for this JAX.
+        UserError: as ``read``.
     """
     path = path.resolve()  # of a link its present target: all that is read is of one export
-    manifest = _manifest(path)
-    digests, facts = manifest["files"], manifest["model"]
-    _check_files(path, digests)
-    (table,) = _arrays(path, [TABLE], manifest)
-    weights = _arrays(path, manifest["weights"], manifest)
+    contents = read(path)
+    digests, facts = contents.manifest["files"], contents.manifest["model"]
     rows = None
     if facts["text_width"]:
-        row_weights = _arrays(path, manifest["row_weights"], manifest)
-        rows = _item_rows(path, row_weights, facts["similarity"])
+        rows = _item_rows(path, contents.row_weights, facts["similarity"])
     engine = Engine(
         name=facts["name"],
         max_length=facts["max_length"],
         steps=facts["steps"],
         cloze=facts["cloze"],
         encode=Encoder(_program(path / ENCODE), digests[ENCODE]),
-        weights=weights,
-        table=table,
-        ranked=comparable(table, facts["similarity"]),
+        weights=contents.weights,
+        table=contents.table,
+        ranked=comparable(contents.table, facts["similarity"]),
         item_rows=rows,
         text_width=facts["text_width"],
         attend=Attender(path / ATTEND, digests[ATTEND]) if ATTEND in digests else None,
         temperature=facts.get("temperature"),
     )
+    return Recommender(engine, contents.items, samples=contents.samples)
+
+
+def read(path: pathlib.Path) -> Contents:
+    """Reads all of an export but its programs, and checks every file.
+
+    Raises:
+        UserError: a file or a fact is missing, or not as it was written (it is named), or the
+            format is newer.
+    """
+    manifest = _manifest(path)
+    _check_files(path, manifest["files"])
+    (table,) = _arrays(path, [TABLE], manifest)
     items = catalogue.load(path / catalogue.FILE)
     if not len(items) == len(table) == manifest["items"]:
         raise UserError(
             f"{path / MANIFEST} is of {manifest['items']} items, but {catalogue.FILE} has"
             f" {len(items)} and {TABLE} {len(table)}; export the model again"
         )
-    return Recommender(engine, items, samples=samples.load(path / samples.FILE))
+    return Contents(
+        manifest,
+        table,
+        _arrays(path, manifest["weights"], manifest),
+        _arrays(path, manifest["row_weights"], manifest) if manifest["model"]["text_width"] else [],
+        items,
+        samples.load(path / samples.FILE),
+    )
+
+
+def is_overdue(path: pathlib.Path) -> bool:
+    """Says whether JAX no longer promises to read the programs of the export at ``path``."""
+    until = _manifest(path).get("programs_until")
+    return until is not None and until < datetime.date.today().isoformat()
 
 
 def _manifest(path: pathlib.Path) -> dict[str, Any]:
@@ -189,12 +231,17 @@ def _check_files(path: pathlib.Path, files: dict[str, str]) -> None:
 
 def _program(path: pathlib.Path) -> Callable[..., Any]:
     try:
-        return jax_export.deserialize(bytearray(path.read_bytes())).call
-    except Exception as error:  # what a newer format raises is not specified
-        reason = str(error).partition("\n")[0]
-        raise UserError(
-            f"{path} cannot be read by JAX {jax.__version__} ({reason}); export the model again"
+        program = jax_export.deserialize(bytearray(path.read_bytes()))
+        program.mlir_module()  # reads the program itself too; otherwise its first call would fail
+    except Exception as error:  # what another format raises is not specified
+        written = _manifest(path.parent)
+        until = written.get("programs_until")
+        promise = f", which JAX promises to read until {until}" if until else ""
+        raise UnreadableProgramError(
+            f"{path} is of JAX {written['versions'].get('jax', '(unknown)')}{promise}, and JAX"
+            f" {jax.__version__} does not read it"
         ) from error
+    return program.call
 
 
 def _arrays(path: pathlib.Path, names: list[str], manifest: dict[str, Any]) -> list[Array]:

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import pathlib
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -86,19 +86,42 @@ def engine(
         text: vectors of the items' text, where the backbone reads them.
     """
     model = backbones.build(config, num_items)
-    similarity = config.model.similarity
     scale = np.float32(1 if text is None else unit_scale(text))
     table = jax.jit(lambda variables, text: item_table(model, variables, text))(
         variables, None if text is None else jnp.asarray(text * scale)
     )
+    width = 0 if text is None else text.shape[1]
+    return engine_of_table(config, variables, ItemTable(table, width, float(scale)))
 
-    weights = item_weights(config, variables)
+
+class ItemTable(NamedTuple):
+    """The vectors of the items, and what their text was to the model that made them.
+
+    text_width: of the text vectors, F; 0 where the model reads none.
+    text_scale: the factor that the text vectors were multiplied by.
+    """
+
+    rows: Float[Array, "N D"]
+    text_width: int
+    text_scale: float
+
+
+def engine_of_table(config: Config, variables: Variables, table: ItemTable) -> Engine:
+    """Makes the engine of a model whose item vectors are known already.
+
+    Args:
+        config: the run's options.
+        variables: the parameters; of the item encoder only those of the text are read.
+        table: the item vectors.
+    """
+    similarity = config.model.similarity
 
     def item_rows(vectors: np.ndarray) -> tuple[Array, Array]:
-        rows = rows_of_text(config, weights, jnp.asarray(vectors, jnp.float32) * scale)
+        scaled = jnp.asarray(vectors, jnp.float32) * np.float32(table.text_scale)
+        rows = rows_of_text(config, item_weights(config, variables), scaled)
         return rows, comparable(rows, similarity)
 
-    encode = Encoder(model, config.method.name, similarity)
+    encode = Encoder(backbones.build(config, table.rows.shape[0]), config.method.name, similarity)
     return Engine(
         name=f"{config.model.backbone}, {config.method.name}",
         max_length=config.model.max_length,
@@ -108,11 +131,11 @@ def engine(
         attend=Attender(encode),
         temperature=config.method.temperature,
         weights=_without_items(variables),
-        table=table,
-        ranked=comparable(table, similarity),
-        item_rows=None if text is None else item_rows,
-        text_width=0 if text is None else text.shape[1],
-        text_scale=float(scale),
+        table=table.rows,
+        ranked=comparable(table.rows, similarity),
+        item_rows=item_rows if table.text_width else None,
+        text_width=table.text_width,
+        text_scale=table.text_scale,
     )
 
 

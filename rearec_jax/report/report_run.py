@@ -10,13 +10,12 @@ from rich.console import Console
 from rich.progress import Progress
 
 import rearec_jax
-from rearec_jax.analysis import output
 from rearec_jax.config import AnalysisConfig
 from rearec_jax.interruption import interruptible
 from rearec_jax.report import drawing, page, sources, style
 from rearec_jax.report.drawing import Drawing
 from rearec_jax.report.sources import Sources
-from rearec_jax.workdir import make_directory
+from rearec_jax.workdir import make_directory, replaced
 
 PAGE = "report.html"
 
@@ -46,7 +45,7 @@ def report_runs(
 def _write(directory: pathlib.Path, command: str, found: Sources) -> pathlib.Path:
     written = page.sections(found)
     files: dict[str, bytes] = {}
-    with output.replaced(directory) as new:
+    with replaced(directory) as new:
         for each in _shown(list(page.drawings(written))):
             files[each.name] = drawing.svg(each)
             (new / f"{each.name}.svg").write_bytes(files[each.name])

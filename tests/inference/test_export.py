@@ -1,6 +1,7 @@
 """An exported model: the same numbers without Flax, Orbax or the training code."""
 
 import dataclasses
+import datetime
 import hashlib
 import json
 import os
@@ -40,6 +41,15 @@ def written(path, method="rpe", **changes):
     return recommender
 
 
+def same_lists(model, loaded):
+    for histories, steps in ((MORE, model.engine.steps), ([["i1"]], 0)):
+        ours = model.recommend(histories, k=8, steps=steps)
+        theirs = loaded.recommend(histories, k=8, steps=steps)
+        assert ours.ids == theirs.ids
+        for one, other in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(one.scores, other.scores, rtol=1e-5, atol=1e-5)
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     path = tmp_path_factory.mktemp("exported") / "model"
@@ -59,12 +69,7 @@ def place(tmp_path_factory):
 def test_same_numbers_as_the_model(tmp_path, method, changes):
     model = written(tmp_path / "model", method, **changes)
     loaded = rearec_jax.load(tmp_path / "model")
-    for histories, steps in ((MORE, model.engine.steps), ([["i1"]], 0)):
-        ours = model.recommend(histories, k=8, steps=steps)
-        theirs = loaded.recommend(histories, k=8, steps=steps)
-        assert ours.ids == theirs.ids
-        for one, other in zip(ours, theirs, strict=True):
-            np.testing.assert_allclose(one.scores, other.scores, rtol=1e-5, atol=1e-5)
+    same_lists(model, loaded)
     if model.engine.text_width:
         vectors = np.random.default_rng(1).normal(size=(3, model.engine.text_width))
         ours = model.add_items(["a", "b", "c"], vectors=vectors)
@@ -89,7 +94,6 @@ def test_a_table_of_bfloat16_is_read_as_such(tmp_path):
 
 
 def test_exports_with_the_same_program_share_what_is_compiled(tmp_path):
-    # A program also says from which lines of Python it was traced: from the same ones here.
     for name, method in (("one", "prl"), ("again", "prl"), ("other", "erl")):
         written(tmp_path / name, method)
     one, again, other = (rearec_jax.load(tmp_path / name) for name in ("one", "again", "other"))
@@ -121,6 +125,7 @@ print(*one.ids, len(one.steps))"""
 def test_platforms_and_manifest(place):
     program = jax_export.deserialize(bytearray((place / "encode.stablehlo").read_bytes()))
     assert program.platforms == ("cpu", "cuda", "tpu")
+    assert str(ROOT).encode() not in (place / "encode.stablehlo").read_bytes()
     manifest = json.loads((place / "manifest.json").read_text())
     assert manifest["versions"]["jax"] == jax.__version__
     assert manifest["shapes"]["table.npy"] == [ITEMS, 8, "float32"]
@@ -200,6 +205,76 @@ class TestDamage:
         (copy / "manifest.json").write_text(json.dumps(manifest))
         with pytest.raises(UserError, match=r"has format 99, this version reads 1"):
             rearec_jax.load(copy)
+
+
+class TestProgramsThatThisJaxDoesNotRead:
+    @pytest.fixture(params=["erl", "unisrec"])
+    def old(self, tmp_path, request):
+        """A recommender, and its export with a program that has an operation of another version."""
+        changes = {"erl": ("erl", {}), "unisrec": ("rpe", {"model__backbone": "unisrec"})}
+        method, options = changes[request.param]
+        model = written(tmp_path / "model", method, **options)
+        program = tmp_path / "model" / "encode.stablehlo"
+        content = program.read_bytes()
+        assert b"dot_general_v2" in content
+        program.write_bytes(content.replace(b"dot_general_v2", b"dot_general_v9"))
+        manifest = tmp_path / "model" / "manifest.json"
+        facts = json.loads(manifest.read_text())
+        facts["files"]["encode.stablehlo"] = hashlib.sha256(program.read_bytes()).hexdigest()
+        manifest.write_text(json.dumps(facts))
+        return model, tmp_path / "model"
+
+    def test_it_is_made_from_its_arrays(self, old, caplog):
+        model, path = old
+        loaded = rearec_jax.load(path)
+        assert re.search(r"promises to read until \d{4}-\d\d-\d\d.*does not read", caplog.text)
+        assert f"--mode=export --workdir={path} --output={path}" in caplog.text
+        same_lists(model, loaded)
+        if model.engine.text_width:
+            vectors = np.random.default_rng(1).normal(size=(2, model.engine.text_width))
+            same_lists(*(each.add_items(["a", "b"], vectors=vectors) for each in (model, loaded)))
+
+    def test_it_is_renewed_in_its_place(self, old, caplog):
+        model, path = old
+        export.export_run(str(path), str(path))
+        same_lists(model, rearec_jax.load(path))
+        assert not caplog.text
+        assert [child.name for child in path.parent.iterdir()] == ["model"]
+
+    def test_one_without_options_says_what_to_do(self, old):
+        _, path = old
+        manifest = json.loads((path / "manifest.json").read_text())
+        del manifest["options"]
+        (path / "manifest.json").write_text(json.dumps(manifest))
+        with pytest.raises(UserError, match=r"does not read it.*export its run again"):
+            rearec_jax.load(path)
+
+    def test_where_flax_is_missing(self, old, monkeypatch):
+        monkeypatch.delattr("rearec_jax.inference.rebuilt")
+        monkeypatch.setitem(sys.modules, "rearec_jax.inference.rebuilt", None)
+        with pytest.raises(UserError, match=r"renew it: .*requirements\.txt"):
+            rearec_jax.load(old[1])
+
+
+@pytest.mark.parametrize(("days", "said"), [(-1, "more than six months ago"), (1, None)])
+def test_when_jax_may_refuse_it(tmp_path, place, caplog, days, said):
+    path = shutil.copytree(place, tmp_path / "model")
+    manifest = json.loads((path / "manifest.json").read_text())
+    today = datetime.date.today()
+    assert manifest["programs_until"] == str(today + datetime.timedelta(days=180))
+    manifest["programs_until"] = str(today + datetime.timedelta(days=days))
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    rearec_jax.load(path)
+    assert said in caplog.text if said else not caplog.text
+
+
+@pytest.mark.parametrize(
+    ("method", "changes"), [("naive", {}), ("rpe", {"seed": 1}), ("rpe", {"model__heads": 1})]
+)
+def test_an_export_of_another_model_is_not_overwritten(tmp_path, place, method, changes):
+    written(tmp_path / "other", method, **changes)
+    with pytest.raises(UserError, match=r"holds an export of another model"):
+        export.export_run(str(tmp_path / "other"), str(place))
 
 
 def test_an_existing_directory_is_not_overwritten(tmp_path):
