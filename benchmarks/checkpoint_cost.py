@@ -20,10 +20,11 @@ import tempfile
 import time
 from typing import Any
 
-from rearec_jax import command_line, experiment
 from rearec_jax import config as config_lib
-from rearec_jax.checkpoint import Checkpoints
-from rearec_jax.huge_pages import compute_in_first_thread, restart_with_huge_pages
+from rearec_jax.commands import train
+from rearec_jax.config import command_line
+from rearec_jax.ops.huge_pages import compute_in_first_thread, restart_with_huge_pages
+from rearec_jax.run.checkpoint import Checkpoints
 
 METHODS = ("save_last", "save_best", "wait", "restore_best", "close")
 
@@ -35,7 +36,7 @@ def main() -> None:
     for name in METHODS:
         setattr(Checkpoints, name, timed(getattr(Checkpoints, name), waited[name]))
     with tempfile.TemporaryDirectory() as scratch, contextlib.redirect_stdout(sys.stderr):
-        summary = experiment.train_run(
+        summary = train.train_run(
             f"{scratch}/run", _config(arguments), "beauty", time.perf_counter()
         )
     seconds = sum(sum(times) for times in waited.values())

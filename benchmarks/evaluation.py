@@ -25,14 +25,14 @@ import numpy as np
 from benchmarks import generated
 from benchmarks.arguments import numbers
 from benchmarks.input_pipeline import read
-from rearec_jax import evaluate
 from rearec_jax.config import Config
+from rearec_jax.data.batches.loader import latest_batches
 from rearec_jax.data.interactions import TEST, Interactions
-from rearec_jax.data.loader import latest_batches
-from rearec_jax.huge_pages import compute_in_first_thread, restart_with_huge_pages
+from rearec_jax.evaluation import evaluator
 from rearec_jax.models import backbones
 from rearec_jax.models.backbones import Backbone, Variables, initialise, item_table
 from rearec_jax.models.reasoning import encode_and_reason
+from rearec_jax.ops.huge_pages import compute_in_first_thread, restart_with_huge_pages
 from rearec_jax.types import Batch
 
 BEST = 10  # items that are recommended
@@ -98,7 +98,7 @@ def _passes(
     evaluators = {}
     for steps in arguments.steps:
         config = _config(arguments, max(arguments.steps), eval__steps=steps, eval__by_step=by_step)
-        evaluators[steps] = evaluate.evaluator(model, config, data, TEST)
+        evaluators[steps] = evaluator.make_evaluator(model, config, data, TEST)
     users = evaluators[arguments.steps[0]].batches.examples
     functions = {k: lambda one=one: one(variables).final for k, one in evaluators.items()}
     seconds = interleaved(functions, arguments.rounds)

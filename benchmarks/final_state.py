@@ -8,11 +8,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from rearec_jax import train
-from rearec_jax.checkpoint import Checkpoints
 from rearec_jax.data.prepare import prepare
-from rearec_jax.plan import make_plan
-from rearec_jax.workdir import Workdir, load_config, read_events
+from rearec_jax.run.checkpoint import Checkpoints
+from rearec_jax.run.events import read_events
+from rearec_jax.run.workdir import Workdir, load_config
+from rearec_jax.training import loop
+from rearec_jax.training.setup import make_setup
 
 _TIMED = ("seconds", "targets_per_second", "train", "evaluation_seconds", "config")
 
@@ -24,7 +25,7 @@ def differences(one: Path, other: Path) -> list[str]:
     history, every event, the summary and the users' ranks.
     """
     config = load_config(one)
-    state = train.abstract_state(make_plan(config, prepare(config.data)))
+    state = loop.abstract_state(make_setup(config, prepare(config.data)))
     found = []
     for kind in ("last", "best"):
         a, b = (_restored(path, kind, state) for path in (one, other))

@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from rearec_jax import config as config_lib
-from rearec_jax import optimizer, sampling
 from rearec_jax.config import Config
+from rearec_jax.data.batches.loader import training_batches
 from rearec_jax.data.interactions import CONTEXT, TEST, TRAIN, VALIDATION, Interactions
-from rearec_jax.data.loader import training_batches
-from rearec_jax.models import backbones
+from rearec_jax.training import catalogue_sample, optimizer
+from rearec_jax.training.step import TrainState, UpdateFunction, initial_state, update_function
+from rearec_jax.training.task import Task
 from rearec_jax.types import Batch, Catalogue
-from rearec_jax.update import TrainState, UpdateFunction, initial_state, update_function
 
 TOKENS, SEGMENT, TARGETS = 50, 10, 2050  # 41 rows of five users: what Beauty's rows look like
 USERS, ITEMS = 22_363, 12_101  # of Beauty, whose sequences have 8.9 items on average
@@ -68,12 +68,12 @@ def ready(
     segment: int = SEGMENT,
 ) -> Ready:
     """A compiled-when-called update with its first state and a batch of random items."""
-    model = backbones.build(config, items)
     transform = optimizer.build(config.train, total_steps=config.train.warmup_steps + 1)
     batch = training_batch(config, items, targets, segment)
     catalogue = catalogue_of(config, items, text_width)
-    state = initial_state(config, model, transform, catalogue)
-    update = update_function(config, model, transform, items, batch.targets.size, True, catalogue)
+    task = Task(config, items, rows=batch.targets.shape[0], queries=batch.targets.shape[1])
+    state = initial_state(task, transform, catalogue)
+    update = update_function(task, transform, catalogue, contrast=True)
     return Ready(update, state, batch)
 
 
@@ -103,7 +103,7 @@ def catalogue_of(config: Config, items: int, text_width: int) -> Catalogue:
     if config.model.items != "ids":
         vectors = np.random.default_rng(1).normal(size=(items, text_width)) / np.sqrt(text_width)
         text = jnp.asarray(vectors, jnp.float32)
-    drawn = sampling.distribution(np.ones(items, np.int64), 1.0)
+    drawn = catalogue_sample.distribution(np.ones(items, np.int64), 1.0)
     return Catalogue(text, jnp.asarray(drawn.cumulative), jnp.asarray(drawn.log_probability))
 
 

@@ -25,11 +25,11 @@ from benchmarks import generated
 from benchmarks.arguments import numbers
 from benchmarks.evaluation import over_first
 import rearec_jax
-from rearec_jax.huge_pages import compute_in_first_thread, restart_with_huge_pages
-from rearec_jax.inference import trained
-from rearec_jax.inference.catalogue import Items
-from rearec_jax.inference.recommender import Recommender
 from rearec_jax.models import backbones
+from rearec_jax.ops.huge_pages import compute_in_first_thread, restart_with_huge_pages
+from rearec_jax.recommend import trained
+from rearec_jax.recommend.items import Items
+from rearec_jax.recommend.recommender import Recommender
 
 BEST = 10
 PRODUCT = 2048  # rows of the matrix product

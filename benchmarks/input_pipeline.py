@@ -15,9 +15,9 @@ import time
 
 import numpy as np
 
-from rearec_jax.data import packing
+from rearec_jax.data.batches import packing
+from rearec_jax.data.batches.loader import EvaluationBatches, evaluation_batches, training_batches
 from rearec_jax.data.interactions import CONTEXT, TEST, TRAIN, VALIDATION
-from rearec_jax.data.loader import EvaluationBatches, evaluation_batches, training_batches
 
 
 def read(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -16,8 +16,8 @@ import numpy as np
 
 from rearec_jax.config import Config, DataConfig, TextConfig
 from rearec_jax.data.interactions import VALIDATION, Interactions
+from rearec_jax.data.item_vectors.vectors import item_vectors
 from rearec_jax.data.prepare import build
-from rearec_jax.data.vectors import item_vectors
 
 
 def next_item_ranks(data: Interactions, vectors: np.ndarray, users: int) -> np.ndarray:

@@ -18,7 +18,7 @@ import time
 from typing import Any
 
 from benchmarks.arguments import numbers
-from rearec_jax.huge_pages import compute_in_first_thread, restart_with_huge_pages
+from rearec_jax.ops.huge_pages import compute_in_first_thread, restart_with_huge_pages
 
 GIB = 2**30
 

@@ -79,11 +79,11 @@ def train_rearec_jax(arguments: argparse.Namespace, turns: Turns) -> None:
 
     import rearec_jax
     from rearec_jax import config as config_lib
-    from rearec_jax import evaluate
-    from rearec_jax.data.loader import prefetch
+    from rearec_jax.data.batches.loader import prefetch
     from rearec_jax.data.prepare import prepare
-    from rearec_jax.huge_pages import compute_in_first_thread
-    from rearec_jax.plan import make_plan
+    from rearec_jax.evaluation import evaluator
+    from rearec_jax.ops.huge_pages import compute_in_first_thread
+    from rearec_jax.training.setup import make_setup
 
     compute_in_first_thread()  # as rearec_jax.main does
 
@@ -95,24 +95,24 @@ def train_rearec_jax(arguments: argparse.Namespace, turns: Turns) -> None:
     options.model.heads, options.model.max_length = arguments.heads, arguments.max_length
     options.train.batch_size = arguments.targets
     config = config_lib.resolve(options)
-    plan = make_plan(config, prepare(config.data))
-    update, state = plan.update_function(plan.contrast(0)), plan.initial_state()
+    setup = make_setup(config, prepare(config.data))
+    update, state = setup.update_function(setup.contrast(0)), setup.initial_state()
     turns.ready(
         version=rearec_jax.__version__,
-        batches_per_epoch=plan.steps_per_epoch,
-        targets_per_epoch=plan.batches.targets_per_epoch,
+        batches_per_epoch=setup.steps_per_epoch,
+        targets_per_epoch=setup.batches.targets_per_epoch,
     )
     step = 0
     while True:
         turns.before_batch()
-        for batch, targets in prefetch(plan.rest_of_epoch(step)):
+        for batch, targets in prefetch(setup.rest_of_epoch(step)):
             turns.before_batch()
             state, _ = jax.block_until_ready(update(state, batch))
             step += 1
             turns.after_batch(targets)
         variables = state.variables
         turns.after_epoch(
-            lambda v=variables: evaluate.metrics(plan.validate(v).final, (10,))["ndcg@10"]
+            lambda v=variables: evaluator.metrics(setup.validate(v).final, (10,))["ndcg@10"]
         )
 
 

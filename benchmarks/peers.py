@@ -33,7 +33,7 @@ import sys
 import tempfile
 from typing import Any
 
-from rearec_jax.huge_pages import restart_with_huge_pages
+from rearec_jax.ops.huge_pages import restart_with_huge_pages
 
 OURS = {"rearec_jax base": ("base", 0), "rearec_jax prl K=2": ("prl", 2)}
 

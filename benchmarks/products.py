@@ -23,9 +23,9 @@ import jax.numpy as jnp
 from benchmarks.arguments import numbers
 from benchmarks.generated import ITEMS, TARGETS, configuration, machine, product_clock, ready
 from benchmarks.training_step import model_flops
-from rearec_jax.capacity.flops import Product, Products, products
 from rearec_jax.config import Config
-from rearec_jax.huge_pages import compute_in_first_thread, restart_with_huge_pages
+from rearec_jax.ops.huge_pages import compute_in_first_thread, restart_with_huge_pages
+from rearec_jax.studies.capacity.flops import Product, Products, products
 
 CALLS = 3  # of a product in a row
 

@@ -22,7 +22,7 @@ import time
 from typing import Any
 
 from benchmarks.arguments import numbers
-from rearec_jax.huge_pages import compute_in_first_thread, restart_with_huge_pages
+from rearec_jax.ops.huge_pages import compute_in_first_thread, restart_with_huge_pages
 
 NAMES = {"items": "items N", "steps": "reasoning steps K", "tokens": "history length T"}
 STEPS, TOKENS, SEGMENT = 2, 50, 10

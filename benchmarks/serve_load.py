@@ -34,10 +34,10 @@ import polars as pl
 from benchmarks import generated
 from benchmarks.arguments import numbers
 from benchmarks.evaluation import over_first
-from rearec_jax.inference import export, trained
-from rearec_jax.inference.catalogue import Items, load
-from rearec_jax.inference.recommender import Recommender
 from rearec_jax.models import backbones
+from rearec_jax.recommend import export, trained
+from rearec_jax.recommend.items import Items, load
+from rearec_jax.recommend.recommender import Recommender
 from rearec_jax.serve.counters import SECONDS
 
 STEPS = 2  # of the generated model

@@ -24,7 +24,7 @@ import jax
 from benchmarks.arguments import numbers
 from benchmarks.generated import ITEMS, TARGETS, configuration, machine, product_clock, ready
 from rearec_jax.config import Config
-from rearec_jax.huge_pages import compute_in_first_thread, restart_with_huge_pages
+from rearec_jax.ops.huge_pages import compute_in_first_thread, restart_with_huge_pages
 
 
 def main() -> None:

@@ -19,8 +19,8 @@ import jax
 from benchmarks.arguments import numbers
 from benchmarks.generated import ITEMS, USERS, configuration, like_beauty, machine
 from rearec_jax.config import Config
-from rearec_jax.huge_pages import compute_in_first_thread, restart_with_huge_pages
-from rearec_jax.tune.programs import Programs, make_programs, stack
+from rearec_jax.ops.huge_pages import compute_in_first_thread, restart_with_huge_pages
+from rearec_jax.studies.tune.shared_programs import Programs, make_programs, stack
 
 
 def main() -> None:
@@ -65,13 +65,13 @@ def measure(method: str, width: int, arguments: argparse.Namespace) -> list[dict
 
 def _updater(programs: Programs, configs: list[Config]) -> tuple[Callable[[], float], float]:
     """Does an update and says how long it took; and how long the first took."""
-    plan = programs.plan_of(configs[0])
-    batch, contrast = plan.first_batches(1)[0], plan.contrast(0)
+    setup = programs.setup_of(configs[0])
+    batch, contrast = setup.first_batches(1)[0], setup.contrast(0)
     if len(configs) == 1:
-        update, state = plan.update_function(contrast), plan.initial_state()
+        update, state = setup.update_function(contrast), setup.initial_state()
     else:
         update = programs.update_together(configs, contrast)
-        state = stack([plan.initial_state() for _ in configs])
+        state = stack([setup.initial_state() for _ in configs])
     held = [state]
 
     def timed() -> float:

@@ -20,7 +20,7 @@ import time
 
 import numpy as np
 
-from rearec_jax.data.yelp import BUSINESSES, REVIEWS
+from rearec_jax.data.published.yelp import BUSINESSES, REVIEWS
 
 USERS, ITEMS = 1_987_929, 150_346
 REGULARS, POPULAR, REGULAR_SHARE = 14_000, 11_500, 0.12  # what becomes of them is the 20-core

@@ -13,4 +13,4 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
 
 # shellcheck disable=SC2119
 set_up
-exec "$python" -m rearec_jax.grid "$@"
+exec "$python" -m rearec_jax.studies.grid "$@"

@@ -11,7 +11,7 @@ import sys
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # the package need not be installed
 
-from rearec_jax.capacity.__main__ import run  # noqa: E402
+from rearec_jax.studies.capacity.__main__ import run  # noqa: E402
 
 if __name__ == "__main__":
     run()

@@ -36,7 +36,7 @@ attempt() {
 grid() {
   local name=$1 config=$2
   shift 2
-  attempt 1 "$python" -m rearec_jax.grid --root="$out/$name" --configs="$root/configs/$config.py" \
+  attempt 1 "$python" -m rearec_jax.studies.grid --root="$out/$name" --configs="$root/configs/$config.py" \
     --data="$config=$data/${interactions[$config]}" "$@" "${extra[@]}"
 }
 

@@ -3,10 +3,12 @@
 import os
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from rearec_jax.inference.recommender import Recommender
+from rearec_jax.version import __version__
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from rearec_jax.recommend.recommender import Recommender
+
+__all__ = ["__version__", "load"]
 
 
 def load(path: str | os.PathLike[str]) -> "Recommender":
@@ -15,6 +17,8 @@ def load(path: str | os.PathLike[str]) -> "Recommender":
     Raises:
         rearec_jax.errors.UserError: the path is neither, or something in it is damaged.
     """
-    from rearec_jax.inference import opening  # JAX and Polars: importing the package stays cheap
+    from rearec_jax.recommend import (
+        load as opening,  # JAX and Polars: importing the package stays cheap
+    )
 
     return opening.load(path)

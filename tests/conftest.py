@@ -23,7 +23,7 @@ os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 _TESTS = Path(__file__).resolve().parent
 _MODULES = {path.stem for path in (_TESTS.parent / "rearec_jax").glob("[!_]*")}
 # Of `serve` only what handles arrays: of an async function the hook would check the coroutine.
-_CHECKED = {*(_MODULES - {"serve"}), "serve.shapes", "serve.served"}
+_CHECKED = {*(_MODULES - {"serve"}), "serve.shapes", "serve.warm_model"}
 install_import_hook([f"rearec_jax.{name}" for name in sorted(_CHECKED)], "beartype.beartype")
 
 

@@ -2,7 +2,6 @@
 
 import io
 import json
-from pathlib import Path
 import subprocess
 import sys
 
@@ -23,10 +22,10 @@ from benchmarks import (
 )
 from benchmarks.arguments import numbers
 from benchmarks.training_step import model_flops
-from rearec_jax.capacity.flops import product_flops
 from rearec_jax.data.interactions import TEST, TRAIN, VALIDATION
+from rearec_jax.studies.capacity.flops import product_flops
+from tests.processes import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 # Of requirements.txt, what a bare machine with an accelerator may lack (Flax itself needs rich).
 OPTIONAL = ["polars", "sklearn", "tensorboardX", "tensorflow_datasets"]
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.processes import ROOT
 
 # All that the scripts may call, besides Python and uv.
 TOOLS = ["basename", "bash", "cat", "cksum", "cp", "dirname", "flock", "grep", "mkdir", "mv", "rm"]
@@ -26,7 +26,7 @@ case "$*" in
   "-m pip install"*)
     sleep "${{FAKE_PIP_SECONDS:-0}}"
     if [[ -n "${{FAKE_PIP_ERROR:-}}" ]]; then echo "$FAKE_PIP_ERROR"; exit 1; fi ;;
-  "-m rearec_jax.main"* | "-m rearec_jax.grid"* | "-m pytest"*) echo "ran: $*" ;;
+  "-m rearec_jax.main"* | "-m rearec_jax.studies.grid"* | "-m pytest"*) echo "ran: $*" ;;
 esac
 """
 
@@ -243,7 +243,7 @@ def test_the_demo_is_the_default_configuration(project):
 def test_the_grid_gets_the_arguments_as_they_are(project):
     project.add_python("python3")
     _, out, _ = project.run("grid.sh", "--configs=x y.py", "--seeds=0,1", "--table")
-    assert out == "ran: -m rearec_jax.grid --configs=x y.py --seeds=0,1 --table\n"
+    assert out == "ran: -m rearec_jax.studies.grid --configs=x y.py --seeds=0,1 --table\n"
 
 
 def test_the_results_are_grids_of_the_data_that_are_there(project):
@@ -256,7 +256,9 @@ def test_the_results_are_grids_of_the_data_that_are_there(project):
     code, said, err = project.run("results.sh", str(data), str(out), "--dry_run", **chosen)
     assert code == 0 and "Left out: " in err and f"{data}/Beauty.txt is not there" in err
     lines = said.splitlines()
-    assert len(lines) == 2 and all(line.startswith("ran: -m rearec_jax.grid") for line in lines)
+    assert len(lines) == 2 and all(
+        line.startswith("ran: -m rearec_jax.studies.grid") for line in lines
+    )
     assert all(f"--data=yelp_s3={data}/Yelp.txt" in line for line in lines)
     (data / "Yelp.tsv").unlink()
     _, said, err = project.run("results.sh", str(data), str(out), "--dry_run", **chosen)
@@ -282,7 +284,7 @@ def test_failed_cells_do_not_keep_other_grids_but_the_rest_does(project, cell, c
         (project.root / name).touch()
     sections = "longer backbones"
     found, said, err = project.run("results.sh", str(project.root), "runs", SECTIONS=sections)
-    assert found == code and said.count("rearec_jax.grid") == calls
+    assert found == code and said.count("rearec_jax.studies.grid") == calls
     assert ("2 of the commands failed" in err) == (cell == 1)
 
 

@@ -7,14 +7,19 @@ import subprocess
 import sys
 import time
 
+from absl.flags import FLAGS
 import pytest
 
-from rearec_jax import command_line, main
+from rearec_jax import main
+from rearec_jax.commands import start as _  # noqa: F401 - defines the flags
+from rearec_jax.config import command_line
 from rearec_jax.errors import UserError
-from rearec_jax.workdir import Workdir, read_events
+from rearec_jax.run.events import read_events
+from rearec_jax.run.workdir import Workdir
+from rearec_jax.training import loop
 from tests import processes
+from tests.processes import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 DEMO = f"--config={ROOT / 'configs/demo.py'}"
 TINY = [
     "--config.data.demo_users=60",
@@ -39,17 +44,17 @@ def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
 def said(monkeypatch, capsys, *arguments: str) -> str:
     """What the program says of a mistake, in this process; the flags are fresh each time."""
     monkeypatch.setattr(sys, "argv", ["rearec_jax", *arguments])
-    monkeypatch.setattr(main.experiment.train, "trained", None)  # no mistake gets that far
+    monkeypatch.setattr(loop, "trained", None)  # no mistake gets that far
     monkeypatch.delitem(sys.modules, "config_config", raising=False)  # a config file's module
-    main.flags.FLAGS.unparse_flags()
-    for name in [name for name in main.flags.FLAGS if name.startswith("config.")]:
-        delattr(main.flags.FLAGS, name)
+    FLAGS.unparse_flags()
+    for name in [name for name in FLAGS if name.startswith("config.")]:
+        delattr(FLAGS, name)
     for name in ("config", "mode", "workdir", "runs", "holm"):
-        main.flags.FLAGS[name].unparse()
+        FLAGS[name].unparse()
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with pytest.raises(SystemExit) as caught:
-            main.run()
+            main.run(0.0)
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.processes import ROOT
 
 SETUP = """
 set_up() {{ echo "set_up $*"; }}

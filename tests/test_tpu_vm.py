@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.processes import ROOT
+
 RUN = ["--config=configs/demo.py", "--workdir=gs://bucket/a run"]
 
 # A Python that is recent, makes environments of itself, and trains two updates: each is saved to

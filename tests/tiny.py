@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 import numpy as np
 import polars as pl
 
@@ -14,6 +15,7 @@ from rearec_jax.config import Config
 from rearec_jax.data.interactions import CONTEXT, TEST, TRAIN, VALIDATION, Interactions
 from rearec_jax.models import backbones
 from rearec_jax.models.backbones import Backbone, Variables
+from rearec_jax.training.task import Task
 from rearec_jax.types import Batch
 
 METHODS = ("base", "naive", "rpe", "erl", "prl")
@@ -55,6 +57,11 @@ def config(method: str = "prl", steps: int = 2, **changes: Any) -> Config:
         section, name = key.split(".")
         chosen[section][name] = value
     return options.resolve(chosen)
+
+
+def task(config: Config, items: int, batch: Batch, mesh: Mesh | None = None) -> Task:
+    """What is trained on batches of this shape."""
+    return Task(config, items, *batch.targets.shape, mesh)
 
 
 def random_like(tree: Any, seed: int = 0, scale: float = 0.4) -> Any:

@@ -1,1 +1,1 @@
-"""From files of interactions to batches."""
+"""From files to batches: readers, filters, splits, vectors of item text, packing."""

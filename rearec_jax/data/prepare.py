@@ -11,10 +11,11 @@ import numpy as np
 import polars as pl
 
 from rearec_jax.config import DataConfig
-from rearec_jax.data import demo, filters, readers, splits, tables
+from rearec_jax.data import demo
 from rearec_jax.data.interactions import Interactions
+from rearec_jax.data.own_files import filters, readers, splits, tables
+from rearec_jax.data.own_files.text import read_item_text
 from rearec_jax.data.raw_ids import encode
-from rearec_jax.data.text import read_item_text
 from rearec_jax.errors import UserError
 
 FORMAT = 1  # raise it whenever the same files and options would give other arrays
@@ -126,7 +127,9 @@ def _tfds(config: DataConfig) -> Interactions:
             f" data.builder={config.builder}, whose recipe and files are fixed"
             " (docs/data_sets.md); leave out what is set there"
         )
-    from rearec_jax.data import builders  # 0.4 seconds of imports that no other source needs
+    from rearec_jax.data.published import (
+        builders,  # 0.4 seconds of imports that no other source needs
+    )
 
     return builders.load(config)
 

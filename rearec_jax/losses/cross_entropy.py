@@ -6,7 +6,8 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
-from rearec_jax.losses import fused, parallel
+from rearec_jax.devices import table_rows
+from rearec_jax.losses import fused, sharded
 from rearec_jax.types import Scalar
 
 
@@ -26,11 +27,11 @@ def cross_entropy(
     """
     scaled = states / jnp.asarray(temperature, states.dtype)
     target_score = jnp.sum(
-        scaled * parallel.rows(table, targets, mesh).astype(scaled.dtype),
+        scaled * table_rows.rows(table, targets, mesh).astype(scaled.dtype),
         axis=-1,
         dtype=jnp.promote_types(scaled.dtype, jnp.float32),
     )
-    return parallel.log_partition(scaled, table, block, mesh=mesh) - target_score
+    return sharded.log_partition(scaled, table, block, mesh=mesh) - target_score
 
 
 def sum_over_steps(

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
-from rearec_jax.losses import parallel
+from rearec_jax.losses import sharded
 from rearec_jax.types import Scalar
 
 
@@ -33,7 +33,7 @@ def kl_diversity(
     count, steps, width = states.shape
     scaled = states / jnp.asarray(temperature, states.dtype)
     released = kind == "released"
-    parts = parallel.log_partition_and_expected(
+    parts = sharded.log_partition_and_expected(
         scaled.reshape(-1, width), table, block, released, mesh
     )
     log_sum = parts.log_sum.reshape(count, steps)

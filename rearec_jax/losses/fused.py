@@ -17,8 +17,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from rearec_jax.losses.partition import Candidates, product, scores
-from rearec_jax.products import transposed
+from rearec_jax.losses.partition import Candidates
+from rearec_jax.ops.matmul import transposed
+from rearec_jax.ops.scores import product, scores
 
 CACHE_BYTES = 12 * 2**20  # of a block's logits: a third of a usual last-level cache
 FEWEST_ROWS = 128  # a block also reads and writes the gradient of the whole table

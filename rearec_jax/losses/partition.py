@@ -19,6 +19,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from rearec_jax.ops.scores import product, scores
+
 
 class Partition(NamedTuple):
     """A(h), and X(h): the expected item under softmax."""
@@ -100,19 +102,6 @@ def log_partition_and_expected(
     log_sum = jax.nn.logsumexp(logits, axis=-1)
     items = jax.lax.stop_gradient(table) if hold_items else table
     return Partition(log_sum, product(jnp.exp(logits - log_sum[:, None]), items, states.dtype))
-
-
-def scores(
-    states: Float[Array, "*batch D"], table: Float[Array, "N D"]
-) -> Float[Array, "*batch N"]:
-    """h . e_n, accumulated in float32 or better."""
-    return product(states, table.T, states.dtype)
-
-
-def product(a: Array, b: Array, dtype: jnp.dtype) -> Array:
-    """Matrix product of both in ``dtype``, accumulated in float32 or better."""
-    accumulate = jnp.promote_types(dtype, jnp.float32)
-    return jnp.matmul(a.astype(dtype), b.astype(dtype), preferred_element_type=accumulate)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))

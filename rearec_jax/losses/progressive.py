@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
-from rearec_jax.losses import fused, parallel, partition
+from rearec_jax.losses import fused, partition, sharded
 from rearec_jax.types import Scalar
 
 
@@ -45,7 +45,7 @@ def contrastive(
     scaled = noisy / jnp.asarray(temperature, noisy.dtype)
     dtype = jnp.promote_types(noisy.dtype, jnp.float32)
     positive = jnp.sum(scaled * clean, axis=-1, dtype=dtype)
-    others = parallel.log_partition(scaled, clean, block, _candidates(negatives, dtype), mesh)
+    others = sharded.log_partition(scaled, clean, block, _candidates(negatives, dtype), mesh)
     return jnp.logaddexp(others, positive) - positive
 
 

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
-from rearec_jax.losses import parallel, partition
+from rearec_jax.devices import table_rows
+from rearec_jax.losses import partition, sharded
 from rearec_jax.types import Scalar
 
 
@@ -41,9 +42,9 @@ def cross_entropy(
     """
     scaled = states / jnp.asarray(temperature, states.dtype)
     dtype = jnp.promote_types(scaled.dtype, jnp.float32)
-    rows = parallel.rows(table, targets, mesh).astype(scaled.dtype)
+    rows = table_rows.rows(table, targets, mesh).astype(scaled.dtype)
     own = jnp.sum(scaled * rows, axis=-1, dtype=dtype)
     candidates = partition.Candidates(targets, sample.items, sample.log_weight)
-    drawn = parallel.rows(table, sample.items, mesh)
-    others = parallel.log_partition(scaled, drawn, block, candidates, mesh)
+    drawn = table_rows.rows(table, sample.items, mesh)
+    others = sharded.log_partition(scaled, drawn, block, candidates, mesh)
     return jnp.logaddexp(others, own) - own

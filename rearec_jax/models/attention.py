@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from rearec_jax.config import ModelConfig
 from rearec_jax.models import layers
-from rearec_jax.products import apart
+from rearec_jax.ops.matmul import apart
 from rearec_jax.types import KVCache
 
 # Added to the scores of hidden keys. exp() of it is exactly 0, also after subtracting the maximum,

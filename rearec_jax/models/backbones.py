@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from rearec_jax.config import Config
+from rearec_jax.methods import METHODS
 from rearec_jax.models.items import Text, item_encoder
 from rearec_jax.models.transformer import Encoder, rows_of
 from rearec_jax.types import Caches, OwnCaches, PRNGKey
@@ -74,7 +75,7 @@ def build(
         encoder=Encoder(
             config.model,
             steps=config.method.steps,
-            step_positions=config.method.name != "naive",
+            step_positions=METHODS[config.method.name].step_positions,
             causal=config.model.attention == "causal",
             cloze=config.train.objective == "cloze",
             rows=rows,

@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from rearec_jax import random
 from rearec_jax.config import ModelConfig
 from rearec_jax.models import layers
+from rearec_jax.ops import random_arrays
 
 Text = Float[Array, "N F"] | None
 GATE_NOISE_FLOOR = 1e-2  # of the standard deviation, as in UniSRec
@@ -62,7 +62,7 @@ class WhiteningExperts(nn.Module):
         both = x @ jnp.concatenate([gate, gate_noise], axis=1).astype(x.dtype)
         logits, spread = jnp.split(both, 2, axis=1)
         if train:
-            noise = random.normal(self.make_rng("dropout"), logits.shape, logits.dtype)
+            noise = random_arrays.normal(self.make_rng("dropout"), logits.shape, logits.dtype)
             floor = jnp.asarray(GATE_NOISE_FLOOR, x.dtype)
             logits += noise * (jax.nn.softplus(spread) + floor)
         return jax.nn.softmax(logits, axis=-1)

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from rearec_jax import random
 from rearec_jax.config import ModelConfig
-from rearec_jax.products import linear
+from rearec_jax.ops import random_arrays
+from rearec_jax.ops.matmul import linear
 
 
 def dense(config: ModelConfig, features: int, name: str | None = None) -> nn.Dense:
@@ -97,6 +97,6 @@ class Dropout(nn.Module):
     def __call__(self, x: Float[Array, "..."], train: bool) -> Float[Array, "..."]:
         if not train or self.rate == 0.0:
             return x
-        kept = random.keep_mask(self.make_rng("dropout"), x.shape, self.rate)
+        kept = random_arrays.keep_mask(self.make_rng("dropout"), x.shape, self.rate)
         scaled = x * jnp.asarray(1.0 / (1.0 - self.rate), x.dtype)
         return jnp.where(kept, scaled, jnp.zeros((), x.dtype))

@@ -13,16 +13,16 @@ import orjson
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-import rearec_jax
 from rearec_jax.errors import UserError
-from rearec_jax.serve import answering, documents
+from rearec_jax.serve import answers, documents
+from rearec_jax.serve.bodies import Body, ExplainBody, Malformed, RecommendBody, parsed
 from rearec_jax.serve.guard import SHOWS_KEY
 from rearec_jax.serve.lane import Full
 from rearec_jax.serve.models import Models, Place
-from rearec_jax.serve.requests import Body, ExplainBody, Malformed, RecommendBody, parsed
-from rearec_jax.serve.served import Served, facts
-from rearec_jax.serve.service import Service
-from rearec_jax.serve.work import Workers
+from rearec_jax.serve.queues import Workers
+from rearec_jax.serve.state import Service
+from rearec_jax.serve.warm_model import Served, facts
+from rearec_jax.version import __version__
 
 STATIC = importlib.resources.files("rearec_jax.serve") / "static"
 UNTOLD = "the reason is told to requests that show the API key"  # it may name files
@@ -38,7 +38,7 @@ def application(service: Service) -> FastAPI:
     """The endpoints of a server."""
     app = FastAPI(
         title="rearec_jax",
-        version=rearec_jax.__version__,
+        version=__version__,
         description="Recommendations of a model that thinks before it recommends.",
         docs_url=None,  # FastAPI's own pages load their scripts from elsewhere
         redoc_url=None,
@@ -86,8 +86,8 @@ def _questions(app: FastAPI, service: Service) -> None:
             responses=documents.responses(path),
         )
 
-    post("/recommend", RecommendBody, answering.recommended, "The best items for each history.")
-    post("/explain", ExplainBody, answering.explained, "How one list came about, step by step.")
+    post("/recommend", RecommendBody, answers.recommended, "The best items for each history.")
+    post("/explain", ExplainBody, answers.explained, "How one list came about, step by step.")
 
 
 def _facts(app: FastAPI, service: Service) -> None:

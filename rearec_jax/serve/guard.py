@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from rearec_jax.serve.service import Service
+from rearec_jax.serve.state import Service
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

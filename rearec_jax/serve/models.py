@@ -8,18 +8,16 @@ import threading
 import time
 
 from rearec_jax.errors import UserError
-from rearec_jax.inference import opening
-from rearec_jax.inference.exported import MANIFEST
+from rearec_jax.recommend import load
+from rearec_jax.recommend.load import Identity, identity
 from rearec_jax.serve.counters import Counter
 from rearec_jax.serve.limits import Limits
 from rearec_jax.serve.search import Search
-from rearec_jax.serve.served import Served, serve
+from rearec_jax.serve.warm_model import Served, serve
 
 RETRY_SECONDS, LONGEST_RETRY = 30.0, 480.0  # until what was refused is tried again; it doubles
 
 _log = logging.getLogger(__name__)
-
-Identity = tuple[object, ...]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -163,28 +161,9 @@ class Models:
     def _load(self, name: str, path: pathlib.Path) -> Version:
         found = identity(path)  # before it is read: if it changes meanwhile, it is read again
         # Of a link its present target: all files are of one version, whatever the link does next.
-        recommender = opening.load(path.resolve() if path.exists() else path)
+        recommender = load.load(path.resolve() if path.exists() else path)
         served = serve(name, recommender, self._limits)
         return Version(served, Search(recommender), found)
-
-
-def identity(path: pathlib.Path) -> Identity | None:
-    """Changes when the model in ``path`` does; None while there is none.
-
-    Of an export its manifest, of a run its best checkpoint; both appear whole.
-    """
-    try:
-        if (path / MANIFEST).exists():
-            return _stamp(path / MANIFEST)
-        best = sorted(place for place in path.glob("checkpoints/best/*") if place.name.isdigit())
-        return tuple((place.name, *_stamp(place)) for place in best) or None
-    except OSError:
-        return None
-
-
-def _stamp(path: pathlib.Path) -> Identity:
-    state = path.stat()
-    return state.st_ino, state.st_mtime_ns, state.st_size
 
 
 def _unused(name: str, taken: dict[str, Place]) -> str:

@@ -4,7 +4,7 @@ from typing import Any
 
 import polars as pl
 
-from rearec_jax.inference.recommender import Recommender
+from rearec_jax.recommend.recommender import Recommender
 
 WORDS = 8  # of a query; more narrow nothing down
 

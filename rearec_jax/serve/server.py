@@ -17,7 +17,7 @@ from rearec_jax.serve.api import application
 from rearec_jax.serve.guard import Guard
 from rearec_jax.serve.limits import Limits
 from rearec_jax.serve.models import Models
-from rearec_jax.serve.service import Service
+from rearec_jax.serve.state import Service
 
 GRACE_SECONDS = 10  # for what was begun, once the server is told to stop
 SETTLE_SECONDS = 0.5  # in which a request that is on its way is still told that it came too late

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from jaxtyping import Int32
 import numpy as np
 
-from rearec_jax.inference.batches import Rows
+from rearec_jax.recommend.rows import Rows
 
 SHORT = 16  # tokens of the shorter row for a user alone; Beauty's histories have 9 items
 TOKENS_A_QUERY = 12  # of a shared row: with longer histories queries stay empty, which costs less

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from rearec_jax.config import DataConfig
-from rearec_jax.data import readers
 from rearec_jax.data.interactions import TEST, TRAIN, VALIDATION, Interactions
+from rearec_jax.data.own_files import readers
 from rearec_jax.data.prepare import build, prepare
 from rearec_jax.errors import UserError
 

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rearec_jax.checkpoint import Checkpoints
 from rearec_jax.errors import UserError
-from rearec_jax.workdir import Workdir, load_config, opened
+from rearec_jax.run.checkpoint import Checkpoints
+from rearec_jax.run.workdir import Workdir, load_config, opened
 from tests.faults.tiny_run import assert_same_end, full_disk, run, tiny, without_root
 
 # What Orbax's background threads leave behind when a read or a save fails.

@@ -11,9 +11,10 @@ import pytest
 
 from rearec_jax import config as config_lib
 from rearec_jax.config import Config
-from rearec_jax.data import prepare, vectors
+from rearec_jax.data import prepare
 from rearec_jax.data.interactions import Interactions
-from rearec_jax.data.line_blocks import Malformed, blocks
+from rearec_jax.data.item_vectors import vectors
+from rearec_jax.data.published.line_blocks import Malformed, blocks
 from rearec_jax.errors import UserError
 from tests.faults.tiny_run import run, tiny
 

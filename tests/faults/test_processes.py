@@ -9,13 +9,13 @@ import time
 
 import pytest
 
-from rearec_jax import lock, main
+from rearec_jax import main
 from rearec_jax.errors import UserError
-from rearec_jax.workdir import opened
+from rearec_jax.run import lock
+from rearec_jax.run.workdir import opened
 from tests.faults.tiny_run import COMMAND_LINE, assert_same_end, tiny
-from tests.processes import programs, start
+from tests.processes import ROOT, programs, start
 
-ROOT = Path(__file__).resolve().parents[2]
 OPTIONS = [*COMMAND_LINE, "--config.train.checkpoint_minutes=1e-9", "--config.train.epochs=4"]
 
 
@@ -68,7 +68,7 @@ def test_a_damaged_shard_of_one_process_moves_all_to_the_checkpoint_before(tmp_p
 import logging, pathlib
 import jax, numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from rearec_jax import hosts
+from rearec_jax.devices import hosts
 from rearec_jax.checkpoint import Checkpoints
 
 hosts.start(f"127.0.0.1:{{PORT}}", 2, NUMBER)
@@ -125,7 +125,7 @@ def test_preempted_while_compiling(tmp_path):
     """Compiled code does not return to Python's signal handlers; the process ends all the same."""
     program = (
         "import hashlib, sys\n"
-        "from rearec_jax import interruption\n"
+        "from rearec_jax.run import interruption\n"
         "with interruption.deadline(0.5, 130), interruption.Interruption():\n"
         "    print('compiling', flush=True)\n"
         "    hashlib.pbkdf2_hmac('sha256', b'', b'', 10**9)\n"
@@ -143,7 +143,7 @@ def test_preempted_while_compiling(tmp_path):
 def test_deadline_that_is_met(tmp_path):
     program = (
         "import signal, time\n"
-        "from rearec_jax import interruption\n"
+        "from rearec_jax.run import interruption\n"
         "with interruption.deadline(0.2, 130), interruption.Interruption() as asked:\n"
         "    print('ready', flush=True)\n"
         "    while not asked.requested: time.sleep(0.01)\n"
@@ -177,7 +177,7 @@ def test_second_run_in_the_same_directory(tmp_path):
 def test_lock_of_a_dead_process(tmp_path):
     program = (
         "import pathlib, time\n"
-        "from rearec_jax import lock\n"
+        "from rearec_jax.run import lock\n"
         "with lock.alone(pathlib.Path('.')):\n"
         "    print('mine', flush=True)\n"
         "    time.sleep(1000)\n"

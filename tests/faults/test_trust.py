@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 
 from rearec_jax import config as config_lib
-from rearec_jax.checkpoint import Checkpoints
-from rearec_jax.data import language_model, prepare, vectors
+from rearec_jax.data import prepare
 from rearec_jax.data.interactions import Interactions
+from rearec_jax.data.item_vectors import language_model, vectors
 from rearec_jax.errors import UserError
+from rearec_jax.run.checkpoint import Checkpoints
 from tests.faults.tiny_run import tiny
+from tests.processes import ROOT
 
-PACKAGE = Path(__file__).resolve().parents[2] / "rearec_jax"
+PACKAGE = ROOT / "rearec_jax"
 
 
 class Poison:

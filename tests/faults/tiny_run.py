@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.final_state import differences
 from rearec_jax import config as config_lib
-from rearec_jax import experiment
+from rearec_jax.commands import train
 from rearec_jax.config import Config
 
 TINY = {
@@ -41,7 +41,7 @@ def tiny(**changes: Any) -> Config:
 
 
 def run(path: Path, config: Config | None = None) -> dict[str, Any]:
-    return experiment.train_run(str(path), config or tiny(), "tiny.py", time.perf_counter())
+    return train.train_run(str(path), config or tiny(), "tiny.py", time.perf_counter())
 
 
 def assert_same_end(one: Path, other: Path) -> None:

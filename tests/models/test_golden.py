@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rearec_jax import objectives
 from rearec_jax.losses import cross_entropy as ce
 from rearec_jax.losses import ensemble, progressive
+from rearec_jax.methods.reasoned import Blocks
 from rearec_jax.models import backbones, reasoning
+from rearec_jax.training import objective
 from rearec_jax.types import Batch, Reasoning
 from tests import tiny
 
@@ -165,13 +166,13 @@ def run(files):
 
     def evaluate(layout, dtype, block, queries):
         pull_back, outputs, table = unrolled(layout, dtype)
-        batch, method = files.batch(layout), files.config(dtype).method
+        batch, config = files.batch(layout), files.config(dtype)
 
         def loss(outputs, table):
             if files.method == "erl":
                 outputs = outputs._replace(noisy=None)
-            blocks = objectives.Blocks(block, queries, pairs=queries)
-            return objectives.loss_of(outputs, batch, table, method, "dot", blocks)[0]
+            scoring = objective.Scoring(Blocks(block, queries, pairs=queries))
+            return objective.loss_of(config, outputs, batch, table, scoring)[0]
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(progressive, "step_temperatures", rounded_temperatures)

@@ -5,11 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rearec_jax import evaluate, objectives
 from rearec_jax.data.interactions import TEST
+from rearec_jax.evaluation import evaluator
 from rearec_jax.losses.similarity import comparable
+from rearec_jax.methods.reasoned import Blocks
 from rearec_jax.models import backbones
-from rearec_jax.types import Catalogue
+from rearec_jax.training import objective
+from rearec_jax.types import Catalogue, Reasoning
 from tests import tiny
 
 ITEMS, WIDTH = 9, 8
@@ -96,10 +98,11 @@ class TestSimilarity:
         table = rng.normal(size=(ITEMS, WIDTH))
 
         def loss(scale):
-            scaled = objectives.Reasoning(*(jnp.asarray(scale * x) for x in (states, noisy)))
+            scaled = Reasoning(*(jnp.asarray(scale * x) for x in (states, noisy)))
             table_ = jnp.asarray(scale * table)
-            blocks = objectives.Blocks(ITEMS)
-            return objectives.loss_of(scaled, batch, table_, config.method, "cosine", blocks)[0]
+            return objective.loss_of(
+                config, scaled, batch, table_, objective.Scoring(Blocks(ITEMS))
+            )[0]
 
         assert float(loss(3.0)) == pytest.approx(float(loss(1.0)), rel=1e-5)
 
@@ -109,11 +112,11 @@ class TestSimilarity:
 def test_every_parameter_learns(backbone, method):
     """A gradient reaches every parameter: none is left out of the loss."""
     config = tiny.config(method, 2, model__backbone=backbone, model__layers=1)
-    model, variables = tiny.build(config, ITEMS)
+    _, variables = tiny.build(config, ITEMS)
     text = tiny.text_of(config, ITEMS)
     batch = tiny.pack([tiny.sequences([6], ITEMS)], 6, ITEMS, every_position=True)
-    objective = objectives.build(model, config, ITEMS, batch.targets.size)
-    gradient = tiny.jit(jax.grad(objective, has_aux=True))
+    function = objective.build(tiny.task(config, ITEMS, batch))
+    gradient = tiny.jit(jax.grad(function, has_aux=True))
     gradients, _ = gradient(variables, batch, Catalogue(text), jax.random.key(0))
     for path, leaf in jax.tree_util.tree_leaves_with_path(gradients):
         assert np.isfinite(leaf).all() and (np.asarray(leaf) != 0).any(), jax.tree_util.keystr(path)
@@ -129,9 +132,9 @@ def test_a_cold_item_is_ranked_by_its_text(backbone):
     if text is not None:
         text = text.at[8].set(text[2])
     model, variables = tiny.build(config, ITEMS)
-    ranks = evaluate.evaluator(model, config, data, TEST, text)(variables).final
+    ranks = evaluator.make_evaluator(model, config, data, TEST, text)(variables).final
     favourite = tiny.interactions([np.array([*user[:-1], 2]) for user in users], ITEMS)
-    expected = evaluate.evaluator(model, config, favourite, TEST, text)(variables).final
+    expected = evaluator.make_evaluator(model, config, favourite, TEST, text)(variables).final
     if backbone in TEXT:
         np.testing.assert_array_equal(ranks, expected)  # equal texts tie: both count the other
     assert (ranks >= 1).all() and (ranks <= ITEMS).all()

@@ -14,12 +14,15 @@ import pytest
 
 from rearec_jax import config as config_lib
 from rearec_jax.config import Config, DataConfig
-from rearec_jax.data import json_lines, prepare, vector_files
+from rearec_jax.data import prepare
 from rearec_jax.data.interactions import Interactions
-from rearec_jax.data.line_blocks import Malformed
-from rearec_jax.data.text import read_item_text
+from rearec_jax.data.item_vectors import vector_files
+from rearec_jax.data.own_files.text import read_item_text
+from rearec_jax.data.published import json_lines
+from rearec_jax.data.published.line_blocks import Malformed
 from rearec_jax.errors import UserError
-from rearec_jax.workdir import EventLog, Workdir, load_config, read_events
+from rearec_jax.run.events import EventLog, read_events
+from rearec_jax.run.workdir import Workdir, load_config
 
 ROWS = [(f"u{user}", f"i{(user + n) % 5}", 1_000 + n, 3.5) for user in range(6) for n in range(4)]
 COLUMNS = ("user_id", "item_id", "timestamp", "rating")

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rearec_jax import metrics
+from rearec_jax.evaluation import metrics, ranking
 
 SCORES = st.one_of(
     st.integers(-2, 2).map(float), st.sampled_from([math.inf, -math.inf, 0.5, 1e-30])
@@ -29,7 +29,7 @@ def test_rank(items, data):
         st.lists(st.lists(SCORES, min_size=items, max_size=items), min_size=3, max_size=3)
     )
     targets = data.draw(st.lists(st.integers(0, items - 1), min_size=3, max_size=3))
-    got = metrics.rank_of_target(jnp.array(rows, jnp.float32), jnp.array(targets))
+    got = ranking.rank_of_target(jnp.array(rows, jnp.float32), jnp.array(targets))
     rounded = np.array(rows, np.float32).tolist()
     assert got.tolist() == [
         rank_in_a_sorted_list(r, t) for r, t in zip(rounded, targets, strict=True)

@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 import numpy as np
 
+from rearec_jax.data.batches.packing import epoch_order, fixed_order, pack_batch, plan
+from rearec_jax.data.batches.windows import evaluation_windows, training_windows
 from rearec_jax.data.interactions import CONTEXT, TEST, TRAIN, VALIDATION
-from rearec_jax.data.packing import epoch_order, fixed_order, pack_batch, plan
-from rearec_jax.data.windows import evaluation_windows, training_windows
 
 
 @st.composite

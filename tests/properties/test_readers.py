@@ -12,9 +12,9 @@ import polars as pl
 import pytest
 
 from rearec_jax.config import DataConfig
+from rearec_jax.data.own_files.readers import read
+from rearec_jax.data.own_files.text import read_item_text
 from rearec_jax.data.raw_ids import encode
-from rearec_jax.data.readers import read
-from rearec_jax.data.text import read_item_text
 
 # No blanks (they part the items of a line), nothing that ends a line, no half of a character.
 IDS = st.text(

@@ -8,7 +8,7 @@ import numpy as np
 
 from rearec_jax.config import DataConfig
 from rearec_jax.data.interactions import CONTEXT, TEST, TRAIN, VALIDATION
-from rearec_jax.data.splits import assign, time_cuts
+from rearec_jax.data.own_files.splits import assign, time_cuts
 from rearec_jax.errors import UserError
 
 DAY = 86_400

@@ -9,16 +9,16 @@ import httpx
 import numpy as np
 import pytest
 
-from rearec_jax.inference import export, trained
-from rearec_jax.inference.recommender import Recommender
-from rearec_jax.inference.samples import Sample
+from rearec_jax.recommend import export, trained
+from rearec_jax.recommend.recommender import Recommender
+from rearec_jax.recommend.samples import Sample
 from rearec_jax.serve.guard import Guard
 from rearec_jax.serve.limits import Limits
 from rearec_jax.serve.models import Models
 from rearec_jax.serve.server import guarded
-from rearec_jax.serve.service import Service
+from rearec_jax.serve.state import Service
 from tests import tiny
-from tests.inference.test_recommender import ITEMS, catalogue
+from tests.recommend.test_recommender import ITEMS, catalogue
 
 SAMPLES = (Sample(("i3", "i4"), "i5"), Sample(("i7",), "i9"))
 LIMITS = Limits(body_bytes=20_000, histories=8, history=300, ids=20, k=20, waiting=16, users=2)

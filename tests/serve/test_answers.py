@@ -62,7 +62,7 @@ def test_many_requests_at_once_share_batches(client, recommenders):
 
 def test_more_excluded_than_a_batch_holds(client, recommenders, monkeypatch):
     assert SHARED >= 30  # so the limit is lowered here: the catalogue is smaller than it
-    monkeypatch.setattr("rearec_jax.serve.answering.SHARED", 3)
+    monkeypatch.setattr("rearec_jax.serve.answers.SHARED", 3)
     answer = client.ask("/recommend", {"histories": [LONG[:25], ["i1"]], "k": 4, "steps": 1})
     lists = recommenders["one"].recommend([LONG[:25], ["i1"]], 4, steps=1).ids
     assert [found["ids"] for found in answer.json()["results"]] == lists

@@ -21,12 +21,12 @@ from absl.testing import flagsaver
 import pytest
 
 import rearec_jax
+from rearec_jax.commands.serve import serve_run
 from rearec_jax.errors import UserError
-from rearec_jax.serve.command import serve_run
+from tests.processes import ROOT
 from tests.serve.conftest import write
 from tests.test_main import start
 
-ROOT = Path(__file__).resolve().parents[2]
 QUESTION = {"histories": [["i1", "i2"]], "k": 3}
 
 

@@ -14,8 +14,8 @@ import pytest
 from rearec_jax.errors import UserError
 from rearec_jax.serve.api import MOST_SEARCHES
 from rearec_jax.serve.models import Models
-from rearec_jax.serve.served import Served
-from rearec_jax.serve.service import Service
+from rearec_jax.serve.state import Service
+from rearec_jax.serve.warm_model import Served
 from tests.serve.conftest import LIMITS, Client, write
 
 GOOD = {"histories": [["i1"]]}

@@ -1,0 +1,79 @@
+"""--mode=analyse: what the steps of a trained run do, written to ``analysis/`` and shown."""
+
+import pathlib
+from typing import Any
+
+from rich.console import Console
+
+from rearec_jax.commands.given import Given
+from rearec_jax.config import Config
+from rearec_jax.data.interactions import Interactions
+from rearec_jax.errors import UserError
+from rearec_jax.evaluation import rank_file
+from rearec_jax.evaluation.rank_file import UserRanks
+from rearec_jax.run.interruption import interruptible
+from rearec_jax.studies.analysis import analysis_table, from_model, from_ranks, output, stories
+from rearec_jax.studies.analysis.model_pass import Seen, look_at
+from rearec_jax.training.restored import Restored, restore
+from rearec_jax.training.setup import text_vectors
+
+HELP = "by step and group, states, lists, stories, to --workdir/analysis"
+
+
+def run(given: Given) -> None:
+    """Analyses the run in --workdir, perhaps with other options of --config."""
+    analyse_run(given.finished_run, given.config_or_none)
+
+
+def analyse_run(path: str, given: Config | None) -> pathlib.Path:
+    """Analyses the best epoch of a run on its test split; returns the directory written.
+
+    With other ``eval`` options than the run's it is analysis.<option=value>/, from the ranks that
+    ``--mode=evaluate`` wrote with the same options.
+
+    Raises:
+        UserError: no finished run, its ranks are missing or of other examples, or as ``restore``.
+    """
+    run = restore(path, given)
+    directory = run.workdir.path / ".".join(["analysis", *run.changes])
+    ranks_file = run.workdir.path / ".".join(["ranks", *run.changes, "parquet"])
+    ranks = rank_file.read(ranks_file)
+    chosen = stories.choose(ranks, run.config.analysis)  # says a wrong name before the work
+    with interruptible():
+        seen = _look(run)
+        _check_same(ranks_file, ranks, run.data, seen)
+        found = from_ranks.tables(ranks) | from_model.tables(seen, run.data)
+        tables: dict[str, Any] = {name: frame.to_dicts() for name, frame in found.items()}
+        states, explained = from_model.projected_states(seen, ranks)
+        tables["projection_variance"] = explained
+        told = from_model.told_stories(seen, run.data, ranks, chosen, run.config.model.max_length)
+        frames = {
+            "lists": from_model.listed_items(seen, run.data, ranks),
+            "projection": states,
+        }
+    about = {
+        "method": run.config.method.name,
+        "backbone": run.config.model.backbone,
+        "data": run.data.name,
+        "examples": len(ranks.final),
+        "list_length": seen.lists.shape[-1],
+    }
+    output.write(directory, {"about": about} | tables, told, frames)
+    analysis_table.print_analysis(about, tables, told)
+    Console().print(f"written: {directory}/", markup=False, highlight=False, soft_wrap=True)
+    return directory
+
+
+def _look(run: Restored) -> Seen:
+    text = text_vectors(run.data, None)
+    return look_at(run.model, run.variables, run.config, run.data, text)
+
+
+def _check_same(path: pathlib.Path, ranks: UserRanks, data: Interactions, seen: Seen) -> None:
+    """Rows of the file are the examples of the pass, in its order."""
+    targets = data.item_ids.gather(data.items[seen.examples])
+    if len(targets) != len(ranks.targets) or not targets.equals(ranks.targets):
+        raise UserError(
+            f"{path} holds ranks of other examples than the data now have; write it anew with"
+            f" --mode=evaluate --workdir={path.parent}"
+        )

@@ -1,0 +1,55 @@
+"""--mode=compare: finished runs side by side, and whether they differ by more than chance."""
+
+from collections.abc import Sequence
+import hashlib
+import os
+import pathlib
+
+from absl import flags
+from rich.console import Console
+
+from rearec_jax.commands.given import Given
+from rearec_jax.config import AnalysisConfig, resolve
+from rearec_jax.run.workdir import Workdir, make_directory, write_whole
+from rearec_jax.studies.analysis import comparable_runs, comparison_table
+from rearec_jax.studies.analysis.paired_tests import Comparison, compare
+
+HELP = "finished runs (--runs) side by side, with tests of significance"
+
+
+_HOLM = flags.DEFINE_bool("holm", False, "--mode=compare: stars after Holm's correction.")
+
+
+def run(given: Given) -> None:
+    """Compares the runs of --runs, as the `analysis` options of --config say."""
+    options = (given.config_or_none or resolve({})).analysis
+    compare_runs(given.runs, given.workdir, options, _HOLM.value)
+
+
+def compare_runs(
+    names: Sequence[str], directory: str | None, options: AnalysisConfig, with_holm: bool = False
+) -> Comparison:
+    """Prints the comparison and writes comparison.json and comparison.md to ``directory``.
+
+    The first run is the baseline; runs that differ only in the seed count as one. By default the
+    directory is runs/comparison-<hash of the names>.
+
+    Raises:
+        UserError: runs that are not finished or cannot be compared, or nothing can be written.
+    """
+    compared = compare(comparable_runs.group(comparable_runs.read(names)), options)
+    place = pathlib.Path(directory or _default_directory(names))
+    make_directory(place)
+    report = comparison_table.as_json(compared)
+    report |= {"resamples": options.resamples, "bootstrap_seed": options.seed}
+    Workdir(place).write_summary(report, place / "comparison.json")
+    write_whole(place / "comparison.md", comparison_table.markdown(compared, with_holm))
+    comparison_table.print_comparison(compared, with_holm)
+    for name in ("comparison.json", "comparison.md"):
+        Console().print(f"written: {place / name}", markup=False, highlight=False, soft_wrap=True)
+    return compared
+
+
+def _default_directory(names: Sequence[str]) -> str:
+    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:6]
+    return os.path.join("runs", f"comparison-{digest}")

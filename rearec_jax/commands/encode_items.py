@@ -1,0 +1,75 @@
+"""--mode=encode_items: the items' vectors as a file, for training and for anything else."""
+
+import os
+import pathlib
+import time
+
+import numpy as np
+import polars as pl
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from rearec_jax import config as config_lib
+from rearec_jax.commands.given import Given
+from rearec_jax.config import Config
+from rearec_jax.data.item_vectors import vector_files
+from rearec_jax.data.item_vectors.vectors import ItemVectors, item_vectors
+from rearec_jax.data.prepare import prepare
+from rearec_jax.errors import UserError
+
+HELP = "write the vectors of the items' text to --workdir"
+
+FILE = "item_vectors.parquet"
+
+
+def run(given: Given) -> None:
+    """Writes the vectors of the items' text that --config names to --workdir."""
+    encode_run(given.config, given.workdir)
+
+
+def encode_run(config: Config, directory: str | None) -> pathlib.Path:
+    """Writes the vectors of all items that have one to ``directory``/item_vectors.parquet.
+
+    The file has the raw ids in the column ``data.text_id_column`` and ``text.vectors`` reads it.
+    By default the directory is runs/<data>-items-<hash>.
+
+    Raises:
+        UserError: whatever is wrong with options or data, or the file cannot be written.
+    """
+    started = time.perf_counter()
+    data = prepare(config.data)
+    found = item_vectors(config, data)
+    path = pathlib.Path(directory or _default_directory(config)) / FILE
+    ids = data.item_ids.filter(pl.Series(found.has_text))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        vector_files.write_vectors(
+            path, config.data.text_id_column, ids, found.vectors[found.has_text]
+        )
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path}: {error.strerror or error}; choose another --workdir"
+        ) from error
+    _show(config, found, path, time.perf_counter() - started)
+    return path
+
+
+def _default_directory(config: Config) -> str:
+    return os.path.join("runs", f"{config.data.name}-items-{config_lib.fingerprint(config)[:6]}")
+
+
+def _show(config: Config, found: ItemVectors, path: pathlib.Path, seconds: float) -> None:
+    table = Table(
+        box=box.SIMPLE_HEAD, title=Text(config.data.name), title_justify="left", pad_edge=False
+    )
+    for heading in ("items", "with text", "width", "seconds"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    items, width = found.vectors.shape
+    with_text = int(np.count_nonzero(found.has_text))
+    table.add_row(f"{items:,}", f"{with_text:,}", str(width), f"{seconds:.1f}")
+    console = Console()
+    console.print(table)
+    for line in (f"written: {path}", f"train with them: --config.text.vectors={path}"):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)

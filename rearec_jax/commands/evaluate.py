@@ -1,0 +1,34 @@
+"""--mode=evaluate: ranks the splits of a run again, perhaps with other `eval` options."""
+
+from rearec_jax.commands.given import Given
+from rearec_jax.config import Config
+from rearec_jax.run.interruption import interruptible
+from rearec_jax.training.restored import restore
+from rearec_jax.training.summary import Summary, finish, summarise
+
+HELP = "the best epoch of --workdir again"
+
+
+def run(given: Given) -> None:
+    """Evaluates the run in --workdir, perhaps with the `eval` options of --config."""
+    evaluate_run(given.finished_run, given.config_or_none)
+
+
+def evaluate_run(path: str, given: Config | None) -> Summary:
+    """Evaluates the best checkpoint of a run again, perhaps with other ``eval`` options.
+
+    With the options of the run it renews summary.json; with others it writes
+    summary.<option=value>.json beside it. Of a run that is not at its end the name has
+    "unfinished" in it: summary.json says that a run is done.
+
+    Raises:
+        UserError: no such run, no checkpoint, or options other than ``eval`` that differ.
+    """
+    run = restore(path, given)
+    with interruptible():
+        summary, ranks = summarise(
+            run.config, str(run.workdir.config), run.data, run.variables, run.history
+        )
+    target = run.workdir.path / ".".join(["summary", *run.changes, "json"])
+    finish(run.workdir, target, summary, run.data, ranks)
+    return summary

@@ -1,0 +1,99 @@
+"""What the command line gives to every mode: the flags that several of them share."""
+
+from collections.abc import Sequence
+import os
+import sys
+from typing import NamedTuple
+
+from absl import flags
+from ml_collections import config_dict, config_flags
+from rich.console import Console
+
+from rearec_jax.config import Config, command_line, fingerprint, resolve
+from rearec_jax.errors import UserError
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "Python file that defines get_config().")
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Directory of the run; runs/<data>-<backbone>-<method>-<hash> by default."
+)
+_RUNS = flags.DEFINE_list(
+    "runs",
+    [],
+    "--mode=compare and report: work directories; the first is what the others are tested against."
+    " --mode=serve: work directories or exports; the first is the default.",
+)
+
+
+OUTPUT = flags.DEFINE_string(
+    "output", None, "recommend: Parquet or CSV file to write; export: directory to write."
+)
+
+
+class Given(NamedTuple):
+    """The values of the shared flags.
+
+    started:   `time.perf_counter()` when the program began.
+    mode:      the mode, as --mode names it.
+    options:   what --config and its overrides say; None where there is no --config.
+    workdir:   --workdir, or None.
+    runs:      the directories of --runs.
+    arguments: the command line, without the program.
+    """
+
+    started: float
+    mode: str
+    options: config_dict.ConfigDict | None
+    workdir: str | None
+    runs: list[str]
+    arguments: Sequence[str]
+
+    @property
+    def config(self) -> Config:
+        """The options of --config, resolved. Raises UserError where it is missing or wrong."""
+        if self.options is None:
+            raise UserError("--config=FILE is missing; try --config=configs/demo.py")
+        return resolve(self.options)
+
+    @property
+    def config_or_none(self) -> Config | None:
+        """The options of --config, resolved; None where there is no --config."""
+        return None if self.options is None else resolve(self.options)
+
+    @property
+    def config_name(self) -> str:
+        """The file of --config, from the current directory."""
+        return os.path.relpath(config_flags.get_config_filename(flags.FLAGS["config"]))
+
+    @property
+    def run_directory(self) -> str:
+        """The value of --workdir, or runs/<data>-<backbone>-<method>-<hash of all options>."""
+        config = self.config
+        kind = f"{config.data.name}-{config.model.backbone}-{config.method.name}"
+        return self.workdir or os.path.join("runs", f"{kind}-{fingerprint(config)[:6]}")
+
+    @property
+    def finished_run(self) -> str:
+        """The value of --workdir. Raises UserError where it is missing."""
+        if self.workdir is None:
+            raise UserError(
+                f"--mode={self.mode} needs --workdir=DIR, the directory of a finished run"
+            )
+        return self.workdir
+
+
+def given(mode: str, started: float) -> Given:
+    """Reads the shared flags, once the command line is parsed."""
+    runs = command_line.rejoined(_RUNS.value)
+    return Given(started, mode, _CONFIG.value, _WORKDIR.value, runs, sys.argv[1:])
+
+
+def required(value: str | None, flag: str, what: str) -> str:
+    """Returns the value of a flag. Raises UserError, which says what it is, where it is missing."""
+    if not value:
+        raise UserError(f"--{flag}={what}, is missing")
+    return value
+
+
+def say(text: str) -> None:
+    """Prints one line, as it is."""
+    Console().print(text, markup=False, highlight=False, soft_wrap=True)

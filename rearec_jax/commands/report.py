@@ -1,0 +1,108 @@
+"""--mode=report: reads the directories, draws, and writes ``report/`` whole."""
+
+from collections.abc import Iterator, Sequence
+import hashlib
+import os
+import pathlib
+import shlex
+
+from rich.console import Console
+from rich.progress import Progress
+
+from rearec_jax.commands.given import Given
+from rearec_jax.config import AnalysisConfig, resolve
+from rearec_jax.run.interruption import interruptible
+from rearec_jax.run.workdir import make_directory, replaced
+from rearec_jax.studies.report import drawing, page, sources, style
+from rearec_jax.studies.report.drawing import Drawing
+from rearec_jax.studies.report.sources import Sources
+from rearec_jax.version import __version__
+
+HELP = "runs (--runs, or --workdir) and studies as one HTML page with figures"
+
+PAGE = "report.html"
+
+
+def run(given: Given) -> None:
+    """Writes a page about the runs of --runs, or about the one of --workdir."""
+    options = (given.config_or_none or resolve({})).analysis
+    report_runs(given.runs, given.workdir, options)
+
+
+def report_runs(
+    names: Sequence[str], directory: str | None, options: AnalysisConfig
+) -> pathlib.Path:
+    """Writes report/report.html and its figures below ``directory``; returns the page.
+
+    names: runs and roots of studies; where there are none, ``directory`` is the run. Without
+    ``directory``: below the one run, or runs/report-<hash of the names>.
+
+    Raises:
+        UserError: no such run, a damaged file, no matplotlib, or nothing can be written.
+    """
+    style.require()
+    names = list(names) or ([directory] if directory else [])
+    place = pathlib.Path(directory or _default_directory(names))
+    with interruptible():
+        found = sources.read(names, options)
+        make_directory(place)
+        written = _write(place / "report", _command(names, directory), found)
+    Console().print(f"written: {written}", markup=False, highlight=False, soft_wrap=True)
+    return written
+
+
+def _write(directory: pathlib.Path, command: str, found: Sources) -> pathlib.Path:
+    written = page.sections(found)
+    files: dict[str, bytes] = {}
+    with replaced(directory) as new:
+        for each in _shown(list(page.drawings(written))):
+            files[each.name] = drawing.svg(each)
+            (new / f"{each.name}.svg").write_bytes(files[each.name])
+            (new / f"{each.name}.pdf").write_bytes(drawing.pdf(each))
+        text = page.page(_title(found), _about(found), written, files, command)
+        (new / PAGE).write_text(text, encoding="utf-8")
+    return directory / PAGE
+
+
+def _shown(drawings: Sequence[Drawing]) -> Iterator[Drawing]:
+    """Each of them, with a bar in a terminal and one line elsewhere."""
+    console = Console()
+    if not console.is_terminal:
+        console.print(f"drawing {len(drawings)} figures", highlight=False)
+        yield from drawings
+        return
+    with Progress(console=console, transient=True) as progress:
+        yield from progress.track(drawings, description="drawing")
+
+
+def _title(found: Sources) -> str:
+    """The data sets and methods, or the studies."""
+    data = dict.fromkeys(each.name for each in found.data_sets)
+    methods = dict.fromkeys(run.config.method.name for run in found.runs)
+    studies = [f"study {study.path.name}" for study in found.studies]
+    runs = [f"{', '.join(methods)} on {', '.join(data)}"] if data else []
+    return "; ".join([*runs, *studies])
+
+
+def _about(found: Sources) -> str:
+    """One line below the title."""
+    counts = [(len(found.runs), "run", "runs"), (len(found.studies), "study", "studies")]
+    sizes = [f"{count} {one if count == 1 else many}" for count, one, many in counts if count]
+    return (
+        "Sequential recommendation with latent reasoning (ReaRec):"
+        f" {' and '.join(sizes)}, rearec_jax {__version__}."
+    )
+
+
+def _command(names: Sequence[str], directory: str | None) -> str:
+    workdir = [f"--workdir={directory}"] if directory else []
+    words = ["python", "-m", "rearec_jax.main", "--mode=report", f"--runs={','.join(names)}"]
+    return shlex.join([*words, *workdir])
+
+
+def _default_directory(names: Sequence[str]) -> str:
+    """Below the one run; elsewhere for several."""
+    if len(names) == 1:
+        return names[0]
+    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:6]
+    return os.path.join("runs", f"report-{digest}")

@@ -1,0 +1,127 @@
+"""Flags of --mode=serve, and what they start."""
+
+from collections.abc import Sequence
+import importlib.util
+import ipaddress
+import os
+import pathlib
+import sys
+
+from absl import flags
+from rich.console import Console
+
+from rearec_jax.commands.given import Given
+from rearec_jax.errors import UserError
+from rearec_jax.serve.limits import Limits
+
+HELP = "the models in --workdir and --runs over HTTP"
+
+KEY_VARIABLE = "REAREC_API_KEY"
+_NEEDED = ("fastapi", "uvicorn", "orjson")
+
+_HOST = flags.DEFINE_string("host", "localhost", "serve: address to listen at; 0.0.0.0: all.")
+_PORT = flags.DEFINE_integer(
+    "port", 8000, "serve: port to listen at; 0: any that is free.", 0, 2**16 - 1
+)
+_KEY_FILE = flags.DEFINE_string(
+    "api_key_file", "", f"serve: file with the key that requests must show; or ${KEY_VARIABLE}."
+)
+_WATCH = flags.DEFINE_float("watch", 2.0, "serve: seconds between looks for newer models; 0: none.")
+_BODY = flags.DEFINE_integer("max_body_kib", 1024, "serve: the largest body of a request.")
+_HISTORIES = flags.DEFINE_integer("max_histories", 128, "serve: histories of a request.")
+_HISTORY = flags.DEFINE_integer("max_history", 1000, "serve: items of a history.")
+_K = flags.DEFINE_integer("max_k", 100, "serve: items of a list.")
+_WAITING = flags.DEFINE_integer("max_waiting", 1024, "serve: histories in the queue.")
+_USERS = flags.DEFINE_integer("max_batch", 128, "serve: histories computed at once, about.")
+_SECONDS = flags.DEFINE_float("max_seconds", 10.0, "serve: time of a request.")
+
+
+def run(given: Given) -> None:
+    """Serves the models in --workdir and --runs until it is stopped."""
+    serve_run(given.workdir, given.runs)
+
+
+def serve_run(workdir: str | None, runs: Sequence[str]) -> None:
+    """Serves the models in ``workdir`` (separated by commas) and ``runs`` until it is stopped.
+
+    Raises:
+        UserError: a flag, a model or the address is wrong, or the extra is missing.
+    """
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(
+            f"--mode=serve needs {', '.join(missing)}: pip install -e '.[serve]' in the project's"
+            " directory (the extra `serve`)"
+        )
+    # Here, because a training need not wait for their imports, nor have them.
+    from rearec_jax.serve.models import Models
+    from rearec_jax.serve.server import Settings, listen, run
+
+    paths = [path for path in [*(workdir or "").split(","), *runs] if path]
+    limits, key = _limits(), _key()
+    settings = Settings(_HOST.value, _PORT.value, key, _WATCH.value)
+    if not key and not _is_loopback(_HOST.value):
+        _say(f"--host={_HOST.value} without a key: whoever reaches the port may ask")
+    with listen(settings.host, settings.port) as listening:
+        run(Models(paths, limits), limits, settings, listening, _say)
+    # All is answered. A thread that is still inside XLA, compiling or freeing memory, cannot be
+    # stopped, and would abort the process where Python's own way out meets it.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def _limits() -> Limits:
+    for flag in (_BODY, _HISTORIES, _HISTORY, _K, _WAITING, _USERS, _SECONDS):
+        if not flag.value > 0:  # NaN is not
+            raise UserError(f"--{flag.name}={flag.value} must be greater than 0")
+    if not _WATCH.value >= 0:
+        raise UserError(f"--watch={_WATCH.value} must be at least 0")
+    if _HISTORIES.value > _WAITING.value:
+        raise UserError(
+            f"--max_histories={_HISTORIES.value} must not exceed --max_waiting={_WAITING.value}, or"
+            " such a request would find the queue full for ever"
+        )
+    return Limits(
+        body_bytes=_BODY.value * 1024,
+        histories=_HISTORIES.value,
+        history=_HISTORY.value,
+        k=_K.value,
+        waiting=_WAITING.value,
+        users=_USERS.value,
+        seconds=_SECONDS.value,
+    )
+
+
+def _key() -> str:
+    """Never on the command line, which other users of the machine can read."""
+    if not _KEY_FILE.value:
+        return _printable(os.environ.get(KEY_VARIABLE, "").strip(), f"${KEY_VARIABLE}")
+    try:
+        key = pathlib.Path(_KEY_FILE.value).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--api_key_file={_KEY_FILE.value} cannot be read: {error}") from error
+    if not key:
+        raise UserError(f"--api_key_file={_KEY_FILE.value} is empty; write the key into it")
+    return _printable(key, f"--api_key_file={_KEY_FILE.value}")
+
+
+def _printable(key: str, where: str) -> str:
+    wrong = next((letter for letter in key if not " " <= letter <= "~"), None)
+    if wrong is not None:
+        raise UserError(
+            f"the key in {where} has the character U+{ord(wrong):04X}, which no header of a request"
+            " may hold; make it of printable ASCII"
+        )
+    return key
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _say(text: str) -> None:
+    Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)

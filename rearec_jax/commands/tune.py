@@ -1,0 +1,82 @@
+"""Flags of --mode=tune, and what they start."""
+
+from collections.abc import Sequence
+import pathlib
+import shlex
+
+from absl import flags
+import jax
+from ml_collections import config_dict
+
+from rearec_jax.commands.given import Given
+from rearec_jax.errors import UserError
+
+HELP = "search for the best options within --minutes, to --workdir/best.py"
+
+_MINUTES = flags.DEFINE_float(
+    "minutes", 60.0, "tune: budget of the whole search, also over several starts of the command."
+)
+_TRIALS = flags.DEFINE_integer(
+    "trials", 0, "tune: candidates, at most; 0 = as many as the minutes allow."
+)
+_SPACE = flags.DEFINE_multi_string(
+    "space", [], "tune: OPTION=VALUES to search, such as method.kl_weight=0,0.01; repeat the flag."
+)
+_PARALLEL = flags.DEFINE_integer(
+    "parallel", 0, "tune: candidates that train at once in one program; 0 = 1 on CPUs, 4 elsewhere."
+)
+_FIRST_EPOCHS = flags.DEFINE_integer(
+    "first_epochs", 3, "tune: epochs of every candidate before the first choice among them."
+)
+
+
+def run(given: Given) -> None:
+    """Searches from the options of --config, in --workdir."""
+    tune_run(given.workdir, given.options, given.arguments)
+
+
+def tune_run(path: str | None, options: config_dict.ConfigDict | None, argv: Sequence[str]) -> None:
+    """Searches for the best options of --config below --workdir.
+
+    Args:
+        argv: the command line, without the program.
+
+    Raises:
+        UserError: whatever is wrong with flags, options, data or directory.
+        KeyboardInterrupt: stopped by a signal; the same command continues.
+    """
+    from rearec_jax.studies.tune.tuner import (  # scipy: a training need not wait for it
+        Request,
+        tune,
+    )
+
+    if options is None:
+        raise UserError("--mode=tune needs --config=FILE, where the search starts")
+    if path is None:
+        raise UserError("--mode=tune needs --workdir=DIR, where trials and best.py will lie")
+    if jax.process_count() > 1:
+        raise UserError("--mode=tune is for one process; leave out --coordinator")
+    tune(
+        Request(
+            root=pathlib.Path(path),
+            options=options,
+            arguments=config_arguments(argv),
+            space=tuple(_SPACE.value),
+            minutes=_MINUTES.value,
+            trials=_TRIALS.value,
+            parallel=_PARALLEL.value,
+            first_epochs=_FIRST_EPOCHS.value,
+            command=shlex.join(["python", "-m", "rearec_jax.main", *argv]),
+        )
+    )
+
+
+def config_arguments(argv: Sequence[str]) -> tuple[str, ...]:
+    """--config=FILE and all --config.name=value, each as one argument."""
+    found = []
+    for argument, following in zip(argv, [*argv[1:], ""], strict=True):
+        name, equals, _ = argument.lstrip("-").partition("=")
+        if argument.startswith("-") and (name == "config" or name.startswith("config.")):
+            alone = equals or not following or following.startswith("--")  # a flag without a value
+            found.append(argument if alone else f"{argument}={following}")
+    return tuple(found)

@@ -1,0 +1,123 @@
+"""Turns options, as a file and the command line give them, into a frozen, checked `Config`."""
+
+from collections.abc import Mapping
+import dataclasses
+import difflib
+import hashlib
+import json
+import sys
+import types
+import typing
+from typing import Any
+
+from ml_collections import config_dict
+
+from rearec_jax.config.checks import check, check_choices
+from rearec_jax.config.options import BACKBONES, TEMPERATURES, Config
+from rearec_jax.errors import UserError
+from rearec_jax.methods import METHODS
+
+
+def default() -> config_dict.ConfigDict:
+    """A ConfigDict of all options at their defaults: where every config file starts."""
+    return _to_config_dict(Config()).lock()  # an unknown name fails where it is written
+
+
+def resolve(options: Mapping[str, Any] | config_dict.ConfigDict) -> Config:
+    """Frozen, checked configuration.
+
+    Raises:
+        UserError: unknown option (with the nearest known one), wrong type, or a value out of range.
+    """
+    config = _build(Config, options, "config")
+    check_choices(config)
+    config = _fill(config)
+    check(config)
+    return config
+
+
+def _fill(config: Config) -> Config:
+    """Options whose default depends on others."""
+    model, method = config.model, config.method
+    items, attention, similarity = BACKBONES[model.backbone]
+    model = dataclasses.replace(
+        model,
+        items=model.items or items,
+        attention=model.attention or attention,
+        similarity=model.similarity or similarity,
+    )
+    method = dataclasses.replace(
+        method,
+        steps=method.steps if METHODS[method.name].reasons else 0,
+        temperature=method.temperature or TEMPERATURES[model.similarity],
+    )
+    return dataclasses.replace(config, model=model, method=method)
+
+
+def to_dict(config: Config) -> dict[str, Any]:
+    """Plain nested dict for ``config.json``; ``resolve(to_dict(c)) == c``."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def fingerprint(config: Config) -> str:
+    """Ten hex digits that change when any option changes."""
+    text = json.dumps(to_dict(config), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def _to_config_dict(value: Any) -> config_dict.ConfigDict:
+    result = config_dict.ConfigDict()
+    hints = typing.get_type_hints(type(value))
+    for field in dataclasses.fields(value):
+        default_value = getattr(value, field.name)
+        if dataclasses.is_dataclass(default_value):
+            result[field.name] = _to_config_dict(default_value)
+        elif default_value is None:
+            result[field.name] = config_dict.placeholder(_plain_type(hints[field.name]))
+        else:
+            result[field.name] = default_value
+    return result
+
+
+def _plain_type(hint: Any) -> type:
+    """float of ``float | None``; tuple of ``tuple[int, ...]``."""
+    if isinstance(hint, types.UnionType):
+        hint = next(part for part in typing.get_args(hint) if part is not type(None))
+    return typing.get_origin(hint) or hint
+
+
+def _build(kind: type, options: Any, path: str) -> Any:
+    if not isinstance(options, Mapping | config_dict.ConfigDict):
+        raise UserError(f"option {path} is a group of options, not {options!r}")
+    hints = typing.get_type_hints(kind)
+    values = {}
+    for key in options:
+        if key not in hints:
+            near = difflib.get_close_matches(key, hints, n=1, cutoff=0.5)
+            known = f"did you mean {path}.{near[0]}?" if near else f"known: {', '.join(hints)}"
+            raise UserError(f"unknown option {path}.{key}; {known}")
+        value = options[key]
+        name = f"{path}.{key}"
+        if dataclasses.is_dataclass(hints[key]):
+            values[key] = _build(hints[key], value, name)
+        else:
+            values[key] = _convert(value, hints[key], name)
+    return kind(**values)
+
+
+def _convert(value: Any, hint: Any, name: str) -> Any:
+    if value is None and type(None) in typing.get_args(hint):
+        return None
+    kind = _plain_type(hint)
+    if kind is tuple and isinstance(value, list | tuple):
+        (item, *_) = typing.get_args(hint)
+        return tuple(_convert(v, item, name) for v in value)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        if abs(value) > sys.float_info.max:
+            raise UserError(f"option {name} is too large a number")
+        return float(value)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise UserError(
+            f"option {name} must be {kind.__name__}, got {value!r} ({type(value).__name__})"
+        )
+    return value

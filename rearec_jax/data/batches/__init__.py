@@ -1,0 +1,1 @@
+"""From sequences to packed batches on the devices."""

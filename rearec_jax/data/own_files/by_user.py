@@ -1,0 +1,120 @@
+"""Interactions of an input file, in any order, gathered by user in bounded memory.
+
+One pass over the file deals its rows out to files by a hash of the user; each of these is small
+enough to be sorted in memory. Such a file grows as the pass goes on: Arrow streams, one after the
+other.
+"""
+
+from collections.abc import Callable, Iterator
+import json
+import os
+import pathlib
+import shutil
+import zlib
+
+import polars as pl
+import pyarrow as pa
+
+from rearec_jax.data.own_files.user_rows import ROWS, Columns, Piece, Wrong, pieces
+from rearec_jax.run.files import write_whole
+
+FILE_BYTES = 64 * 2**20  # of the input, for each file that is sorted
+MOST_ROWS = 1_000_000  # in memory before they are dealt
+DEALT, DONE = ".arrows", "dealt.json"
+
+
+def users(
+    path: pathlib.Path, columns: Columns, directory: pathlib.Path, show: Callable[[int], None]
+) -> Iterator[Piece]:
+    """A row a user, in the order of time, or of the file where it has none.
+
+    Args:
+        path: the file of interactions.
+        columns: its columns.
+        directory: for the dealt rows; finished ones that lie there are used again.
+        show: is told the number of rows read so far.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    if not (directory / DONE).exists():
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir(parents=True)
+        _deal(path, columns, directory, show)
+    wrong = json.loads((directory / DONE).read_text())
+    yield Piece([], [], [], [Wrong(*one) for one in wrong])
+    for dealt in sorted(directory.glob(f"*{DEALT}")):
+        yield from _sorted(dealt)
+
+
+def _deal(
+    path: pathlib.Path, columns: Columns, directory: pathlib.Path, show: Callable[[int], None]
+) -> None:
+    count = 1 + path.stat().st_size // FILE_BYTES
+    wrong: list[tuple[int, str]] = []
+
+    def frames() -> Iterator[pl.DataFrame]:
+        read = 0
+        for piece in pieces(path, columns):
+            wrong.extend((one.line, one.reason) for one in piece.wrong)
+            yield _frame(piece, count)
+            read += len(piece.users)
+            show(read)
+
+    for frame in _gathered(frames(), min(count * ROWS, MOST_ROWS)):
+        for (part,), rows in frame.partition_by("part", as_dict=True).items():
+            with (directory / f"{part:06}{DEALT}").open("ab") as file:
+                rows.write_ipc_stream(file, compression="zstd")
+    for dealt in directory.glob(f"*{DEALT}"):
+        with dealt.open("rb") as file:
+            os.fsync(file.fileno())  # before they are said to be whole
+    write_whole(directory / DONE, lambda file: file.write(json.dumps(wrong).encode()))
+
+
+def _frame(piece: Piece, count: int) -> pl.DataFrame:
+    """The rows of a piece, and in which of ``count`` parts each belongs."""
+    return pl.DataFrame(
+        {
+            "part": [zlib.crc32(user.encode()) % count for user in piece.users],
+            "line": piece.lines,
+            "user": piece.users,
+            "item": [item for item, _ in piece.values],
+            "time": [time for _, time in piece.values],
+        },
+        schema={
+            "part": pl.Int64,
+            "line": pl.Int64,
+            "user": pl.String,
+            "item": pl.String,
+            "time": pl.Float64,
+        },
+    )
+
+
+def _gathered(frames: Iterator[pl.DataFrame], enough: int) -> Iterator[pl.DataFrame]:
+    """The same rows in frames of at least ``enough``; the last may have fewer."""
+    held: list[pl.DataFrame] = []
+    for frame in frames:
+        held.append(frame)
+        if sum(map(len, held)) >= enough:
+            yield pl.concat(held)
+            held = []
+    if held:
+        yield pl.concat(held)
+
+
+def _sorted(dealt: pathlib.Path) -> Iterator[Piece]:
+    frame = pl.concat(_streams(dealt))
+    frame = frame.sort("time", "line").group_by("user").agg("item", pl.col("line").min())
+    frame = frame.sort("line")
+    for rows in frame.iter_slices(ROWS):
+        columns = (rows[name].to_list() for name in ("line", "user", "item"))
+        yield Piece(*columns, wrong=[])
+
+
+def _streams(dealt: pathlib.Path) -> Iterator[pl.DataFrame]:
+    size = dealt.stat().st_size
+    with dealt.open("rb") as file:
+        while file.tell() < size:
+            with pa.ipc.open_stream(file) as stream:
+                yield pl.DataFrame(stream.read_all())

@@ -1,0 +1,57 @@
+"""Which interactions stay, and which may be targets."""
+
+from jaxtyping import Bool, Int64
+import numpy as np
+import polars as pl
+
+from rearec_jax.config import DataConfig
+from rearec_jax.devices.table_rows import rows
+from rearec_jax.errors import UserError
+
+
+def filter_ratings(frame: pl.DataFrame, config: DataConfig) -> pl.DataFrame:
+    """Applies ``rating_above`` (rating > x) and adds the Boolean column ``target_ok``.
+
+    ``rating_filter=interactions`` removes the other rows; ``targets`` keeps them in histories and
+    only marks them, so that they are never predicted.
+
+    Raises:
+        UserError: no ratings to filter by, or nothing is left.
+    """
+    if config.rating_above is None:
+        return frame.with_columns(target_ok=True)
+    if "rating" not in frame.columns:
+        raise UserError(
+            f"data.rating_above={config.rating_above} needs ratings; set data.rating_column to"
+            " the column that holds them"
+        )
+    good = pl.col("rating") > config.rating_above
+    if config.rating_filter == "interactions":
+        frame = frame.filter(good)
+    frame = frame.with_columns(target_ok=good)
+    if not frame["target_ok"].any():
+        raise UserError(
+            f"{config.path}: no rating is above {config.rating_above}; lower data.rating_above"
+        )
+    return frame
+
+
+def core_mask(
+    users: Int64[np.ndarray, "rows"], items: Int64[np.ndarray, "rows"], core: int
+) -> Bool[np.ndarray, "rows"]:
+    """Interactions of the k-core: every user and every item left has at least ``core`` of them.
+
+    Removes users and items with fewer, again and again until none is left to remove. The result
+    does not depend on the order of removal. Repeated interactions count each.
+    """
+    keep = np.ones(len(users), dtype=bool)
+    rows = np.arange(len(users))
+    while len(rows):
+        enough = np.bincount(users[rows]) >= core
+        enough_items = np.bincount(items[rows]) >= core
+        stay = enough[users[rows]] & enough_items[items[rows]]
+        if stay.all():
+            break
+        keep[rows[~stay]] = False
+        rows = rows[stay]
+    return keep

@@ -1,0 +1,195 @@
+"""What each position is as a target: the period it lies in, less what may not be predicted."""
+
+import datetime
+from typing import NamedTuple
+
+from jaxtyping import Bool, Int32, Int64, UInt8
+import numpy as np
+import polars as pl
+
+from rearec_jax.config import DataConfig
+from rearec_jax.data.interactions import CONTEXT, TEST, TRAIN, VALIDATION, positions
+from rearec_jax.data.own_files.by_user import users
+from rearec_jax.data.own_files.timestamps import parse_option
+from rearec_jax.errors import UserError
+
+
+class Split(NamedTuple):
+    """``codes`` of every position, and how many of a user's positions are in training."""
+
+    codes: UInt8[np.ndarray, "total"]
+    training_lengths: Int64[np.ndarray, "users"]
+
+
+def assign(
+    config: DataConfig,
+    items: Int32[np.ndarray, "total"],
+    offsets: Int64[np.ndarray, "users_plus_1"],
+    timestamps: Int64[np.ndarray, "total"] | None = None,
+    given: UInt8[np.ndarray, "total"] | None = None,
+    target_ok: Bool[np.ndarray, "total"] | None = None,
+    user_ids: pl.Series | None = None,
+) -> Split:
+    """Split codes as ``config`` asks, in three steps.
+
+    1. The period of each position (TRAIN, VALIDATION, TEST), by ``config.split``.
+    2. CONTEXT where the history is shorter than ``min_history`` or ``target_ok`` is False.
+    3. With ``known_items_only``, CONTEXT where a held-out target or an item of its history does
+       not occur in the training period (whether as a target or as context).
+
+    Raises:
+        UserError: times or splits that the data lacks, a user whose given splits go back in time,
+            or no target left in training, validation or test.
+    """
+    period = _period(config, offsets, timestamps, given)
+    _require_order(period, offsets, user_ids)
+    codes = period.copy()
+    codes[positions(offsets) < config.min_history] = CONTEXT
+    if target_ok is not None:
+        codes[~target_ok] = CONTEXT
+    if config.known_items_only:
+        # Never true of a training target: all before it is training too.
+        codes[_has_unknown(items, offsets, period)] = CONTEXT
+    _require_targets(codes, config, timestamps)
+    return Split(codes, _count_per_user(period == TRAIN, offsets))
+
+
+def leave_one_out(offsets: Int64[np.ndarray, "users_plus_1"]) -> UInt8[np.ndarray, "total"]:
+    """Last position TEST, the one before VALIDATION, else TRAIN.
+
+    Users with fewer than three interactions only train.
+    """
+    period = np.full(offsets[-1], TRAIN, dtype=np.uint8)
+    ends = offsets[1:][np.diff(offsets) >= 3]
+    period[ends - 1] = TEST
+    period[ends - 2] = VALIDATION
+    return period
+
+
+def by_time(
+    timestamps: Int64[np.ndarray, "total"], valid_from: float, test_from: float
+) -> UInt8[np.ndarray, "total"]:
+    """TEST from ``test_from`` on, VALIDATION from ``valid_from`` on, TRAIN before (seconds)."""
+    period = np.full(len(timestamps), TRAIN, dtype=np.uint8)
+    period[timestamps >= valid_from] = VALIDATION
+    period[timestamps >= test_from] = TEST
+    return period
+
+
+def time_cuts(config: DataConfig, timestamps: Int64[np.ndarray, "total"]) -> tuple[float, float]:
+    """Where validation and test begin, in seconds since 1970.
+
+    Raises:
+        UserError: dates that are not ISO, or test before validation.
+    """
+    if config.split == "time_fraction":
+        first, last = int(timestamps.min()), int(timestamps.max())
+        span = last - first
+        return first + config.valid_fraction * span, first + config.test_fraction * span
+    valid_from = parse_option(config.valid_from, "data.valid_from")
+    test_from = parse_option(config.test_from, "data.test_from")
+    if valid_from >= test_from:
+        raise UserError(
+            f"data.valid_from={config.valid_from} must lie before data.test_from={config.test_from}"
+        )
+    return float(valid_from), float(test_from)
+
+
+def _period(
+    config: DataConfig,
+    offsets: Int64[np.ndarray, "users_plus_1"],
+    timestamps: Int64[np.ndarray, "total"] | None,
+    given: UInt8[np.ndarray, "total"] | None,
+) -> UInt8[np.ndarray, "total"]:
+    if config.split == "leave_one_out":
+        return leave_one_out(offsets)
+    if config.split == "given":
+        if given is None:
+            raise UserError(
+                f"data.split=given needs a column {config.split_column!r} (data.split_column);"
+                f" data.source={config.source} has none"
+            )
+        return given
+    if timestamps is None:
+        raise UserError(
+            f"data.split={config.split} needs times; set data.timestamp_column (and a source"
+            " that has them) or data.split=leave_one_out"
+        )
+    return by_time(timestamps, *time_cuts(config, timestamps))
+
+
+def _require_order(
+    period: UInt8[np.ndarray, "total"],
+    offsets: Int64[np.ndarray, "users_plus_1"],
+    user_ids: pl.Series | None,
+) -> None:
+    """A training target after a held-out one would have that one in its history: a leak."""
+    back = np.flatnonzero((period[1:] < period[:-1]) & (positions(offsets)[1:] > 0))
+    if len(back):
+        user = int(np.searchsorted(offsets, back[0], side="right")) - 1
+        name = user if user_ids is None else user_ids[user]
+        raise UserError(
+            f"user {name}: the given splits go back in time (train after valid or test, or valid"
+            " after test); correct the splits or the timestamps"
+        )
+
+
+def _has_unknown(
+    items: Int32[np.ndarray, "total"],
+    offsets: Int64[np.ndarray, "users_plus_1"],
+    period: UInt8[np.ndarray, "total"],
+) -> Bool[np.ndarray, "total"]:
+    """Whether the target or an item of its history never occurs in training."""
+    known = np.zeros(int(items.max()) + 1, dtype=bool)
+    known[items[period == TRAIN]] = True
+    unknown = np.concatenate([[0], np.cumsum(~known[items])])
+    before_user = np.repeat(unknown[offsets[:-1]], np.diff(offsets))
+    return unknown[1:] > before_user
+
+
+def _count_per_user(
+    mask: Bool[np.ndarray, "total"], offsets: Int64[np.ndarray, "users_plus_1"]
+) -> Int64[np.ndarray, "users"]:
+    total = np.concatenate([[0], np.cumsum(mask)])
+    return np.diff(total[offsets])
+
+
+def _require_targets(
+    codes: UInt8[np.ndarray, "total"],
+    config: DataConfig,
+    timestamps: Int64[np.ndarray, "total"] | None,
+) -> None:
+    for code, name in ((TRAIN, "training"), (VALIDATION, "validation"), (TEST, "test")):
+        if (codes == code).any():
+            continue
+        filters = f"data.min_history={config.min_history}"
+        if config.known_items_only:
+            filters += ", data.known_items_only"
+        if config.rating_above is not None:
+            filters += f", data.rating_above={config.rating_above}"
+        raise UserError(
+            f"no target is left for {name}: {_cuts_hint(code, config, timestamps)}, or loosen"
+            f" {filters}"
+        )
+
+
+def _cuts_hint(code: int, config: DataConfig, timestamps: Int64[np.ndarray, "total"] | None) -> str:
+    if config.split == "leave_one_out":
+        fewest = config.min_history + (3 if code == TRAIN else 2)
+        lower = ", so lower data.core" if config.core > fewest else ""
+        return f"leave_one_out needs users with at least {fewest} interactions{lower}"
+    if timestamps is None or config.split == "given":
+        return f"correct column {config.split_column!r}"
+    first, last = _day(timestamps.min()), _day(timestamps.max())
+    options = ("valid_from", "test_from")
+    if config.split == "time_fraction":
+        options = ("valid_fraction", "test_fraction")
+    values = " and ".join(f"data.{name}={getattr(config, name)}" for name in options)
+    return f"the data run from {first} to {last}, so change {values}"
+
+
+def _day(seconds: np.integer) -> str:
+    try:
+        return datetime.datetime.fromtimestamp(int(seconds), datetime.UTC).strftime("%Y-%m-%d")
+    except (ValueError, OverflowError, OSError):  # not of the years 1 to 9999
+        return f"{seconds} (seconds since 1970)"

@@ -1,0 +1,1 @@
+"""The paper's data sets: downloaded, prepared once, and read again."""

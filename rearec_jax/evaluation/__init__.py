@@ -1,0 +1,1 @@
+"""The rank of every target among all items, and what ranks are worth."""

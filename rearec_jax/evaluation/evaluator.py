@@ -1,0 +1,190 @@
+"""Full ranking: the rank of every example's target, finally and at every reasoning step.
+
+Scores exist a block at a time (``eval.score_mib``), never for [users, items].
+"""
+
+from collections.abc import Callable, Iterator
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+from jaxtyping import Array, Float, Int, Int32, Int64
+import numpy as np
+
+from rearec_jax.config import Config
+from rearec_jax.data.batches.loader import EvaluationBatches, evaluation_batches, prefetch
+from rearec_jax.data.interactions import Interactions
+from rearec_jax.devices import mesh as sharding
+from rearec_jax.devices import table_rows
+from rearec_jax.evaluation import sharded_ranking
+from rearec_jax.evaluation.metrics import MetricSums
+from rearec_jax.evaluation.rank_file import Ranks
+from rearec_jax.evaluation.ranking import target_ranks
+from rearec_jax.losses.similarity import comparable
+from rearec_jax.methods import METHODS
+from rearec_jax.models.backbones import Backbone, Variables, item_table
+from rearec_jax.models.items import Text
+from rearec_jax.models.reasoning import encode_and_reason
+from rearec_jax.types import Batch
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluator:
+    """Ranks one split again and again with new parameters; compiled once."""
+
+    batches: EvaluationBatches
+    data: Interactions
+    exclude_seen: bool
+    ranked_steps: int  # S
+    table: Callable[[Variables], Float[Array, "N D"]]
+    rank: Callable[[Variables, Array, Batch, Array | np.ndarray], Int[Array, "B Q S"]]
+    mesh: Mesh | None = None
+
+    def __call__(self, variables: Variables) -> Ranks:
+        """Ranks of every example of the split."""
+        ranks, examples = [], []
+        table = self.table(variables)
+        split = sharding.rows_sharding(self.mesh)
+        for batch, example, seen in self.inputs():
+            real = example >= 0
+            seen = seen if split is None else sharding.placed(seen, split)
+            ranks.append(np.asarray(self.rank(variables, table, batch, seen))[real])
+            examples.append(example[real])
+        order = np.argsort(np.concatenate(examples))
+        table = np.concatenate(ranks)[order]
+        by_step, final = table[:, : self.ranked_steps], table[:, -1]
+        return Ranks(np.concatenate(examples)[order], by_step, final)
+
+    def inputs(self) -> Iterator[tuple[Batch, Int64[np.ndarray, "B Q"], np.ndarray]]:
+        """Batches, each target's index in the data (-1: padding), and the items seen [B, Q, L].
+
+        L = 0 unless ``eval.exclude_seen``; the number of items stands where there is none.
+        """
+        longest = self._longest_history()
+        with_seen = ((b, e, self._seen(e, longest)) for b, e in self.batches)
+        return iter(prefetch(with_seen, sharding=sharding.rows_sharding(self.mesh)))
+
+    def _longest_history(self) -> int:
+        return int(self.data.lengths.max()) if self.exclude_seen else 0
+
+    def _seen(self, examples: Int64[np.ndarray, "B Q"], longest: int) -> np.ndarray:
+        """Items before each target, the target itself aside; N (no item) fills the rest."""
+        nothing = self.data.num_items
+        seen = np.full((*examples.shape, longest), nothing, np.int32)
+        if longest:
+            starts = self.data.offsets[np.searchsorted(self.data.offsets, examples, "right") - 1]
+            back = examples[..., None] - 1 - np.arange(longest)
+            inside = (back >= starts[..., None]) & (examples[..., None] >= 0)
+            seen[inside] = self.data.items[back[inside]]
+            seen[seen == self.data.items[np.maximum(examples, 0)][..., None]] = nothing
+        return seen
+
+
+def make_evaluator(
+    model: Backbone,
+    config: Config,
+    data: Interactions,
+    which: int,
+    text: Text = None,
+    mesh: Mesh | None = None,
+) -> Evaluator:
+    """An evaluator of the split ``which`` (VALIDATION or TEST).
+
+    On a mesh every host gets all ranks: they are small, and each can then compute the same metrics.
+    """
+    batches = evaluation_batches(
+        data.items,
+        data.offsets,
+        data.split,
+        which,
+        max_length=config.model.max_length,
+        batch_size=config.eval.batch_size,
+        max_users=config.eval.max_users,
+        mask=data.num_items if config.train.objective == "cloze" else None,
+        rows_multiple=1 if mesh is None else mesh.shape["data"],
+    )
+    steps = config.method.steps if config.eval.steps < 0 else config.eval.steps
+    shape = data.num_items, config.model.width
+
+    def table(variables: Variables, text: Text) -> Array:
+        return item_table(
+            model, variables, None if text is None else table_rows.by_rows(text, mesh)
+        )
+
+    make_table = jax.jit(table, out_shardings=sharding.table_sharding(mesh, shape))
+    rank = jax.jit(_ranker(model, config, steps, mesh), out_shardings=sharding.whole(mesh))
+    return Evaluator(
+        batches,
+        data,
+        config.eval.exclude_seen,
+        ranked_steps=steps + 1 if config.eval.by_step else 0,
+        table=functools.partial(make_table, text=text),
+        rank=rank,
+        mesh=mesh,
+    )
+
+
+def _ranker(
+    model: Backbone, config: Config, steps: int, mesh: Mesh | None
+) -> Callable[[Variables, Array, Batch, Array | np.ndarray], Int[Array, "B Q S"]]:
+    """Ranks by the vectors of `_ranked`; the last is the method's representation."""
+    ranks_of = target_ranks
+    if mesh is not None:
+        ranks_of = functools.partial(sharded_ranking.target_ranks, mesh=mesh)
+
+    def rank(variables: Variables, table: Array, batch: Batch, seen: Array | np.ndarray) -> Array:
+        table = table_rows.by_rows(table, mesh)
+        vectors = _ranked(encode_and_reason(model, variables, table, batch, steps).states, config)
+        table = comparable(table, config.model.similarity)  # a state's length changes no rank
+        count = batch.targets.size
+        ranks = ranks_of(
+            vectors.reshape(count, *vectors.shape[2:]),
+            batch.targets.reshape(count),
+            jnp.asarray(seen).reshape(count, -1),
+            table,
+            config.eval.score_mib,
+        )
+        return ranks.reshape(*batch.targets.shape, -1)
+
+    return rank
+
+
+def _ranked(states: Float[Array, "B Q _ D"], config: Config) -> Float[Array, "B Q S D"]:
+    """r_0 .. r_K and the representation where that is none of them (ERL); or that alone."""
+    method = METHODS[config.method.name]
+    final = method.represent(states)[..., None, :]
+    if not config.eval.by_step:
+        return final
+    if method.represents_by_a_step:
+        return states
+    return jnp.concatenate([states, final], axis=-2)
+
+
+def metrics(ranks: Int[np.ndarray, " M"], cutoffs: tuple[int, ...]) -> dict[str, float]:
+    """NDCG@k, Recall@k and MRR of a list of ranks."""
+    return MetricSums.empty(cutoffs).add(ranks).means()
+
+
+def hindsight(ranks: Ranks) -> Int32[np.ndarray, " M"]:
+    """Each example's rank at its best step: a bound on what choosing the depth could give."""
+    return ranks.by_step.min(axis=1)
+
+
+def report(ranks: Ranks, cutoffs: tuple[int, ...], name: str) -> dict[str, object]:
+    """The entries of summary.json about one split: '<name>', '<name>_by_step', hindsight.
+
+    Only the first of them where no step was ranked on its own.
+    """
+    final: dict[str, object] = {name: metrics(ranks.final, cutoffs)}
+    if not ranks.by_step.shape[1]:
+        return final
+    by_step = [
+        {"step": step, **metrics(ranks.by_step[:, step], cutoffs)}
+        for step in range(ranks.by_step.shape[1])
+    ]
+    return final | {
+        f"{name}_by_step": by_step,
+        f"{name}_best_step_in_hindsight": metrics(hindsight(ranks), cutoffs),
+    }

@@ -1,0 +1,129 @@
+"""ranks.parquet: the rank of every test user's target at every step, written and read here."""
+
+import dataclasses
+import pathlib
+from typing import NamedTuple
+
+from jaxtyping import Int, Int32, Int64
+import numpy as np
+import polars as pl
+
+from rearec_jax.data.interactions import Interactions
+from rearec_jax.errors import UserError
+from rearec_jax.run.files import write_whole
+
+FINAL = "final"  # the method's representation (ERL: the mean of the steps; others: the last step)
+
+
+class Ranks(NamedTuple):
+    """Ranks of the targets (1 = best) of a split.
+
+    examples: index of each target in ``Interactions.items``, ascending.
+    by_step:  ranked by r_0 .. r_K on their own; S = 0 where ``eval.by_step`` is off.
+    final:    ranked by the method's representation (ERL: the mean of the steps).
+    """
+
+    examples: Int64[np.ndarray, " M"]
+    by_step: Int32[np.ndarray, "M S"]
+    final: Int32[np.ndarray, " M"]
+
+
+def frame(data: Interactions, ranks: Ranks) -> pl.DataFrame:
+    """One row an example, in the order of the users; a time split may have several of a user.
+
+    Columns: user, target (raw ids), target_popularity (occurrences in training), history_length
+    (all items before the target, also those that the model does not see), rank (by the method's
+    representation; 1 = best), and rank_step_0 ... where steps were ranked.
+    """
+    users = np.searchsorted(data.offsets, ranks.examples, side="right") - 1
+    targets = data.items[ranks.examples]
+    columns = {
+        "user": data.user_ids.gather(users),
+        "target": data.item_ids.gather(targets),
+        "target_popularity": pl.Series(data.training_counts()[targets]),
+        "history_length": pl.Series(ranks.examples - data.offsets[users]),
+        "rank": pl.Series(ranks.final),
+    }
+    for step in range(ranks.by_step.shape[1]):
+        columns[f"rank_step_{step}"] = pl.Series(ranks.by_step[:, step])
+    return pl.DataFrame(columns)
+
+
+def write(path: pathlib.Path, data: Interactions, ranks: Ranks) -> None:
+    """Writes ``frame`` to ``path``, whole or not at all.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    table = frame(data, ranks)
+    write_whole(path, lambda file: table.write_parquet(file))
+
+
+@dataclasses.dataclass(frozen=True)
+class UserRanks:
+    """One row an example, in the order of the file; a time split may have several of a user.
+
+    users, targets: raw ids.
+    popularity:     occurrences of the target in training.
+    history_length: items before the target.
+    by_step:        ranks by r_0 .. r_K; S = 0 where steps were not ranked.
+    final:          rank by the method's representation.
+    """
+
+    users: pl.Series
+    targets: pl.Series
+    popularity: Int[np.ndarray, " M"]
+    history_length: Int[np.ndarray, " M"]
+    by_step: Int[np.ndarray, "M S"]
+    final: Int[np.ndarray, " M"]
+
+    @property
+    def steps(self) -> int:
+        """S = K + 1, or 0."""
+        return self.by_step.shape[1]
+
+    def named(self) -> dict[str, Int[np.ndarray, " M"]]:
+        """'step 0' ... 'step K' and 'final', each with its ranks."""
+        steps = {step_name(step): self.by_step[:, step] for step in range(self.steps)}
+        return steps | {FINAL: self.final}
+
+
+def step_name(step: int) -> str:
+    """As tables call it."""
+    return f"step {step}"
+
+
+def read(path: pathlib.Path) -> UserRanks:
+    """The ranks of a run.
+
+    Raises:
+        UserError: no such file, or not one that an evaluation writes.
+    """
+    if not path.is_file():
+        raise UserError(
+            f"{path} does not exist; write it with --mode=evaluate --workdir={path.parent}, and the"
+            " same --config options as here, if any"
+        )
+    try:
+        frame = pl.read_parquet(path)
+        if not len(frame) or frame.null_count().sum_horizontal()[0]:
+            raise ValueError("no rows, or a rank is missing")
+        return _from_frame(frame)
+    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
+        raise UserError(
+            f"{path} is not what an evaluation writes ({error}); write it anew with"
+            f" --mode=evaluate --workdir={path.parent}"
+        ) from error
+
+
+def _from_frame(frame: pl.DataFrame) -> UserRanks:
+    steps = [name for name in frame.columns if name.startswith("rank_step_")]
+    by_step = [frame[f"rank_step_{step}"].to_numpy() for step in range(len(steps))]
+    return UserRanks(
+        users=frame["user"],
+        targets=frame["target"],
+        popularity=frame["target_popularity"].to_numpy(),
+        history_length=frame["history_length"].to_numpy(),
+        by_step=np.stack(by_step, axis=1) if by_step else np.zeros((len(frame), 0), np.int64),
+        final=frame["rank"].to_numpy(),
+    )

@@ -1,1 +1,0 @@
-"""From a trained model to recommendations, in Python and for whole files; exported models."""

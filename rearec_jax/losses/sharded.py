@@ -1,0 +1,97 @@
+"""The catalogue spread over devices: each holds a slice of the table and counts its part.
+
+On a mesh (data, model) the states are split over `data` and the table's rows over `model`. A device
+looks its own slice up, or computes A and X of it (see `partition`); what is left is small:
+
+    A(h) = log sum_s exp(A_s(h)),    X(h) = sum_s exp(A_s(h) - A(h)) X_s(h)
+
+with s the slices. XLA makes the two reductions over s all-reduces, and nothing of size N ever is in
+one place. Where sizes do not divide, rows that are no items (or states that nobody asked for) fill
+up; they count for nothing. Without a mesh these are the functions of `partition`.
+"""
+
+from collections.abc import Callable
+from typing import cast
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import Array, Float
+
+from rearec_jax.devices.table_rows import DATA, MODEL, _on, filled
+from rearec_jax.losses import partition
+from rearec_jax.losses.partition import Candidates, Partition
+
+
+def log_partition(
+    states: Float[Array, "M D"],
+    table: Float[Array, "N D"],
+    block: int,
+    candidates: Candidates | None = None,
+    mesh: Mesh | None = None,
+) -> Float[Array, " M"]:
+    """`partition.log_partition`, shared by the devices of ``mesh``."""
+    if mesh is None:
+        return partition.log_partition(states, table, block, candidates)
+
+    def local(states: Array, table: Array, candidates: Candidates | None) -> Array:
+        return partition.log_partition(states, table, block, candidates)[None]
+
+    of_slices = _of_slices(mesh, local, states, table, candidates)
+    return _log_sum(cast(Array, of_slices))
+
+
+def log_partition_and_expected(
+    states: Float[Array, "M D"],
+    table: Float[Array, "N D"],
+    block: int,
+    hold_items: bool = False,
+    mesh: Mesh | None = None,
+) -> Partition:
+    """`partition.log_partition_and_expected`, shared by the devices of ``mesh``.
+
+    Every slice must hold an item (see `mesh.check_catalogue`).
+    """
+    if mesh is None:
+        return partition.log_partition_and_expected(states, table, block, hold_items)
+
+    def local(states: Array, table: Array, candidates: Candidates | None) -> Partition:
+        part = partition.log_partition_and_expected(states, table, block, hold_items, candidates)
+        return Partition(part.log_sum[None], part.expected[None])
+
+    of_slices = cast(Partition, _of_slices(mesh, local, states, table, None))
+    log_sum = _log_sum(of_slices.log_sum)
+    share = jnp.exp(of_slices.log_sum - log_sum[None])
+    return Partition(log_sum, jnp.sum(share[..., None] * of_slices.expected, axis=0))
+
+
+def _of_slices(
+    mesh: Mesh,
+    function: Callable[[Array, Array, Candidates | None], Array | Partition],
+    states: Float[Array, "M D"],
+    table: Float[Array, "N D"],
+    candidates: Candidates | None,
+) -> Array | Partition:
+    """``function`` of every slice of the table, its results [slices, M, ...]."""
+    count, (data, model) = states.shape[0], (mesh.shape[DATA], mesh.shape[MODEL])
+    if candidates is None and table.shape[0] % model:
+        candidates = Candidates(None, None, jnp.zeros(table.shape[0], jnp.float32))
+    if candidates is not None:
+        of_states, of_items, log_weight = candidates
+        candidates = Candidates(
+            None if of_states is None else filled(of_states, data),
+            None if of_items is None else filled(of_items, model),
+            filled(log_weight, model, -jnp.inf),
+        )
+    given = jax.tree.map(lambda _: PartitionSpec(MODEL), candidates)
+    if candidates is not None and candidates.of_states is not None:
+        given = given._replace(of_states=PartitionSpec(DATA))
+    in_specs = PartitionSpec(DATA), PartitionSpec(MODEL), given
+    shared = _on(mesh, function, in_specs, PartitionSpec(MODEL, DATA))
+    parts = shared(filled(states, data), filled(table, model), candidates)
+    return jax.tree.map(lambda part: part[:, :count], parts)
+
+
+def _log_sum(of_slices: Float[Array, "slices M"]) -> Float[Array, " M"]:
+    """Also where nothing counts in some or all of the slices (see `partition.log_partition`)."""
+    return jax.nn.logsumexp(of_slices, axis=0, where=~jnp.isneginf(of_slices))

@@ -1,0 +1,29 @@
+"""How to reason and what to learn from it: one file a method, gathered here.
+
+Nothing else in the package names a method: what differs between them is asked of the value.
+"""
+
+from rearec_jax.methods import base, erl, naive, prl, rpe
+from rearec_jax.methods.method import Method
+
+METHODS: dict[str, Method] = {
+    "base": base.METHOD,
+    "naive": naive.METHOD,
+    "rpe": rpe.METHOD,
+    "erl": erl.METHOD,
+    "prl": prl.METHOD,
+}
+BASELINE = "base"  # the method that all others are compared with
+
+
+def reading(option: str) -> tuple[str, ...]:
+    """Returns the names of the methods that read an option, such as "method.kl_weight"."""
+    if option == "method.steps":
+        return tuple(name for name, method in METHODS.items() if method.reasons)
+    some = tuple(name for name, method in METHODS.items() if option in method.options)
+    return some or tuple(METHODS)
+
+
+def in_paper() -> tuple[str, ...]:
+    """Returns the names of the methods that are rows of the paper's tables."""
+    return tuple(name for name, method in METHODS.items() if method.in_paper)

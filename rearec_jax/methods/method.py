@@ -1,0 +1,65 @@
+"""What a method is: one value, which says all that the rest of the package asks about it."""
+
+from collections.abc import Callable, Mapping
+import dataclasses
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from rearec_jax.methods.options import MethodConfig
+from rearec_jax.methods.reasoned import Parts, Reasoned
+
+
+def last_state(states: Float[Array, "*M S D"]) -> Float[Array, "*M D"]:
+    """Represents a user by the state of the deepest step."""
+    return states[..., -1, :]
+
+
+def never(options: MethodConfig) -> bool:
+    """Answers no, whatever the options are."""
+    return False
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """A way to reason before items are scored, and to learn it.
+
+    label:          The method's name in tables of results.
+    sentence:       One sentence for documentation: what represents a user, and the loss.
+    objective:      Computes the loss of a batch and its parts, by name; "loss" is minimised.
+    represent:      Maps the states r_0 .. r_k of a user to the vector that items are scored with.
+    options:        The options that this method reads and not every method does.
+    search:         The options that are worth a search, each with values to try.
+    reasons:        Whether it takes `method.steps` steps; a method that does not takes none.
+    step_positions: Whether the input of step k has a learned vector p_k.
+    scores_steps:   Whether training scores every step, and not the representation alone.
+    in_paper:       Whether it is a row of the paper's tables, also where there is no result yet.
+    noisy_view:     Whether training with these options needs the noisy view.
+    whole_catalogue: Whether a term of the loss is over the whole catalogue with these options,
+        so that `train.loss` must be full.
+    """
+
+    label: str
+    sentence: str
+    objective: Callable[[Reasoned], Parts]
+    represent: Callable[[Float[Array, "*M S D"]], Float[Array, "*M D"]] = last_state
+    options: tuple[str, ...] = ()
+    search: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    reasons: bool = True
+    step_positions: bool = True
+    scores_steps: bool = False
+    in_paper: bool = False
+    noisy_view: Callable[[MethodConfig], bool] = never
+    whole_catalogue: Callable[[MethodConfig], bool] = never
+
+    @property
+    def represents_by_a_step(self) -> bool:
+        """Whether the representation is the state of a step, and no vector of its own."""
+        return self.represent is last_state
+
+    def by_depth(self, states: Float[Array, "*M S D"]) -> Float[Array, "*M S D"]:
+        """Computes what represents the user after each number of steps 0 .. K."""
+        if self.represents_by_a_step:
+            return states
+        depths = range(1, states.shape[-2] + 1)
+        return jnp.stack([self.represent(states[..., :depth, :]) for depth in depths], axis=-2)

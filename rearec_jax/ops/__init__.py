@@ -1,0 +1,1 @@
+"""Operations on arrays that the rest is made of: scores, products, random arrays."""

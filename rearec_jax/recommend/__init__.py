@@ -1,0 +1,1 @@
+"""A trained run or an export answers: histories in, lists out."""

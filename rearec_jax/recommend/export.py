@@ -1,0 +1,224 @@
+"""--mode=export: a model as a directory that needs neither Flax nor the training code.
+
+See `exported` for what lies in it. The directory appears whole or not at all.
+"""
+
+from collections.abc import Callable, Iterator
+import contextlib
+import datetime
+import hashlib
+import json
+import pathlib
+import platform
+from typing import Any, cast
+
+import jax
+from jax import export as jax_export
+from jaxtyping import Array
+import numpy as np
+
+from rearec_jax import config as config_lib
+from rearec_jax.config import Config
+from rearec_jax.errors import UserError
+from rearec_jax.models.backbones import Variables
+from rearec_jax.recommend import from_arrays, from_export, from_run, onnx, samples, trained
+from rearec_jax.recommend import items as catalogue
+from rearec_jax.recommend.engine import Attend, Encode, Engine
+from rearec_jax.recommend.from_export import ATTEND, ENCODE, FORMAT, MANIFEST, ROWS, TABLE, WEIGHTS
+from rearec_jax.recommend.from_run import Run
+from rearec_jax.recommend.recommender import Recommender
+from rearec_jax.recommend.rows import Rows
+from rearec_jax.run.workdir import explained, replaced
+from rearec_jax.version import __version__
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+# JAX reads programs of versions up to six months older than itself (its documentation of
+# jax.export). Counted from today, it is the date from which a new JAX may refuse them.
+PROMISE = datetime.timedelta(days=180)
+
+
+def export_run(workdir: str, output: str, with_onnx: bool = False) -> pathlib.Path:
+    """Exports the best epoch of a run to the directory ``output``.
+
+    Args:
+        workdir: a run's work directory; or an export, whose arrays are then written with programs
+            of this JAX.
+        output: a directory that is not there yet, is empty, or holds an export of the same model,
+            which is renewed.
+        with_onnx: also write `encode.onnx`.
+
+    Raises:
+        UserError: no such run, ``output`` holds something else or cannot be written, or the extra
+            `onnx` is missing.
+    """
+    source, target = pathlib.Path(workdir), pathlib.Path(output)
+    is_taken = target.exists() and (not target.is_dir() or any(target.iterdir()))
+    if is_taken and not from_export.is_export(target):
+        raise UserError(f"--output={target} exists already; choose another directory")
+    run = (
+        from_arrays.open_export(source)
+        if from_export.is_export(source)
+        else from_run.open_run(workdir)
+    )
+    if is_taken and not _is_of(run, target):
+        raise UserError(
+            f"--output={target} holds an export of another model; choose another directory"
+        )
+    with explained(target, "--output"):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    with replaced(target, "--output") as new:
+        write(new, run.config, run.variables, run.recommender, with_onnx)
+    return target
+
+
+def _is_of(run: Run, target: pathlib.Path) -> bool:
+    """Says whether ``target`` holds an export of the run: the same items, options and seed."""
+    there = from_export.read(target)
+    manifest = there.manifest
+    facts = _facts(run.config, run.recommender.engine)
+    same = all(facts[name] == value for name, value in manifest["model"].items() if name in facts)
+    same = same and manifest.get("options", _options(run.config)) == _options(run.config)
+    return same and there.items.ids.equals(run.recommender.items.ids)
+
+
+def write(
+    path: pathlib.Path,
+    config: Config,
+    variables: Variables,
+    recommender: Recommender,
+    with_onnx: bool = False,
+) -> None:
+    """Writes the files of an export into a new directory; see ``export_run``.
+
+    Raises:
+        OSError: they cannot be written.
+    """
+    engine = recommender.engine
+    (path / WEIGHTS).mkdir(parents=True)
+    weights = _named(engine.weights)
+    _save(path, weights)
+    (path / ENCODE).write_bytes(_encode_program(engine, engine.encode))
+    (path / ATTEND).write_bytes(_encode_program(engine, engine.attending))
+    if with_onnx:
+        onnx.write(engine, path / onnx.FILE)
+    np.save(path / TABLE, np.asarray(engine.table), allow_pickle=False)
+    row_weights: dict[str, Array] = {}
+    if engine.text_width:
+        items = trained.item_weights(config, variables)
+        row_weights = _named(items)
+        _save(path, row_weights)
+        (path / ROWS).write_bytes(_rows_program(config, items, engine))
+    catalogue.save(recommender.items, path / catalogue.FILE)
+    if recommender.samples:
+        samples.save(recommender.samples, path / samples.FILE)
+    manifest = {
+        "format": FORMAT,
+        "versions": {
+            "rearec_jax": __version__,
+            "jax": jax.__version__,
+            "python": platform.python_version(),
+        },
+        "programs_until": (datetime.date.today() + PROMISE).isoformat(),
+        "platforms": PLATFORMS,
+        "options": _options(config),
+        "model": _facts(config, engine),
+        "items": len(recommender.items),
+        "weights": list(weights),
+        "row_weights": list(row_weights),
+        "shapes": {
+            name: [*array.shape, str(array.dtype)]
+            for name, array in (weights | row_weights | {TABLE: engine.table}).items()
+        },
+        "files": _digests(path),
+    }
+    (path / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+
+
+def _options(config: Config) -> dict[str, Any]:
+    """Returns the options that the model is made of, and the seed; no path of this machine."""
+    options = config_lib.to_dict(config)
+    objective = {"objective": options["train"]["objective"]}
+    return {"seed": config.seed, "train": objective} | {
+        name: options[name] for name in ("model", "method")
+    }
+
+
+def _facts(config: Config, engine: Engine) -> dict[str, Any]:
+    return {
+        "name": engine.name,
+        "max_length": engine.max_length,
+        "steps": engine.steps,
+        "cloze": engine.cloze,
+        "similarity": config.model.similarity,
+        "text_width": engine.text_width,
+        "text_scale": engine.text_scale,
+        "temperature": engine.temperature,
+    }
+
+
+def _encode_program(engine: Engine, encode: Encode | Attend) -> bytes:
+    """StableHLO of all steps; free are the rows, their tokens and queries, and the items."""
+    leaves, structure = jax.tree.flatten(engine.weights)
+
+    def run(weights: list[Array], table: Array, *rows: Array) -> Any:
+        variables = jax.tree.unflatten(structure, weights)
+        packed = Rows(*cast(Any, rows), users=cast(Any, None))
+        return encode(variables, table, packed, engine.steps)
+
+    b, t, q, n = jax_export.symbolic_shape("b, t, q, n")
+    tokens, queries = jax.ShapeDtypeStruct((b, t), "int32"), jax.ShapeDtypeStruct((b, q), "int32")
+    table = jax.ShapeDtypeStruct((n, engine.table.shape[1]), engine.table.dtype)
+    return _serialized(run, leaves, table, tokens, tokens, tokens, queries)
+
+
+def _rows_program(config: Config, weights: Variables, engine: Engine) -> bytes:
+    """StableHLO from text vectors to rows of the table; free is how many."""
+    leaves, structure = jax.tree.flatten(weights)
+
+    def rows(weights: list[Array], text: Array) -> Array:
+        scaled = text * engine.text_scale
+        return trained.rows_of_text(config, jax.tree.unflatten(structure, weights), scaled)
+
+    (n,) = jax_export.symbolic_shape("n")
+    return _serialized(rows, leaves, jax.ShapeDtypeStruct((n, engine.text_width), "float32"))
+
+
+def _serialized(function: Callable[..., Any], leaves: list[Array], *arguments: Any) -> bytes:
+    shapes = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves]
+    with _no_source_lines():
+        program = jax_export.export(jax.jit(function), platforms=PLATFORMS)(shapes, *arguments)
+        return bytes(program.serialize())
+
+
+@contextlib.contextmanager
+def _no_source_lines() -> Iterator[None]:
+    """Keeps files and lines of this machine out of the programs that are traced meanwhile."""
+    option = "jax_traceback_in_locations_limit"
+    before = jax.config.values[option]
+    jax.config.update(option, 0)
+    try:
+        yield
+    finally:
+        jax.config.update(option, before)
+
+
+def _named(tree: Any) -> dict[str, Array]:
+    """File name -> array, in the order of the tree's leaves."""
+    pairs = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return {
+        f"{WEIGHTS}/{jax.tree_util.keystr(path, simple=True, separator='.')}.npy": leaf
+        for path, leaf in pairs
+    }
+
+
+def _save(path: pathlib.Path, arrays: dict[str, Array]) -> None:
+    for name, array in arrays.items():
+        np.save(path / name, np.asarray(array), allow_pickle=False)
+
+
+def _digests(path: pathlib.Path) -> dict[str, str]:
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    return {
+        file.relative_to(path).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in files
+    }

@@ -1,0 +1,101 @@
+"""What users did, as dense item ids: sequences end to end, as `Interactions` has them."""
+
+from collections.abc import Iterable, Sequence
+import dataclasses
+
+from jaxtyping import Bool, Int32, Int64
+import numpy as np
+
+from rearec_jax.data.interactions import positions
+from rearec_jax.data.own_files.by_user import users
+from rearec_jax.errors import UserError
+from rearec_jax.recommend.items import Items
+
+UNKNOWN = ("skip", "error")
+
+
+@dataclasses.dataclass(frozen=True)
+class Histories:
+    """User u had items[offsets[u] : offsets[u + 1]], the oldest first; unknown ids left out.
+
+    unknown: raw ids of each user that no item has, in order.
+    """
+
+    items: Int32[np.ndarray, "total"]
+    offsets: Int64[np.ndarray, "users_plus_1"]
+    unknown: tuple[tuple[str, ...], ...]
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> Int64[np.ndarray, "users"]:
+        """Known items of each user."""
+        return np.diff(self.offsets)
+
+    @property
+    def is_empty(self) -> Bool[np.ndarray, "users"]:
+        """Whose next item the model cannot tell."""
+        return self.lengths == 0
+
+
+def of_ids(histories: Sequence[Sequence[str]], items: Items, unknown: str = "skip") -> Histories:
+    """Dense ids of raw ones (numbers are taken as their text).
+
+    Raises:
+        UserError: a history that is no list of ids; with ``unknown="error"``, an id that no item
+            has.
+    """
+    if unknown not in UNKNOWN:
+        raise UserError(f"unknown={unknown!r} must be one of {', '.join(UNKNOWN)}")
+    index = items.index
+    dense: list[int] = []
+    offsets, missing = [0], []
+    for user, history in enumerate(histories):
+        if isinstance(history, str) or not isinstance(history, Iterable):
+            raise UserError(f"history {user} is {history!r}; a history is a list of item ids")
+        raw = [str(item) for item in history]
+        found = [index.get(item, -1) for item in raw]
+        dense += [number for number in found if number >= 0]
+        missing.append(tuple(item for item, number in zip(raw, found, strict=True) if number < 0))
+        offsets.append(len(dense))
+    if unknown == "error":
+        _refuse(missing)
+    return Histories(np.array(dense, np.int32), np.array(offsets, np.int64), tuple(missing))
+
+
+def latest(histories: Histories, count: int) -> Histories:
+    """Each user's last ``count`` items."""
+    position = positions(histories.offsets)
+    lengths = histories.lengths
+    kept = position >= np.repeat(lengths - count, lengths)
+    offsets = np.append(0, np.cumsum(np.minimum(lengths, count)))
+    return Histories(histories.items[kept], offsets, histories.unknown)
+
+
+def indices(ids: Iterable[str], items: Items, what: str) -> Int32[np.ndarray, "n"]:
+    """Dense ids of raw ones, ascending, each once.
+
+    Raises:
+        UserError: an id that no item has; ``what`` says which list it stands in.
+    """
+    if isinstance(ids, str):
+        raise UserError(f"{what} is {ids!r}; it is a list of item ids")
+    raw = [str(item) for item in ids]
+    missing = [item for item in raw if item not in items.index]
+    if missing:
+        raise UserError(f"{what}: no item has the id {missing[0]!r}{_and_more(missing)}")
+    return np.unique(np.array([items.index[item] for item in raw], np.int32))
+
+
+def _refuse(missing: Sequence[tuple[str, ...]]) -> None:
+    for user, ids in enumerate(missing):
+        if ids:
+            raise UserError(
+                f"history {user}: no item has the id {ids[0]!r}{_and_more(ids)};"
+                ' unknown="skip" leaves such ids out'
+            )
+
+
+def _and_more(ids: Sequence[str]) -> str:
+    return f" ({len(ids)} such ids)" if len(ids) > 1 else ""

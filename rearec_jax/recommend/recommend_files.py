@@ -1,0 +1,259 @@
+"""--mode=recommend: a file of users in, a file of their lists out, in bounded memory.
+
+Finished parts lie beside the output until all are done: a run that was stopped continues with the
+same command.
+"""
+
+from collections.abc import Iterator
+import dataclasses
+import hashlib
+import json
+import pathlib
+import shutil
+import time
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+from rich.console import Console
+
+from rearec_jax.data.own_files import by_user, user_rows
+from rearec_jax.data.own_files.user_rows import Columns, Piece
+from rearec_jax.errors import UserError
+from rearec_jax.recommend.histories import indices, of_ids
+from rearec_jax.recommend.recommender import Options, Recommender
+from rearec_jax.recommend.results import MODEL, POPULARITY
+from rearec_jax.run import lock
+from rearec_jax.run.files import write_whole
+
+OUTPUTS = (".parquet", ".csv")
+LINE_SECONDS = 10.0
+SCHEMA = {
+    "user_id": pl.String,
+    "rank": pl.Int32,
+    "item_id": pl.String,
+    "score": pl.Float32,
+    "by": pl.String,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What the command line asks for. steps: -1 = as trained; files of ids: "" = none."""
+
+    input: str
+    output: str
+    columns: Columns
+    k: int = 10
+    steps: int = -1
+    exclude_seen: bool = True
+    exclude: str = ""
+    candidates: str = ""
+
+
+@dataclasses.dataclass
+class Counts:
+    """What was done, for the line at the end."""
+
+    users: int = 0
+    fallback: int = 0
+    unknown: int = 0
+    wrong: int = 0
+
+
+def recommend_file(
+    recommender: Recommender, request: Request, model: str, console: Console | None = None
+) -> Counts:
+    """Writes ``request.output``: a row a recommended item (user_id, rank, item_id, score, by).
+
+    Wrong rows of the input are left out and listed in <output>.errors.csv.
+
+    Args:
+        recommender: the model.
+        request: what to do.
+        model: says which model it is: parts of another one are not continued.
+        console: where progress is shown.
+
+    Raises:
+        UserError: an option, the input or the output is wrong.
+    """
+    source, target = user_rows.existing(request.input), pathlib.Path(request.output)
+    if target.suffix not in OUTPUTS:
+        raise UserError(f"--output={target}: its name must end in {' or '.join(OUTPUTS)}")
+    if target.is_dir():
+        raise UserError(f"--output={target} is a directory; name a file")
+    if target.resolve() == source.resolve():
+        raise UserError(f"--output={target} is the input; choose another file")
+    options = _options(recommender, request)
+    recommender.rank(of_ids([], recommender.items), options)  # mistakes are said before any work
+    is_by_user = user_rows.is_by_user(source, request.columns)
+    progress = _Progress(console or Console())
+    parts = target.with_name(f"{target.name}.parts")
+    try:
+        parts.mkdir(parents=True, exist_ok=True)
+        with lock.alone(parts, "--output"):
+            _begin(parts, source, request, model)
+            if is_by_user:
+                rows = user_rows.pieces(source, request.columns)
+            else:
+                rows = by_user.users(source, request.columns, parts / "users", progress.reading)
+            counts = _write_parts(recommender, options, rows, parts, progress)
+            _join(parts, target)
+            shutil.rmtree(parts, ignore_errors=True)
+    except OSError as error:
+        raise UserError(
+            f"cannot write {target}: {error.strerror or error}; make room and permission there, or"
+            " choose another --output"
+        ) from error
+    return counts
+
+
+def _options(recommender: Recommender, request: Request) -> Options:
+    def ids(path: str, option: str) -> np.ndarray | None:
+        if not path:
+            return None
+        if not pathlib.Path(path).is_file():
+            raise UserError(f"--{option}={path} does not exist; it names a file, an id a line")
+        try:  # not splitlines(): it also splits at characters that editors do not count as lines
+            lines = pathlib.Path(path).read_text(encoding="utf-8-sig").split("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"--{option}={path} cannot be read: {error}") from error
+        return indices([line for line in lines if line.strip()], recommender.items, path)
+
+    if request.steps < -1:
+        raise UserError(f"--steps={request.steps} must be 0 or more, or -1: as trained")
+    return Options(
+        k=request.k,
+        steps=None if request.steps < 0 else request.steps,
+        exclude_seen=request.exclude_seen,
+        exclude=ids(request.exclude, "exclude"),
+        candidates=ids(request.candidates, "candidates"),
+    )
+
+
+def _begin(parts: pathlib.Path, source: pathlib.Path, request: Request, model: str) -> None:
+    """Keeps the parts of the same work, and drops those of any other."""
+    status = source.stat()
+    work = [dataclasses.asdict(request), model, status.st_size, status.st_mtime_ns, pl.__version__]
+    work += [_digest(path) for path in (request.exclude, request.candidates)]
+    about = parts / "about.json"
+    text = json.dumps(work)
+    if about.exists() and about.read_text() == text:
+        return
+    for old in parts.iterdir():
+        if old.is_dir():
+            shutil.rmtree(old)
+        elif old.name != lock.FILE:
+            old.unlink()
+    write_whole(about, lambda file: file.write(text.encode()))
+
+
+def _digest(path: str) -> str:
+    return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest() if path else ""
+
+
+def _write_parts(
+    recommender: Recommender,
+    options: Options,
+    rows: Iterator[Piece],
+    parts: pathlib.Path,
+    progress: "_Progress",
+) -> Counts:
+    """A Parquet file and its record, a piece each; those that are there are counted and left."""
+    total = Counts()
+    for number, piece in enumerate(rows):
+        record = parts / f"{number:08}.json"
+        if not record.exists():
+            lists, counts = _lists(recommender, options, piece)
+            write_whole(parts / f"{number:08}.parquet", lists.write_parquet)
+            wrong = [[one.line, one.reason] for one in piece.wrong]
+            text = json.dumps({"counts": dataclasses.asdict(counts), "wrong": wrong})
+            write_whole(record, lambda file, text=text: file.write(text.encode()))
+            progress.computed += len(piece.users)
+        counts = Counts(**json.loads(record.read_text())["counts"])
+        for field in dataclasses.fields(Counts):
+            name = field.name
+            setattr(total, name, getattr(total, name) + getattr(counts, name))
+        progress.show(total)
+    progress.show(total, last=True)
+    return total
+
+
+def _lists(recommender: Recommender, options: Options, piece: Piece) -> tuple[pl.DataFrame, Counts]:
+    histories = of_ids(piece.values, recommender.items)
+    ranked = recommender.rank(histories, options)
+    listed = ranked.items >= 0
+    length = listed.sum(axis=1)
+    by = np.where(ranked.by_popularity, POPULARITY, MODEL)
+    rank = np.broadcast_to(np.arange(1, ranked.items.shape[1] + 1), listed.shape)
+    frame = pl.DataFrame(
+        {
+            "user_id": pl.Series(piece.users, dtype=pl.String).gather(
+                np.repeat(np.arange(len(length)), length)
+            ),
+            "rank": rank[listed],
+            "item_id": recommender.items.ids.gather(ranked.items[listed]),
+            "score": ranked.scores[listed],
+            "by": pl.Series(by.tolist(), dtype=pl.String).gather(
+                np.repeat(np.arange(len(length)), length)
+            ),
+        }
+    ).cast(SCHEMA)  # type: ignore[arg-type]
+    unknown = sum(map(len, histories.unknown))
+    fallback = int(ranked.by_popularity.sum())
+    return frame, Counts(len(piece.users), fallback, unknown, len(piece.wrong))
+
+
+def _join(parts: pathlib.Path, target: pathlib.Path) -> None:
+    """All parts as one file; the wrong rows as another, where there are any."""
+    lists = sorted(parts.glob("*.parquet"))
+
+    def parquet(file: Any) -> None:
+        empty = pl.DataFrame(schema=SCHEMA).to_arrow()
+        with pq.ParquetWriter(file, empty.schema) as writer:
+            for part in lists:
+                writer.write_table(pl.read_parquet(part).to_arrow())
+
+    def delimited(file: Any) -> None:
+        pl.DataFrame(schema=SCHEMA).write_csv(file)
+        for part in lists:
+            pl.read_parquet(part).write_csv(file, include_header=False)
+
+    errors = target.with_name(f"{target.name}.errors.csv")
+    wrong = [
+        one
+        for record in sorted(parts.glob("*.json"))
+        if record.name != "about.json"
+        for one in json.loads(record.read_text())["wrong"]
+    ]
+    if wrong:
+        schema = {"line": pl.Int64, "reason": pl.String}
+        write_whole(errors, pl.DataFrame(wrong, schema=schema, orient="row").write_csv)
+    else:
+        errors.unlink(missing_ok=True)  # of an earlier run
+    write_whole(target, parquet if target.suffix == ".parquet" else delimited)
+
+
+class _Progress:
+    """A line now and then; it does not know how many users there are."""
+
+    def __init__(self, console: Console):
+        self._console, self._started = console, time.monotonic()
+        self._next = self._started + LINE_SECONDS
+        self.computed = 0
+
+    def reading(self, rows: int) -> None:
+        """Rows read so far, if it is time."""
+        self._print(f"{rows:,} interactions read")
+
+    def show(self, counts: Counts, last: bool = False) -> None:
+        """What is done so far, if it is time."""
+        rate = self.computed / max(1e-9, time.monotonic() - self._started)
+        speed = f", {rate:,.0f} users/s" if self.computed else ""
+        self._print(f"{counts.users:,} users{speed}", last)
+
+    def _print(self, line: str, last: bool = False) -> None:
+        if last or time.monotonic() >= self._next:
+            self._next = time.monotonic() + LINE_SECONDS
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,327 @@
+"""Raw ids of what a user did in, raw ids of what comes next out."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+import dataclasses
+import logging
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float, Float32, Int32
+import numpy as np
+import polars as pl
+
+from rearec_jax.errors import UserError
+from rearec_jax.recommend import engine as program
+from rearec_jax.recommend import insight, results
+from rearec_jax.recommend import rows as batches
+from rearec_jax.recommend.engine import Engine
+from rearec_jax.recommend.histories import Histories, indices, latest, of_ids
+from rearec_jax.recommend.items import Items
+from rearec_jax.recommend.results import Path, Ranked, Recommendations
+from rearec_jax.recommend.rows import FINE, Rows, Sizes
+from rearec_jax.recommend.samples import Sample
+
+WORKERS = 2  # batches in flight: sorting in one overlaps the products of the other
+
+TextEncoder = Callable[[Sequence[str | None]], np.ndarray]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How to rank; dense ids. None: as trained, nothing, all items."""
+
+    k: int = 10
+    steps: int | None = None
+    exclude_seen: bool = True
+    exclude: Int32[np.ndarray, "n"] | None = None
+    candidates: Int32[np.ndarray, "c"] | None = None
+    explain: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Recommender:
+    """A model, its items and their words. Immutable: safe to share between threads."""
+
+    engine: Engine
+    items: Items
+    text: TextEncoder | None = None  # as `item_text.TextEncoder`: vectors of new items' text
+    samples: tuple[Sample, ...] = ()  # histories of test users, to try it on
+    sizes: Sizes = FINE  # few, where nothing may be compiled while users wait (`serve`)
+
+    def recommend(
+        self,
+        histories: Sequence[Sequence[str]],
+        k: int = 10,
+        *,
+        steps: int | None = None,
+        exclude_seen: bool = True,
+        exclude: Sequence[str] = (),
+        candidates: Sequence[str] | None = None,
+        unknown: str = "skip",
+        explain: bool = False,
+    ) -> Recommendations:
+        """The k best items for each history.
+
+        Args:
+            histories: raw item ids of each user, the oldest first; the model sees the last
+                ``engine.max_length``.
+            k: items to list.
+            steps: of reasoning; None = as trained, 0 = none.
+            exclude_seen: leave out what is in a user's own history.
+            exclude: ids to leave out for everybody.
+            candidates: choose from these ids only; None = from all items.
+            unknown: ids that no item has are left out with a warning ("skip") or an "error".
+            explain: also the lists after 0, 1, ... steps, how each item moved, how sure the model
+                is and what it looks at.
+
+        Raises:
+            UserError: an option out of range, or an unknown id in ``exclude`` or ``candidates``.
+        """
+        dense = of_ids(histories, self.items, unknown)
+        self._warn(dense)
+        options = Options(
+            k,
+            steps,
+            exclude_seen,
+            indices(exclude, self.items, "exclude") if len(exclude) else None,
+            None if candidates is None else indices(candidates, self.items, "candidates"),
+            explain,
+        )
+        seen = latest(dense, self.engine.seen) if explain else None
+        return Recommendations(self.rank(dense, options), self.items, dense.unknown, seen)
+
+    def add_items(
+        self,
+        ids: Sequence[str],
+        texts: Sequence[str | None] | None = None,
+        *,
+        vectors: Float[np.ndarray, "n F"] | None = None,
+    ) -> "Recommender":
+        """A recommender of these items too, without training: the model reads their text.
+
+        Args:
+            ids: raw ids that the catalogue does not have.
+            texts: their titles, made into vectors as the catalogue's own were.
+            vectors: the vectors instead, where the run was trained on a file of them; the texts
+                are then titles only.
+
+        Raises:
+            UserError: the model does not read text, an id is there already, or neither or
+                unfitting texts and vectors are given.
+        """
+        engine = self.engine
+        if engine.item_rows is None:
+            raise UserError(
+                f"the model ({engine.name}) learns a vector an item and cannot take new ones;"
+                " train one that reads text (model.backbone=unisrec or morec)"
+            )
+        if texts is not None and len(texts) != len(ids):
+            raise UserError(f"{len(ids)} new items need as many texts, got {len(texts)}")
+        titles = pl.Series("title", [None] * len(ids) if texts is None else list(texts), pl.String)
+        items = self.items.join(pl.Series("id", [str(raw) for raw in ids], pl.String), titles)
+        found = self._vectors_of(texts) if vectors is None else np.asarray(vectors, np.float32)
+        if found.shape != (len(ids), engine.text_width):
+            raise UserError(
+                f"{len(ids)} new items need vectors of shape {(len(ids), engine.text_width)}, got"
+                f" {found.shape}"
+            )
+        if not np.isfinite(found).all():
+            raise UserError("a vector of a new item has a value that is not a finite number")
+        rows, ranked = engine.item_rows(found)
+        engine = dataclasses.replace(
+            engine,
+            table=jnp.concatenate([engine.table, rows]),
+            ranked=jnp.concatenate([engine.ranked, ranked]),
+        )
+        return dataclasses.replace(self, engine=engine, items=items)
+
+    def rank(self, histories: Histories, options: Options) -> Ranked:
+        """``recommend`` in dense ids.
+
+        Raises:
+            UserError: an option out of range.
+        """
+        chosen = self._choose(options)
+        result = self._empty(len(histories), chosen, options.explain)
+        self._by_popularity(histories, options, chosen, result)
+        engine, sizes = self.engine, self.sizes.row
+        rows = batches.batches(histories, engine.max_length, engine.at_once, self._mask, sizes)
+        for users, lists in self._run(rows, histories, options, chosen):
+            _fill(result, users, lists, chosen)
+        return result
+
+    def _run(
+        self, rows: Iterator[Rows], histories: Histories, options: Options, chosen: "_Choice"
+    ) -> Iterator[tuple[np.ndarray, Any]]:
+        """Users and their lists, a batch at a time; on a CPU two batches at the same time."""
+
+        def one(rows: Rows) -> tuple[np.ndarray, Any]:
+            return rows.users, self._best(rows, histories, options, chosen)
+
+        first, second = next(rows, None), next(rows, None)
+        if first is None:
+            return
+        if second is None:  # a single request: no thread to wait for
+            yield one(first)
+            return
+        with ThreadPoolExecutor(WORKERS, thread_name_prefix="recommend") as pool:
+            ahead = [pool.submit(one, first), pool.submit(one, second)]
+            try:
+                for more in rows:
+                    ahead.append(pool.submit(one, more))
+                    yield ahead.pop(0).result()
+                while ahead:
+                    yield ahead.pop(0).result()
+            finally:
+                for future in ahead:
+                    future.cancel()
+
+    def _best(
+        self, rows: Rows, histories: Histories, options: Options, chosen: "_Choice"
+    ) -> program.Best | program.Paths:
+        engine = self.engine
+        excluded = batches.excluded(
+            rows.users.reshape(-1),
+            histories,
+            options.exclude_seen,
+            _or_nothing(options.exclude),
+            len(self.items),
+            self.sizes.excluded,
+        )
+        excluded = chosen.places(excluded).reshape(*rows.users.shape, -1)
+        model = engine.weights, engine.table, chosen.ranked, np.int32(chosen.count)
+        depth = chosen.steps, chosen.listed
+        if not options.explain:
+            found = program.best(engine.encode, *model, rows, excluded, *depth)
+            return jax.tree.map(np.asarray, found)
+        temperature = np.float32(np.nan if engine.temperature is None else engine.temperature)
+        found = program.paths(engine.attending, *model, rows, excluded, temperature, *depth)
+        found = jax.tree.map(np.asarray, found)
+        if found.attention is None:
+            return found
+        return found._replace(attention=insight.item_weights(found.attention, rows, self._mask))
+
+    @property
+    def _mask(self) -> int | None:
+        return len(self.items) if self.engine.cloze else None
+
+    def _empty(self, users: int, chosen: "_Choice", explain: bool) -> Ranked:
+        """Lists without an item."""
+        lists, nobody = results.no_lists(users, chosen.k), np.zeros(users, bool)
+        if not explain:
+            return Ranked(*lists, nobody)
+        width = self.engine.max_length if self.engine.attend else None
+        path = results.no_path(users, chosen.steps + 1, chosen.k, width)
+        return Ranked(*lists, nobody, path)
+
+    def _choose(self, options: Options) -> "_Choice":
+        steps = self.engine.steps if options.steps is None else options.steps
+        if not 0 <= steps <= self.engine.steps:
+            raise UserError(
+                f"steps={steps} must lie between 0 and the {self.engine.steps} that the model was"
+                " trained with"
+            )
+        if options.k < 1:
+            raise UserError(f"k={options.k} must be at least 1")
+        ids, ranked = options.candidates, self.engine.ranked
+        if ids is not None:
+            if not len(ids):
+                raise UserError("candidates is empty; None chooses from all items")
+            rows = batches.fitting(self.sizes.candidates, len(ids), batches.rounded(len(ids)))
+            padded = np.zeros(rows, np.int32)
+            padded[: len(ids)] = ids
+            ranked = ranked[padded]
+        count = len(self.items) if ids is None else len(ids)
+        k = min(options.k, count)
+        finely = max(program.FEWEST_LISTED, batches.rounded(k))
+        listed = min(batches.fitting(self.sizes.listed, k, finely), ranked.shape[0])
+        return _Choice(ids, ranked, count, steps, k, listed)
+
+    def _by_popularity(
+        self, histories: Histories, options: Options, chosen: "_Choice", result: Ranked
+    ) -> None:
+        """The same list for all who have no history: nothing is seen, so nothing of it left out."""
+        empty = histories.is_empty
+        result.by_popularity[:] = empty
+        if not empty.any():
+            return
+        popular = self.items.popular
+        if chosen.ids is not None:
+            popular = popular[np.isin(popular, chosen.ids)]
+        popular = popular[~np.isin(popular, _or_nothing(options.exclude))][: chosen.k]
+        result.items[empty, : len(popular)] = popular
+        result.scores[empty, : len(popular)] = self.items.counts[popular].astype(np.float32)
+
+    def _vectors_of(self, texts: Sequence[str | None] | None) -> Float32[np.ndarray, "n F"]:
+        if texts is None:
+            raise UserError("new items need texts (or vectors)")
+        if self.text is None:
+            raise UserError(
+                "the model cannot make vectors of texts here (it was trained on a file of vectors,"
+                " or is an export); give vectors="
+            )
+        return self.text(texts)
+
+    def _warn(self, histories: Histories) -> None:
+        missing = [raw for ids in histories.unknown for raw in ids]
+        if missing:
+            _log.warning("%d unknown item ids are left out, such as %r", len(missing), missing[0])
+
+
+@dataclasses.dataclass(frozen=True)
+class _Choice:
+    """What is ranked. ids: dense ids of the rows of ``ranked``; None = all, in order."""
+
+    ids: Int32[np.ndarray, "n"] | None
+    ranked: jax.Array
+    count: int
+    steps: int
+    k: int
+    listed: int
+
+    def places(self, items: Int32[np.ndarray, "M L"]) -> Int32[np.ndarray, "M L"]:
+        """Dense ids as rows of ``ranked``; an index outside it for those that are not there."""
+        if self.ids is None:
+            return items
+        places = np.minimum(np.searchsorted(self.ids, items), len(self.ids) - 1)
+        return np.where(self.ids[places] == items, places, self.ranked.shape[0]).astype(np.int32)
+
+    def items(self, places: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        """Dense ids of rows of ``ranked``; -1 where the list has ended."""
+        dense = places if self.ids is None else self.ids[np.minimum(places, len(self.ids) - 1)]
+        return np.where(np.isneginf(scores), -1, dense).astype(np.int32)
+
+
+def _or_nothing(ids: Int32[np.ndarray, "n"] | None) -> Int32[np.ndarray, "n"]:
+    return np.zeros(0, np.int32) if ids is None else ids
+
+
+def _fill(result: Ranked, users: Int32[np.ndarray, "B Q"], lists: Any, chosen: _Choice) -> None:
+    """Puts the lists of a batch where their users are."""
+    real = users >= 0
+    at = users[real]
+    places, scores = lists.places[real][..., : chosen.k], lists.scores[real][..., : chosen.k]
+    items = chosen.items(places, scores)
+    if result.path is not None:
+        _fill_path(result.path, at, items, scores, jax.tree.map(lambda part: part[real], lists))
+        items, scores = items[:, -1], scores[:, -1]
+    result.items[at], result.scores[at] = items, scores
+
+
+def _fill_path(
+    path: Path,
+    at: Int32[np.ndarray, "n"],
+    items: Int32[np.ndarray, "n S k"],
+    scores: Float32[np.ndarray, "n S k"],
+    found: program.Paths,
+) -> None:
+    path.items[at], path.scores[at] = items, scores
+    path.ranks[at] = found.ranks[:, :, : items.shape[-1]]
+    path.top_shares[at] = np.sum(found.shares[:, :, : items.shape[-1]], axis=-1)
+    path.effective[at] = found.effective
+    if path.attention is not None and found.attention is not None:
+        path.attention[at, :, : found.attention.shape[-1]] = found.attention

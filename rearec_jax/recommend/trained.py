@@ -1,0 +1,145 @@
+"""A trained run as an engine: the best epoch's weights and the program of training."""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+import numpy as np
+
+from rearec_jax.config import Config
+from rearec_jax.data.item_vectors.vectors import unit_scale
+from rearec_jax.losses.similarity import comparable
+from rearec_jax.methods import METHODS
+from rearec_jax.models import backbones
+from rearec_jax.models.backbones import Backbone, Variables, item_table
+from rearec_jax.models.reasoning import encode_and_reason
+from rearec_jax.recommend.engine import Engine
+from rearec_jax.recommend.rows import Rows
+from rearec_jax.types import Batch
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoder:
+    """`program.Encode` of a model; equal models share their compiled programs."""
+
+    model: Backbone
+    method: str
+    similarity: str
+
+    def __call__(
+        self, weights: Variables, table: Float[Array, "N D"], rows: Rows, steps: int
+    ) -> Float[Array, "B Q S D"]:
+        found = encode_and_reason(self.model, weights, table, _batch(rows), steps)
+        return self.representations(found.states)
+
+    def representations(self, states: Float[Array, "B Q S D"]) -> Float[Array, "B Q S D"]:
+        """What is compared with the items."""
+        return comparable(METHODS[self.method].by_depth(states), self.similarity)
+
+
+@dataclasses.dataclass(frozen=True)
+class Attender:
+    """`program.Attend` of a model: as ``encoder``, and what each step attends to."""
+
+    encoder: Encoder
+
+    def __call__(
+        self, weights: Variables, table: Float[Array, "N D"], rows: Rows, steps: int
+    ) -> tuple[Float[Array, "B Q S D"], Float[Array, "B Q S T"]]:
+        model = self.encoder.model
+        found = encode_and_reason(model, weights, table, _batch(rows), steps, with_attention=True)
+        assert found.attention is not None
+        return self.encoder.representations(found.states), found.attention
+
+
+def _batch(rows: Rows) -> Batch:
+    tokens, positions, segments, queries = map(jnp.asarray, rows[:4])
+    nothing = jnp.zeros(queries.shape, jnp.int32)  # the future is unknown
+    return Batch(tokens, positions, segments, queries, nothing, jnp.ones(nothing.shape), nothing)
+
+
+def engine(
+    config: Config, variables: Variables, num_items: int, text: np.ndarray | None = None
+) -> Engine:
+    """The engine of a model with these parameters.
+
+    Args:
+        config: of the run.
+        variables: the parameters.
+        num_items: N.
+        text: vectors of the items' text, where the backbone reads them.
+    """
+    model = backbones.build(config, num_items)
+    scale = np.float32(1 if text is None else unit_scale(text))
+    table = jax.jit(lambda variables, text: item_table(model, variables, text))(
+        variables, None if text is None else jnp.asarray(text * scale)
+    )
+    width = 0 if text is None else text.shape[1]
+    return engine_of_table(config, variables, ItemTable(table, width, float(scale)))
+
+
+class ItemTable(NamedTuple):
+    """The vectors of the items, and what their text was to the model that made them.
+
+    text_width: of the text vectors, F; 0 where the model reads none.
+    text_scale: the factor that the text vectors were multiplied by.
+    """
+
+    rows: Float[Array, "N D"]
+    text_width: int
+    text_scale: float
+
+
+def engine_of_table(config: Config, variables: Variables, table: ItemTable) -> Engine:
+    """Makes the engine of a model whose item vectors are known already.
+
+    Args:
+        config: the run's options.
+        variables: the parameters; of the item encoder only those of the text are read.
+        table: the item vectors.
+    """
+    similarity = config.model.similarity
+
+    def item_rows(vectors: np.ndarray) -> tuple[Array, Array]:
+        scaled = jnp.asarray(vectors, jnp.float32) * np.float32(table.text_scale)
+        rows = rows_of_text(config, item_weights(config, variables), scaled)
+        return rows, comparable(rows, similarity)
+
+    encode = Encoder(backbones.build(config, table.rows.shape[0]), config.method.name, similarity)
+    return Engine(
+        name=f"{config.model.backbone}, {config.method.name}",
+        max_length=config.model.max_length,
+        steps=config.method.steps,
+        cloze=config.train.objective == "cloze",
+        encode=encode,
+        attend=Attender(encode),
+        temperature=config.method.temperature,
+        weights=_without_items(variables),
+        table=table.rows,
+        ranked=comparable(table.rows, similarity),
+        item_rows=item_rows if table.text_width else None,
+        text_width=table.text_width,
+        text_scale=table.text_scale,
+    )
+
+
+def _without_items(variables: Variables) -> Variables:
+    """What `encode` reads: the item encoder's parameters are in the table already."""
+    return {"params": {"encoder": variables["params"]["encoder"]}}
+
+
+def item_weights(config: Config, variables: Variables) -> Variables:
+    """What `rows_of_text` reads: the encoder of the text, without the items' free vectors."""
+    items = variables["params"]["items"]
+    return {"params": {"items": items["text"] if config.model.item_ids else items}}
+
+
+def rows_of_text(
+    config: Config, weights: Variables, text: Float[Array, "n F"]
+) -> Float[Array, "n D"]:
+    """The item encoder on scaled vectors of new items, which have no free vector besides."""
+    without_ids = dataclasses.replace(config.model, item_ids=False)
+    model = backbones.build(dataclasses.replace(config, model=without_ids), num_items=0)
+    return item_table(model, weights, text)

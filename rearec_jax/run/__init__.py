@@ -1,0 +1,1 @@
+"""What one run keeps and hears: its directory, events, checkpoints, lock, signals, progress."""

@@ -1,0 +1,137 @@
+"""The log of a run: metrics.jsonl, a JSON object a line, and the same numbers for TensorBoard."""
+
+from collections.abc import Callable, Iterator, Mapping
+import json
+import os
+import pathlib
+from typing import Any
+
+from rearec_jax.errors import UserError
+from rearec_jax.run import files
+from rearec_jax.run.workdir import Workdir, explained, finite, write_whole
+
+
+class EventLog:
+    """metrics.jsonl, one JSON object a line, and the same numbers for TensorBoard.
+
+    An event is a dict with an integer "step"; its other values are numbers, strings, or one level
+    of dicts of them ("valid": {"ndcg@10": ...}). Numbers that are not finite are written as null.
+    """
+
+    def __init__(self, workdir: Workdir, *, tensorboard: bool = True):
+        self._workdir = workdir
+        self._tensorboard = tensorboard and not files.is_remote(workdir.path)
+        self._purge_step: int | None = None
+        self._writer: Any = None
+        with explained(workdir.events):
+            if not files.is_remote(workdir.events):
+                _cut_half_line(workdir.events)
+            self._file = files.open_to_append(workdir.events)
+
+    def append(self, event: Mapping[str, Any]) -> None:
+        """Writes one event, on disk when this returns. Raises UserError if the disk is full."""
+        step = int(event["step"])
+        with explained(self._workdir.events):
+            self._file.write(json.dumps(finite(event), allow_nan=False) + "\n")
+            self._file.flush()
+            if self._tensorboard:
+                self._mirror(step, event)
+
+    def read(self) -> list[dict[str, Any]]:
+        """All events, oldest first."""
+        return read_events(self._workdir)
+
+    def truncate_after(
+        self, step: int, keep: Callable[[dict[str, Any]], bool] = lambda event: True
+    ) -> None:
+        """Drops events of later steps, and those that ``keep`` refuses: they will come again."""
+        kept = [event for event in self.read() if event["step"] <= step and keep(event)]
+        self._file.close()
+        write_whole(self._workdir.events, "".join(json.dumps(event) + "\n" for event in kept))
+        with explained(self._workdir.events):
+            self._file = files.open_to_append(self._workdir.events)
+        self._close_writer()
+        self._purge_step = step + 1
+
+    def close(self) -> None:
+        """Closes both files; later events are an error."""
+        self._file.close()
+        self._close_writer()
+
+    def __enter__(self) -> "EventLog":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _mirror(self, step: int, event: Mapping[str, Any]) -> None:
+        if self._writer is None:
+            import tensorboardX  # not needed before the first event
+
+            self._writer = tensorboardX.SummaryWriter(
+                str(self._workdir.tensorboard), purge_step=self._purge_step
+            )
+        for name, value in _scalars(event):
+            self._writer.add_scalar(name, value, step)
+
+    def _close_writer(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+
+class NoLog:
+    """The log of a process that keeps none: another one does."""
+
+    def append(self, event: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+    def truncate_after(
+        self, step: int, keep: Callable[[dict[str, Any]], bool] = lambda event: True
+    ) -> None:
+        """Nothing."""
+
+    def __enter__(self) -> "NoLog":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def read_events(workdir: Workdir) -> list[dict[str, Any]]:
+    """Events of metrics.jsonl, oldest first; a last line cut off by a crash is left out.
+
+    Raises:
+        UserError: another line that is not an event.
+    """
+    if not workdir.events.exists():
+        return []
+    lines = workdir.events.read_bytes().split(b"\n")[:-1]  # the part after the last newline is cut
+    events = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            event = json.loads(line)
+            int(event["step"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{workdir.events} line {number} is damaged; delete that line and start again"
+            ) from error
+        events.append(event)
+    return events
+
+
+def _cut_half_line(path: pathlib.Path) -> None:
+    """Removes what a crash left after the last newline, so that the next event starts a line."""
+    if path.exists():
+        text = path.read_bytes()
+        whole = text.rfind(b"\n") + 1
+        if whole < len(text):
+            os.truncate(path, whole)
+
+
+def _scalars(event: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    for key, value in event.items():
+        if isinstance(value, Mapping):
+            yield from _scalars(value, f"{prefix}{key}/")
+        elif isinstance(value, int | float) and (prefix or key != "step"):
+            yield prefix + key.replace("@", "_at_"), float(value)  # TensorBoard allows no "@"

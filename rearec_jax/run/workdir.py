@@ -1,0 +1,251 @@
+"""A work directory: config.json, metrics.jsonl with its TensorBoard mirror, summary.json.
+
+Nothing here knows what an experiment computes. Files appear whole or not at all, except
+metrics.jsonl, which grows by a line an event and forgives a last line cut off by a crash.
+"""
+
+from collections.abc import Iterator, Mapping
+import contextlib
+import dataclasses
+import json
+import math
+import os
+import pathlib
+import shutil
+import tempfile
+from typing import Any
+
+from rearec_jax import config as config_lib
+from rearec_jax.config import Config
+from rearec_jax.config.compare import clashes, with_defaults
+from rearec_jax.errors import UserError
+from rearec_jax.run import files, lock
+
+
+@dataclasses.dataclass(frozen=True)
+class Workdir:
+    """Names of what lies in a work directory."""
+
+    path: pathlib.Path
+
+    @property
+    def config(self) -> pathlib.Path:
+        """The options of the run, all of them."""
+        return self.path / "config.json"
+
+    @property
+    def events(self) -> pathlib.Path:
+        """One JSON object a line, see ``EventLog``."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def tensorboard(self) -> pathlib.Path:
+        """Directory of the TensorBoard events."""
+        return self.path / "tensorboard"
+
+    @property
+    def checkpoints(self) -> pathlib.Path:
+        """Directory of the checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def summary(self) -> pathlib.Path:
+        """The results, written when the run is finished."""
+        return self.path / "summary.json"
+
+    @property
+    def data(self) -> pathlib.Path:
+        """What the run was trained on, as digests."""
+        return self.path / "data.json"
+
+    def check_data(self, digests: Mapping[str, str]) -> None:
+        """Notes `Interactions.digests` in a new run, and compares them in one that goes on.
+
+        Raises:
+            UserError: the data are not those that the run began with.
+        """
+        if not self.data.exists():
+            write_whole(self.data, json.dumps(dict(digests)) + "\n")
+        elif _read_json(self.data).get("digest") != digests["digest"]:
+            raise UserError(
+                f"the data (data.path, data.item_text, text.vectors) are no longer those that"
+                f" {self.path} was trained on; bring the old files back, or choose another"
+                " --workdir"
+            )
+
+    @property
+    def is_trained(self) -> bool:
+        """Does it hold a whole checkpoint? One being written has another name than a number."""
+        return any(path.name.isdigit() for path in self.checkpoints.glob("last/*"))
+
+    def write_summary(self, summary: Mapping[str, Any], path: pathlib.Path | None = None) -> None:
+        """Writes summary.json (or ``path``) whole. Raises UserError if it cannot be written."""
+        write_whole(path or self.summary, json.dumps(finite(summary), indent=2) + "\n")
+
+
+def open_workdir(path: str | os.PathLike[str], config: Config) -> Workdir:
+    """Creates the directory and its config.json, or takes up an existing one.
+
+    Raises:
+        UserError: the directory holds a run of another configuration (the message lists the
+            options that differ, those of ``FREE_OPTIONS`` aside), or cannot be written.
+    """
+    workdir = Workdir(files.place(path))
+    with explained(workdir.path):
+        workdir.path.mkdir(parents=True, exist_ok=True)
+    new = config_lib.to_dict(config)
+    if workdir.config.exists():
+        old = _read_json(workdir.config)
+        found = clashes(with_defaults(old), new)
+        if found:
+            raise UserError(
+                f"{workdir.path} holds a run with other options; choose another --workdir, or set"
+                " them back:\n  " + "\n  ".join(found)
+            )
+        if old == new:
+            return workdir
+    write_whole(workdir.config, json.dumps(new, indent=2) + "\n")
+    return workdir
+
+
+@contextlib.contextmanager
+def opened(path: str | os.PathLike[str], config: Config) -> Iterator[Workdir]:
+    """``open_workdir`` for the time of a run; a new run that fails before it saves leaves nothing.
+
+    Raises:
+        UserError: as ``open_workdir``, or another run is there.
+    """
+    workdir = Workdir(files.place(path))
+    is_new_directory = not workdir.path.exists()
+    try:
+        make_directory(workdir.path)
+        with contextlib.ExitStack() as held:
+            if not files.is_remote(workdir.path):
+                with explained(workdir.path):
+                    held.enter_context(lock.alone(workdir.path))
+            with _discarded_if_new(workdir):
+                open_workdir(path, config)
+                yield workdir
+    except BaseException:
+        if is_new_directory:
+            with contextlib.suppress(OSError):  # not empty
+                workdir.path.rmdir()
+        raise
+
+
+@contextlib.contextmanager
+def _discarded_if_new(workdir: Workdir) -> Iterator[None]:
+    """What a new run has written goes if it fails before it saves; what was there before stays."""
+    is_new = not workdir.config.exists()
+    kept = ("items.parquet", "item_vectors.npy", "samples.parquet")  # see inference/runs.py
+    written = workdir.config, workdir.events, workdir.data, *(workdir.path / name for name in kept)
+    fresh = [path for path in written if not path.exists()]
+    trees = [path for path in (workdir.tensorboard, workdir.checkpoints) if not path.exists()]
+    try:
+        yield
+    except BaseException:
+        if is_new and not workdir.is_trained:
+            for file in fresh:
+                file.unlink(missing_ok=True)
+            for directory in trees:
+                files.remove_tree(directory)
+        raise
+
+
+def load_config(path: str | os.PathLike[str]) -> Config:
+    """Configuration of a run from its work directory.
+
+    Raises:
+        UserError: no such directory, no config.json in it, or one that cannot be understood.
+    """
+    workdir = Workdir(files.place(path))
+    if not workdir.path.is_dir():
+        raise UserError(f"--workdir={workdir.path} does not exist; train into it first")
+    if not workdir.config.exists():
+        raise UserError(
+            f"{workdir.config} does not exist: {workdir.path} is not the work directory of a run"
+        )
+    try:
+        return config_lib.resolve(with_defaults(_read_json(workdir.config)))
+    except UserError as error:
+        raise UserError(f"{workdir.config}: {error}") from error
+
+
+def make_directory(path: pathlib.Path) -> None:
+    """With its parents; no error if it is there. Raises UserError if it cannot be made."""
+    with explained(path):
+        path.mkdir(parents=True, exist_ok=True)
+
+
+def write_whole(path: pathlib.Path, text: str, option: str = "--workdir") -> None:
+    """Writes a text file so that it is seen whole or not at all.
+
+    Raises:
+        UserError: it cannot be written; ``option`` is what the message says to change.
+    """
+    with explained(path, option):
+        files.write_whole(path, lambda file: file.write(text.encode()))
+
+
+@contextlib.contextmanager
+def explained(path: pathlib.Path, option: str = "--workdir") -> Iterator[None]:
+    """What keeps ``path`` from being written becomes a UserError that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path}: {error.strerror or error}; make room and permission there, or"
+            f" choose another {option}"
+        ) from error
+
+
+@contextlib.contextmanager
+def replaced(directory: pathlib.Path, option: str = "--workdir") -> Iterator[pathlib.Path]:
+    """Yields an empty directory to be filled, which then takes the place of ``directory``.
+
+    Raises:
+        UserError: it cannot be written (``option`` is what the message says to change); what was
+            there stays, as after any other exception.
+    """
+    with explained(directory, option):
+        scratch = pathlib.Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+        try:
+            new = scratch / "new"
+            new.mkdir()
+            yield new
+            _swap(new, directory, scratch / "old")
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _swap(new: pathlib.Path, place: pathlib.Path, old: pathlib.Path) -> None:
+    """``os.rename`` replaces no directory that has files; what was there comes back on failure."""
+    if place.exists():
+        os.rename(place, old)
+    try:
+        os.rename(new, place)
+    except BaseException:
+        if old.exists():
+            os.rename(old, place)
+        raise
+
+
+def _read_json(path: pathlib.Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(value, dict):
+            raise ValueError("not a JSON object")
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path} cannot be read ({error}); restore it, or choose another --workdir"
+        ) from error
+    return value
+
+
+def finite(value: Any) -> Any:
+    """The same value with null for NaN and infinities, which JSON has no word for."""
+    if isinstance(value, Mapping):
+        return {key: finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

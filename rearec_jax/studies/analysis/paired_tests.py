@@ -1,0 +1,115 @@
+"""From runs to means over seeds and paired tests against the first. Numbers only, no layout."""
+
+from collections.abc import Sequence
+import dataclasses
+import statistics
+
+from jaxtyping import Float, Int
+import numpy as np
+
+from rearec_jax.config import AnalysisConfig
+from rearec_jax.evaluation.metrics import METRICS, metric
+from rearec_jax.studies.analysis import significance
+from rearec_jax.studies.analysis.comparable_runs import Group
+from rearec_jax.studies.analysis.significance import Paired
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """A metric of a group over its seeds; deviation is the sample's, None with one seed."""
+
+    mean: float
+    deviation: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """A group minus the baseline in one metric.
+
+    relative: the difference as a share of the baseline's mean; None where that is 0.
+    holm: of all the t-tests of the comparison. seeds: p of Welch's test of the seeds' means, None
+    where a side has one seed.
+    """
+
+    label: str
+    metric: str
+    relative: float | None
+    t_test: Paired
+    bootstrap: Paired
+    holm: float
+    seeds: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """All groups; the first is the baseline."""
+
+    groups: tuple[Group, ...]
+    estimates: tuple[dict[str, Estimate], ...]  # of each group
+    differences: tuple[Difference, ...]
+    users: int
+    examples: int
+
+
+def compare(groups: Sequence[Group], options: AnalysisConfig) -> Comparison:
+    """Means and tests of every group against the first, in every metric.
+
+    Of a group of several seeds a user counts with the mean over them.
+    """
+    baseline = groups[0]
+    users = _dense(baseline)
+    found = [
+        _difference(baseline, group, name, users, options)
+        for group in groups[1:]
+        for name in METRICS
+    ]
+    if found:
+        corrected = significance.holm(np.array([each.t_test.p for each in found]))
+        found = [
+            dataclasses.replace(each, holm=float(p))
+            for each, p in zip(found, corrected, strict=True)
+        ]
+    return Comparison(
+        groups=tuple(groups),
+        estimates=tuple({name: _estimate(group, name) for name in METRICS} for group in groups),
+        differences=tuple(found),
+        users=int(users.max()) + 1,
+        examples=len(users),
+    )
+
+
+def _difference(
+    baseline: Group,
+    group: Group,
+    name: str,
+    users: Int[np.ndarray, " M"],
+    options: AnalysisConfig,
+) -> Difference:
+    before, after = _values(baseline, name), _values(group, name)
+    gaps = significance.by_user(after.mean(axis=0) - before.mean(axis=0), users)
+    level = float(before.mean())
+    t_test = significance.t_test(gaps)
+    return Difference(
+        label=group.label,
+        metric=name,
+        relative=t_test.mean / level if level else None,
+        t_test=t_test,
+        bootstrap=significance.bootstrap(gaps, options.resamples, options.seed),
+        holm=t_test.p,
+        seeds=significance.welch(after.mean(axis=1), before.mean(axis=1)),
+    )
+
+
+def _values(group: Group, name: str) -> Float[np.ndarray, "seeds M"]:
+    return np.stack([metric(name, run.ranks.final) for run in group.runs])
+
+
+def _estimate(group: Group, name: str) -> Estimate:
+    means = [float(value) for value in _values(group, name).mean(axis=1)]
+    return Estimate(statistics.fmean(means), statistics.stdev(means) if len(means) > 1 else None)
+
+
+def _dense(group: Group) -> Int[np.ndarray, " M"]:
+    """Users as 0, 1, ...; a time split may have several examples of a user."""
+    names = group.runs[0].ranks.users.to_numpy()
+    return np.unique(names, return_inverse=True)[1]

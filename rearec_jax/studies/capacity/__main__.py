@@ -1,0 +1,56 @@
+"""Command line of the plan. Intentionally short.
+
+Exit codes: 0 it fits; 1 it does not; 2 a mistake of the user's, said in one sentence; 130 Ctrl-C.
+"""
+
+from collections.abc import Sequence
+import json
+import sys
+
+import jax
+
+from rearec_jax.errors import UserError
+from rearec_jax.studies.capacity import chips, compiled, show, topology
+from rearec_jax.studies.capacity.options import parse
+from rearec_jax.studies.capacity.workload import workload
+
+FITS, TOO_LARGE, MISTAKE, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Compiles, prints, and returns the exit code."""
+    options = parse(arguments)
+    chip = chips.chip_of(options.topology)
+    devices = topology.devices_of(options.topology)
+    work = workload(options, devices)
+    _note(f"compiling {options.name} for {options.topology}: half a minute or more")
+    needs = compiled.compile_all(work, devices)
+    mesh = work.setup.mesh
+    used, slices = (mesh.size, mesh.shape["model"]) if mesh else (1, 1)
+    result = show.Result(options, chip, used, slices, work, needs)
+    if options.as_json:
+        print(json.dumps(show.as_dict(result), indent=2))
+    else:
+        show.show(result)
+    return FITS if result.fits else TOO_LARGE
+
+
+def run() -> None:
+    """Entry point: a user's mistake is one sentence and exit code 2."""
+    jax.config.update("jax_platforms", "cpu")  # nothing runs on a device here
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except UserError as error:
+        _note(f"error: {error}")
+        sys.exit(MISTAKE)
+    except KeyboardInterrupt:
+        _note("interrupted")
+        sys.exit(INTERRUPTED)
+
+
+def _note(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    run()

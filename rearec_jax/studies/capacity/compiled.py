@@ -1,0 +1,108 @@
+"""The compiled programs of a training, for devices that are not there."""
+
+from collections.abc import Sequence
+import functools
+import math
+import re
+import time
+from typing import Any, cast
+
+import jax
+from jax.sharding import SingleDeviceSharding
+
+from rearec_jax.devices import mesh as sharding
+from rearec_jax.studies.capacity import flops, hlo
+from rearec_jax.studies.capacity.estimate import Needs
+from rearec_jax.studies.capacity.workload import Workload
+
+UPDATE, TABLE, RANKING = "update", "item table", "ranking of a batch"
+
+
+def compile_all(work: Workload, devices: Sequence[jax.Device]) -> dict[str, Needs]:
+    """What the update and the two programs of an evaluation need."""
+    setup, mesh = work.setup, work.setup.mesh
+    one = None if mesh else SingleDeviceSharding(devices[0])
+    rows, everywhere = sharding.rows_sharding(mesh) or one, sharding.whole(mesh) or one
+    state = sharding.abstract(mesh, work.state) if mesh else _placed(work.state, one)
+    catalogue = _placed(work.catalogue, everywhere)
+    if catalogue.text is not None:
+        split = sharding.table_sharding(mesh, catalogue.text.shape) or one
+        catalogue = catalogue._replace(text=_placed(catalogue.text, split))
+    update = cast(
+        "functools.partial[Any]", setup.update_function(setup.contrast(setup.total_steps))
+    )
+    item_table = cast("functools.partial[Any]", setup.validate.table)
+    table = jax.eval_shape(item_table.func, state.variables, catalogue.text)
+    table = _placed(table, sharding.table_sharding(mesh, table.shape) or one)
+    ranked, seen = _placed((work.ranked, work.seen), rows)
+    chips = mesh.size if mesh else 1
+    return {
+        UPDATE: _needs(update.func, chips, state, _placed(work.batch, rows), catalogue=catalogue),
+        TABLE: _needs(item_table.func, chips, state.variables, text=catalogue.text),
+        RANKING: _needs(setup.validate.rank, chips, state.variables, table, ranked, seen),
+    }
+
+
+def _placed(tree: Any, place: jax.sharding.Sharding | None) -> Any:
+    def placed(leaf: Any) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place)
+
+    return jax.tree.map(placed, tree)
+
+
+def _needs(program: Any, chips: int, *arguments: Any, **named: Any) -> Needs:
+    started = time.perf_counter()
+    traced = program.trace(*arguments, **named)
+    products = flops.product_flops(traced.jaxpr) / chips
+    try:
+        compiled = traced.lower(lowering_platforms=("tpu",)).compile()
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        return _refused(str(error), products, (arguments, named), time.perf_counter() - started)
+    memory, cost = compiled.memory_analysis(), compiled.cost_analysis() or {}
+    text = compiled.as_text() or ""
+    return Needs(
+        arguments=memory.argument_size_in_bytes,
+        outputs=memory.output_size_in_bytes,
+        aliased=memory.alias_size_in_bytes,
+        temporaries=memory.temp_size_in_bytes,
+        code=memory.generated_code_size_in_bytes,
+        products=products,
+        xla_flops=cost.get("flops", 0.0),
+        xla_bytes=cost.get("bytes accessed", 0.0),
+        cycles=hlo.cycles(text),
+        unknown_loops=hlo.loops(text).unknown,
+        sent=hlo.sent_by_kind(hlo.collectives(text, chips)),
+        compile_seconds=time.perf_counter() - started,
+    )
+
+
+def _refused(error: str, products: float, arguments: Any, seconds: float) -> Needs:
+    """Of a program that the compiler found no room for: what it says, and the arguments' shards."""
+    said = error.partition("RESOURCE_EXHAUSTED: ")[2].splitlines()[0]
+    return Needs(
+        arguments=sum(_shard_bytes(leaf) for leaf in jax.tree.leaves(arguments)),
+        outputs=0,
+        aliased=0,
+        temporaries=required(said),
+        code=0,
+        products=products,
+        xla_flops=0,
+        xla_bytes=0,
+        cycles=0,
+        unknown_loops=0,
+        sent={},
+        compile_seconds=seconds,
+        refused=said,
+    )
+
+
+def _shard_bytes(leaf: Any) -> int:
+    return math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+
+
+def required(said: str) -> float:
+    """Bytes that a compiler's complaint names first, as in "temporaries (166.92G)"; or 0."""
+    found = re.search(r"([\d.]+)([KMGT])\b", said)
+    return float(found[1]) * 2 ** (10 * "_KMGT".index(found[2])) if found else 0.0

@@ -1,0 +1,85 @@
+"""What the command line asks of the plan."""
+
+import argparse
+from collections.abc import Sequence
+import dataclasses
+from typing import NoReturn
+
+from rearec_jax import config as config_lib
+from rearec_jax.config import Config, command_line
+from rearec_jax.errors import UserError
+from rearec_jax.studies.capacity.chips import CHIPS
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """A configuration, a slice, and what stands in for the data."""
+
+    name: str  # of the config file
+    config: Config
+    topology: str
+    items: int  # 0 = as in the data
+    targets: int  # an epoch; 0 = as in the data, or unknown
+    history: int  # interactions of a generated user
+    text_width: int  # 0 = text.width
+    price: float  # of a chip-hour; 0 = unknown
+    as_json: bool
+
+
+def parse(arguments: Sequence[str]) -> Options:
+    """Checked options. Raises UserError for what is wrong with them."""
+    flags, rest = _parser().parse_known_args(arguments)
+    for argument in rest:
+        if not argument.startswith(("--config", "-config")):
+            raise UserError(f"unexpected argument {argument!r}; --help lists the flags")
+    config = config_lib.resolve(command_line.load(rest))
+    for flag in ("items", "targets", "text_width", "price"):
+        if not getattr(flags, flag) >= 0:  # NaN is not
+            raise UserError(f"--{flag}={getattr(flags, flag)} must not be negative")
+    history = flags.history or config.model.max_length // 2 + 1  # two users fill a row
+    if history < 2:
+        raise UserError(f"--history={history} must be at least 2: a history and a target")
+    return Options(
+        name=command_line.config_path(rest) or "",
+        config=config,
+        topology=flags.topology,
+        items=flags.items,
+        targets=flags.targets,
+        history=history,
+        text_width=flags.text_width,
+        price=flags.price,
+        as_json=flags.json,
+    )
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"command line: {message}; --help lists the flags")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="launch/plan.py",
+        allow_abbrev=False,
+        description="Compiles a configuration's training update and evaluation for a slice of TPUs"
+        " that need not be there, and says what they need of it: memory, time, cost.",
+        epilog="Besides these: --config=FILE, and any --config.NAME=VALUE.",
+    )
+    add = parser.add_argument
+    add(
+        "--topology",
+        required=True,
+        help=f"the slice: one of {', '.join(CHIPS)}, a colon, chips in each dimension (v5e:2x4)",
+    )
+    add("--items", type=int, default=0, help="of the catalogue; then no data are read")
+    add("--targets", type=int, default=0, help="training targets an epoch; default: of the data")
+    add(
+        "--history",
+        type=int,
+        default=0,
+        help="training interactions a user, with --items; default: two users fill a row",
+    )
+    add("--text_width", type=int, default=0, help="of the items' text vectors; default: text.width")
+    add("--price", type=float, default=0.0, help="of a chip for an hour, in any currency")
+    add("--json", action="store_true", help="print JSON and nothing else")
+    return parser

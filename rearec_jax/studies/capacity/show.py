@@ -1,0 +1,224 @@
+"""The plan as a table and sentences for people, or as JSON for programs."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from rearec_jax.studies.capacity import estimate
+from rearec_jax.studies.capacity.chips import GIB, Chip
+from rearec_jax.studies.capacity.compiled import RANKING, TABLE, UPDATE
+from rearec_jax.studies.capacity.estimate import Needs
+from rearec_jax.studies.capacity.options import Options
+from rearec_jax.studies.capacity.workload import Workload
+from rearec_jax.training import objective
+
+MIB = 2**20
+
+
+class Result(NamedTuple):
+    """All that was found."""
+
+    options: Options
+    chip: Chip
+    chips: int
+    slices: int  # of the catalogue
+    work: Workload
+    needs: Mapping[str, Needs]
+
+    @property
+    def fits(self) -> bool:
+        """Every program does."""
+        return all(estimate.fits(needs, self.chip) for needs in self.needs.values())
+
+    @property
+    def advice(self) -> list[str]:
+        """What to change; nothing where all fits."""
+        if self.fits:
+            return []
+        config, items = self.options.config, self.work.setup.task.num_items
+        found = []
+        if not estimate.fits(self.needs[UPDATE], self.chip):
+            needs = self.needs[UPDATE]
+            rows, _, queries = self.work.setup.batches.shape
+            mesh, streams = self.work.setup.mesh, None
+            if not objective.query_block(config, items, mesh):
+                streams = objective.catalogue_block(config, items, rows * queries, mesh) < items
+            found += estimate.advice(config, needs, self.chip, items, self.slices, streams)
+        elif not estimate.fits(self.needs[RANKING], self.chip):
+            found.append(
+                f"smaller blocks of scores: eval.score_mib={config.eval.score_mib // 4}, or fewer"
+                f" users at once: eval.batch_size={config.eval.batch_size // 2}"
+            )
+        if not estimate.fits(self.needs[TABLE], self.chip):
+            found.append("more shards of the catalogue (mesh.model): the item table alone is large")
+        return found
+
+
+def as_dict(result: Result) -> dict[str, Any]:
+    """For --json. Bytes, seconds, of one chip and one call unless they say otherwise."""
+    options, work = result.options, result.work
+    programs = {}
+    for name, needs in result.needs.items():
+        took = estimate.times(needs, result.chip)
+        programs[name] = {
+            **needs._asdict(),
+            "memory": needs.memory,
+            "fits": estimate.fits(needs, result.chip),
+            "seconds": {**took._asdict(), "total": took.total},
+        }
+    return {
+        "config": options.name,
+        "topology": options.topology,
+        "chips": result.chips,
+        "chip": result.chip._asdict(),
+        "items": work.setup.task.num_items,
+        "catalogue_shards": result.slices,
+        "batch": dict(zip(("rows", "tokens", "queries"), work.setup.batches.shape, strict=True)),
+        "targets_per_update": work.targets_per_update,
+        "programs": programs,
+        "fits": result.fits,
+        "advice": result.advice,
+        "epoch": _epoch(result),
+    }
+
+
+def _epoch(result: Result) -> dict[str, float] | None:
+    """Updates, seconds, chip-hours and price of an epoch's training; None without its targets."""
+    work, price = result.work, result.options.price
+    if not work.targets or result.needs[UPDATE].refused:
+        return None
+    updates = -(-work.targets // work.targets_per_update)
+    seconds = updates * estimate.times(result.needs[UPDATE], result.chip).total
+    hours = seconds * result.chips / 3600
+    epoch = {"targets": work.targets, "updates": updates, "seconds": seconds, "chip_hours": hours}
+    return epoch | ({"price": hours * price} if price else {})
+
+
+def show(result: Result, console: Console | None = None) -> None:
+    """Prints the plan."""
+    console = console or Console()
+    options, work = result.options, result.work
+    rows, tokens, queries = work.setup.batches.shape
+    lines = [
+        f"{options.name} on {options.topology}: {_plural(result.chips, 'chip')}"
+        f" of {result.chip.name}, catalogue in {_plural(result.slices, 'shard')}",
+        f"{work.setup.task.num_items:,} items; an update: {rows} rows of {tokens} tokens and"
+        f" {queries} queries, {work.targets_per_update:,.0f} targets",
+    ]
+    for line in lines:
+        _say(console, line)
+    console.print(_table(result))
+    for line in _sentences(result):
+        _say(console, line)
+
+
+def _table(result: Result) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("of one chip, for one call", no_wrap=True)
+    for name in result.needs:
+        table.add_column(name, justify="right", no_wrap=True)
+    for heading, cell in _ROWS.items():
+        table.add_row(heading, *(cell(needs) for needs in result.needs.values()))
+    kinds = sorted({kind for needs in result.needs.values() for kind in needs.sent})
+    for kind in kinds:
+        table.add_row(
+            f"sent, {kind}", *(_size(needs.sent.get(kind, 0)) for needs in result.needs.values())
+        )
+    took = [estimate.times(needs, result.chip) for needs in result.needs.values()]
+    for part, heading in _TIMES.items():
+        table.add_row(heading, *(_duration(getattr(one, part)) for one in took))
+    return table
+
+
+def _sentences(result: Result) -> Iterator[str]:
+    chip = result.chip
+    room = f"{estimate.usable(chip) / GIB:.1f} of {chip.memory_bytes / GIB:.0f} GiB"
+    if result.fits:
+        most = max(needs.memory for needs in result.needs.values())
+        yield f"It fits: {most / GIB:.2f} GiB of the {room} that a program may use."
+    else:
+        for name, needs in result.needs.items():
+            if not estimate.fits(needs, chip):
+                why = needs.refused or f"it needs {needs.memory / GIB:.1f} GiB"
+                yield f"It does not fit: {name}; {why}; a program may use {room}."
+        yield from (f"  try {line}" for line in result.advice)
+    yield from _uneven(result)
+    if any(needs.refused for needs in result.needs.values()):
+        return
+    yield (
+        f"About {work_rate(result):,.0f} targets a second: computed from published rates and XLA's"
+        " cost model, not measured; feeding the chips is not in it."
+    )
+    if epoch := _epoch(result):
+        yield (
+            f"An epoch of {epoch['targets']:,} targets: {epoch['updates']:,.0f} updates,"
+            f" {_duration(epoch['seconds'])}, {epoch['chip_hours']:.3g} chip-hours"
+            + (f", {epoch['price']:.3g} at that price." if "price" in epoch else ".")
+        )
+    if any(needs.unknown_loops for needs in result.needs.values()):
+        yield "Some loops do not say how often they run; they count once."
+
+
+def _uneven(result: Result) -> Iterator[str]:
+    rows, _, _ = result.work.setup.batches.shape
+    parts = result.chips // result.slices
+    if targets := estimate.even_batch(rows, parts, result.work.targets_per_update):
+        yield (
+            f"The {rows} rows of an update do not divide by mesh.data={parts}, so chips exchange"
+            f" what they compute: try train.rows_multiple={parts} ({targets:,} targets an update)."
+        )
+
+
+def work_rate(result: Result) -> float:
+    """Targets a second of the whole slice."""
+    seconds = estimate.times(result.needs[UPDATE], result.chip).total
+    return result.work.targets_per_update / seconds if seconds else 0.0
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
+def _size(count: float) -> str:
+    if count >= GIB / 10:
+        return f"{count / GIB:.2f} GiB"
+    return f"{count / MIB:.2f} MiB" if count else "-"
+
+
+def _flops(count: float) -> str:
+    return f"{count / 1e9:,.2f} GFLOP" if count else "-"
+
+
+def _duration(seconds: float) -> str:
+    if not seconds:
+        return "-"
+    if seconds >= 120:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1e3:.3f} ms"
+
+
+_ROWS = {
+    "memory: arguments": lambda needs: _size(needs.arguments),
+    "  outputs": lambda needs: _size(needs.outputs),
+    "  of them in place": lambda needs: _size(needs.aliased),
+    "  temporaries": lambda needs: _size(needs.temporaries),
+    "  code": lambda needs: _size(needs.code),
+    "  in all": lambda needs: _size(needs.memory),
+    "matrix products": lambda needs: _flops(needs.products),
+    "XLA's count, loops once": lambda needs: _flops(needs.xla_flops),
+    "its bytes, loops once": lambda needs: _size(needs.xla_bytes),
+}
+_TIMES = {
+    "products": "time: products, at peak",
+    "state": "  state once through HBM",
+    "schedule": "  XLA's cost model",
+    "links": "  links",
+    "total": "  in all",
+}
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,125 @@
+"""The training to setup for: its real setup on real or generated data, and shapes for arrays."""
+
+from collections.abc import Sequence
+import dataclasses
+from typing import Any, NamedTuple, cast
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+import numpy as np
+
+from rearec_jax.config import Config, MeshConfig
+from rearec_jax.data.interactions import CONTEXT, TEST, TRAIN, VALIDATION, Interactions
+from rearec_jax.data.prepare import prepare
+from rearec_jax.devices import mesh as sharding
+from rearec_jax.evaluation import evaluator
+from rearec_jax.studies.capacity.options import Options
+from rearec_jax.training.setup import Setup, make_setup
+from rearec_jax.training.step import TrainState
+from rearec_jax.types import Batch, Catalogue
+
+
+class Workload(NamedTuple):
+    """What is compiled. Every array is only a shape and a type.
+
+    batch, ranked: of training, and of evaluation.
+    seen: items that evaluation leaves out, [B, Q, L].
+    targets: an epoch; 0 = unknown.
+    """
+
+    setup: Setup
+    catalogue: Catalogue
+    state: TrainState
+    batch: Batch
+    ranked: Batch
+    seen: jax.ShapeDtypeStruct
+    targets_per_update: float
+    targets: int
+    examples: int  # of validation; 0 = unknown
+
+
+def workload(options: Options, devices: Sequence[jax.Device]) -> Workload:
+    """Of ``options.config`` on ``devices``: its data, or with ``options.items`` generated users.
+
+    Raises:
+        UserError: the data are not there or leave no example, or the mesh does not fit the devices.
+    """
+    config = options.config
+    is_real = not options.items
+    data = prepare(config.data) if is_real else generated(config, options.items, options.history)
+    mesh = sharding.make_mesh(config.mesh.data, config.mesh.model, devices)
+    sharding.check_catalogue(mesh, data.num_items)
+    here, setup = _setups(config, data, mesh)
+    batches, validation = setup.batches, setup.validate.batches
+    parts = mesh.shape["data"] if mesh else 1
+    ranked = _batch(validation.shape, parts)
+    catalogue = _catalogue(config, data.num_items, options.text_width)
+    longest = int(data.lengths.max()) if config.eval.exclude_seen else 0
+    per_update = batches.targets_per_epoch / batches.steps_per_epoch
+    if not is_real:  # its last batch may be half empty
+        per_update = batches.targets_per_epoch / (batches.plan.rows / batches.rows_per_batch)
+    return Workload(
+        setup=setup,
+        catalogue=catalogue,
+        state=jax.eval_shape(lambda c: here._replace(catalogue=c).initial_state(), catalogue),
+        batch=_batch(batches.shape, parts),
+        ranked=ranked,
+        seen=jax.ShapeDtypeStruct((*ranked.queries.shape, longest), jnp.int32),
+        targets_per_update=per_update,
+        targets=options.targets or (batches.targets_per_epoch if is_real else 0),
+        examples=validation.examples if is_real else 0,
+    )
+
+
+def _setups(config: Config, data: Interactions, mesh: Mesh | None) -> tuple[Setup, Setup]:
+    """The setup on one device of this machine, and on the mesh of those that are not there."""
+    alone = dataclasses.replace(config, mesh=MeshConfig(data=1, model=1))
+    here = make_setup(alone, data)
+    task = dataclasses.replace(here.task, config=config, mesh=mesh)
+    validate = evaluator.make_evaluator(task.model, config, data, VALIDATION, None, mesh)
+    return here, here._replace(task=task, validate=validate)
+
+
+def generated(config: Config, items: int, history: int) -> Interactions:
+    """Users with ``history`` training interactions each, leave-one-out: enough for two batches."""
+    users = 2 * -(-max(config.train.batch_size, config.eval.batch_size) // (history - 1)) + 1
+    split = np.full((users, history + 2), TRAIN, np.uint8)
+    split[:, 0], split[:, -2], split[:, -1] = CONTEXT, VALIDATION, TEST
+    offsets = np.arange(users + 1, dtype=np.int64) * (history + 2)
+    # Of the raw ids only their number is asked.
+    ids = cast(Any, (range(users), range(items)))
+    bought = np.zeros(split.size, np.int32)
+    return Interactions(bought, offsets, split.ravel(), None, *ids, item_text=None, name="planned")
+
+
+def _catalogue(config: Config, items: int, text_width: int) -> Catalogue:
+    """Shapes of what is known of the items."""
+    shape = cast(Any, jax.ShapeDtypeStruct)  # stands for an array, in types too
+    reads_text = config.model.items != "ids"
+    drawn = config.train.loss != "full"
+    width = text_width or config.text.width
+    return Catalogue(
+        text=shape((items, width), jnp.float32) if reads_text else None,
+        cumulative=shape((items,), jnp.uint32) if drawn else None,
+        log_probability=shape((items,), jnp.float32) if drawn else None,
+    )
+
+
+def _batch(sizes: tuple[int, int, int], parts: int) -> Batch:
+    """Its rows filled up to a multiple of ``parts``."""
+    shape = cast(Any, jax.ShapeDtypeStruct)
+    rows, tokens, queries = sizes
+    rows += -rows % parts
+    of_tokens = shape((rows, tokens), jnp.int32)
+    of_queries = shape((rows, queries), jnp.int32)
+    weights = shape((rows, queries), jnp.float32)
+    return Batch(
+        tokens=of_tokens,
+        positions=of_tokens,
+        segments=of_tokens,
+        queries=of_queries,
+        targets=of_queries,
+        weights=weights,
+        users=of_queries,
+    )

@@ -1,0 +1,87 @@
+"""Command line of the grid: run what is missing, then print the table. Intentionally short.
+
+Exit codes: 0 done; 1 at least one cell failed; 2 a mistake of the user's, said in one sentence;
+130 stopped by Ctrl-C or SIGTERM, the same command continues.
+"""
+
+from collections.abc import Sequence
+import pathlib
+import shlex
+import sys
+
+from rearec_jax.errors import UserError
+from rearec_jax.run.workdir import write_whole
+from rearec_jax.studies.grid import (
+    agreement,
+    cells,
+    means,
+    paper_table,
+    runner,
+    summaries,
+    sweep_table,
+)
+from rearec_jax.studies.grid.options import Options, parse
+
+FAILED, MISTAKE, INTERRUPTED = 1, 2, 130
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs a grid, or prints its table or its commands; returns the exit code."""
+    options = parse(arguments)
+    asked = cells.make_cells(options) if not options.table or options.has_configs else []
+    if options.table:
+        _show(options, asked)
+        return 0
+    cells.check(asked)
+    agreement.check(options.root, asked)
+    if options.dry_run:
+        missing = [shlex.join(cell.command) for cell in asked if not cell.is_done]
+        print("\n".join(missing))  # at once: `| head` may close the pipe
+        return 0
+    summaries.note_command(options.root, arguments)
+    tally = runner.run_cells(asked)
+    tally.say()
+    _show(options, asked)
+    if tally.left:  # only after Ctrl-C or SIGTERM
+        return _say("interrupted; run the same command again to continue", INTERRUPTED)
+    return FAILED if tally.failed else 0
+
+
+def _show(options: Options, asked: Sequence[cells.Cell]) -> None:
+    """The table of the methods, and that of the studies, where a root holds both."""
+    results, remarks = summaries.read(options.root)
+    rows, notes = sweep_table.read(options.root)
+    if not results and not rows and options.table and (options.vary or not asked):
+        raise UserError(f"{options.root} holds no finished cell of a grid; name another --root")
+    texts = []
+    if results or not (rows or options.vary):
+        pairs = [] if options.vary else [(cell.dataset, cell.backbone) for cell in asked]
+        compared = means.compare(results, pairs)
+        remarks += means.remarks(results)
+        paper_table.print_table(compared, remarks)
+        texts.append(paper_table.markdown(compared, remarks))
+    if rows or options.vary:
+        sweep_table.print_table(rows, [*notes, sweep_table.CAPTION])
+        texts.append(sweep_table.markdown(rows, notes))
+    if options.markdown:
+        texts += paper_table.code(summaries.read_commands(options.root))
+        write_whole(pathlib.Path(options.markdown), "\n".join(texts), "--markdown")
+
+
+def _say(message: str, code: int) -> int:
+    print(message, file=sys.stderr)
+    return code
+
+
+def run() -> None:
+    """Entry point: a user's mistake is one sentence and exit code 2."""
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except UserError as error:
+        sys.exit(_say(f"error: {error}", MISTAKE))
+    except KeyboardInterrupt:
+        sys.exit(_say("interrupted; run the same command again to continue", INTERRUPTED))
+
+
+if __name__ == "__main__":
+    run()

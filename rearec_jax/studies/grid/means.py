@@ -1,0 +1,185 @@
+"""From the summaries of a grid to the rows of the paper's table. Numbers only, no layout."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+import dataclasses
+import statistics
+from typing import Any
+
+from rearec_jax import config as config_lib
+from rearec_jax.config.compare import clashes
+from rearec_jax.evaluation import metrics
+from rearec_jax.methods import BASELINE, METHODS, in_paper
+from rearec_jax.studies.grid.summaries import Result
+
+METRICS = tuple(name for name in metrics.METRICS if "@" in name)
+OWN_OPTIONS = (  # in which the cells of a data set are meant to differ
+    "seed",
+    "method.name",
+    "method.steps",
+    "method.temperature",
+    "model.backbone",
+    "model.items",
+    "model.attention",
+    "model.similarity",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """A metric over seeds."""
+
+    mean: float
+    deviation: float | None  # of the sample; None with one seed
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A method on a backbone, or popularity."""
+
+    label: str
+    values: tuple[Estimate | None, ...]  # in the order of METRICS; None: not there
+    seeds: int = 0
+    best_epoch: float | None = None  # mean over seeds, as the minutes are
+    minutes: float | None = None  # of training
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """All methods of one data set and backbone."""
+
+    dataset: str
+    backbone: str
+    rows: tuple[Row, ...]
+    improvement: tuple[float | None, ...]  # the better of ERL and PRL over base - 1, same seeds
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """A data set's rows."""
+
+    dataset: str
+    popularity: Row | None
+    blocks: tuple[Block, ...]
+
+
+def compare(results: Sequence[Result], asked: Iterable[tuple[str, str]]) -> list[Comparison]:
+    """Rows of all results, and empty ones of the (data set, backbone) that are ``asked`` for.
+
+    Data sets: those asked for come first, in that order. Backbones: in that of the config.
+    """
+    wanted = dict.fromkeys([*asked, *((result.dataset, result.backbone) for result in results)])
+    compared = []
+    for dataset in dict.fromkeys(dataset for dataset, _ in wanted):
+        own = [result for result in results if result.dataset == dataset]
+        backbones = sorted((b for d, b in wanted if d == dataset), key=_place_of_backbone)
+        blocks = tuple(_block(dataset, backbone, own) for backbone in backbones)
+        compared.append(Comparison(dataset, _popularity(own), blocks))
+    return compared
+
+
+def remarks(results: Sequence[Result], varied: Collection[str] = ()) -> list[str]:
+    """A sentence for what a reader has to know before comparing; ``varied`` options may differ."""
+    lines: dict[str, None] = {}  # a set in order
+    for dataset in dict.fromkeys(result.dataset for result in results):
+        own = [result for result in results if result.dataset == dataset]
+        for result in own:
+            lines |= {f"{dataset}: {note}.": None for note in result.summary.get("notes", [])}
+        if names := sorted(_differing_options(own) - {*OWN_OPTIONS, *varied}):
+            lines[f"{dataset}: the cells differ in {', '.join(names)} as well."] = None
+        for backbone in _of_several_data(own):
+            lines[f"{dataset}: the cells of {backbone} were trained on different data."] = None
+    return list(lines)
+
+
+def _of_several_data(results: Sequence[Result]) -> list[str]:
+    """Backbones; the digests of two may differ, as they cover the text that one of them reads."""
+    seen = {(result.backbone, result.data) for result in results if result.data}
+    backbones = [backbone for backbone, _ in seen]
+    return sorted({name for name in backbones if backbones.count(name) > 1})
+
+
+def _differing_options(results: Sequence[Result]) -> set[str]:
+    known = [result.options for result in results if result.options]
+    return {line.split(": ")[0] for options in known for line in clashes(known[0], options)}
+
+
+def _place_of_backbone(name: str) -> tuple[int, str]:
+    known = list(config_lib.BACKBONES)
+    return (known.index(name) if name in known else len(known)), name
+
+
+def _block(dataset: str, backbone: str, results: Sequence[Result]) -> Block:
+    own = [result for result in results if result.backbone == backbone]
+    names = {result.method for result in own}.union(in_paper())
+    order = [*METHODS, *sorted(names.difference(METHODS))]
+    rows = {
+        name: row(label(name), [result for result in own if result.method == name])
+        for name in order
+        if name in names
+    }
+    improvement = tuple(_improvement(own, metric) for metric in METRICS)
+    return Block(dataset, backbone, tuple(rows.values()), improvement)
+
+
+def label(method: str) -> str:
+    """Returns the label of a method in tables; its name where this version does not know it."""
+    return METHODS[method].label if method in METHODS else method
+
+
+def row(label: str, results: Sequence[Result]) -> Row:
+    """Of all seeds of a method."""
+    summaries = [result.summary for result in results]
+    return Row(
+        label=label,
+        values=tuple(_estimate([_number(s["test"], key) for s in summaries]) for key in METRICS),
+        seeds=len(results),
+        best_epoch=_mean([_number(s, "best_epoch") for s in summaries]),
+        minutes=_mean([_minutes(s) for s in summaries]),
+    )
+
+
+def _popularity(results: Sequence[Result]) -> Row | None:
+    """It has no seed and no backbone: any cell of the data set knows it."""
+    for result in results:
+        if isinstance(metrics := result.summary.get("popularity"), Mapping):
+            values = tuple(_estimate([_number(metrics, key)]) for key in METRICS)
+            return Row("popularity", values)
+    return None
+
+
+def _number(values: Mapping[str, Any], key: str) -> float | None:
+    value = values.get(key)
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _minutes(summary: Mapping[str, Any]) -> float | None:
+    seconds = _number(summary.get("train") or {}, "seconds")
+    return None if seconds is None else seconds / 60
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """None where one is missing: a mean of the others would be of other seeds than it says."""
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if known and len(known) == len(values) else None
+
+
+def _estimate(values: Sequence[float | None]) -> Estimate | None:
+    mean = _mean(values)
+    if mean is None:
+        return None
+    known = [value for value in values if value is not None]
+    return Estimate(mean, statistics.stdev(known) if len(known) > 1 else None)
+
+
+def _improvement(results: Sequence[Result], metric: str) -> float | None:
+    """Of the better of ERL and PRL over base, each over the seeds that it shares with base."""
+    values = {(r.method, r.seed): _number(r.summary["test"], metric) for r in results}
+    gains = [_gain(values, method) for method in in_paper() if method != BASELINE]
+    return max((gain for gain in gains if gain is not None), default=None)
+
+
+def _gain(values: Mapping[tuple[str, int], float | None], method: str) -> float | None:
+    seeds = [seed for name, seed in values if name == method and (BASELINE, seed) in values]
+    base = _mean([values[BASELINE, seed] for seed in seeds])
+    reached = _mean([values[method, seed] for seed in seeds])
+    return reached / base - 1 if base and reached is not None else None

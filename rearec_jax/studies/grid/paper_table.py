@@ -1,0 +1,122 @@
+"""The paper's table: in a terminal, and as a Markdown file."""
+
+from collections.abc import Iterator, Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from rearec_jax.studies.grid.means import Block, Comparison, Estimate, Row
+
+HEADINGS = ("NDCG@10", "NDCG@20", "Recall@10", "Recall@20", "Seeds", "Epoch", "Minutes")
+CAPTION = (
+    "Test split. Mean ± standard deviation of the sample where there is more than one seed; bold:"
+    " the best of a data set and backbone; improvement: in each column, the better of +ERL and +PRL"
+    " over base, by the seeds that both have; epoch: the best one; minutes: of training."
+)
+WIDE_COLUMNS = 94  # of a terminal that has room for means and deviations side by side
+PIPE_COLUMNS = 120  # of a line where there is no terminal
+MISSING = "-"
+
+
+def print_table(compared: Sequence[Comparison], remarks: Sequence[str] = ()) -> None:
+    """Prints it to standard output."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=PIPE_COLUMNS)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("Test")
+    for heading in HEADINGS:
+        table.add_column(heading, justify="right")
+    for comparison in compared:
+        _add_sections(table, comparison, narrow=console.width < WIDE_COLUMNS)
+    console.print(table)
+    for remark in remarks:
+        console.print(remark, markup=False, highlight=False, soft_wrap=True)
+
+
+def markdown(compared: Sequence[Comparison], remarks: Sequence[str] = ()) -> str:
+    """The same table as a Markdown text."""
+    headings = ["Data set", "Backbone", "Method", *HEADINGS]
+    lines = [line(headings), line(["---"] * 3 + ["---:"] * len(HEADINGS))]
+    for comparison in compared:
+        for backbone, cells, bold in _rows(comparison):
+            shown = [f"**{c}**" if b else c for c, b in zip(cells, bold, strict=True)]
+            lines.append(line([comparison.dataset, backbone, *shown]))
+    lines += ["", CAPTION]
+    if remarks:
+        lines += ["", *(f"- {remark}" for remark in remarks)]
+    return "\n".join(lines) + "\n"
+
+
+def code(commands: Sequence[str]) -> list[str]:
+    """The commands that made a table as a Markdown text; none where there are none."""
+    return ["\n".join(["```bash", *commands, "```"]) + "\n"] if commands else []
+
+
+def _add_sections(table: Table, comparison: Comparison, narrow: bool) -> None:
+    """Adds a data set's rows; ``narrow``: deviations stand below their means."""
+    table.add_section()
+    table.add_row(Text(comparison.dataset, style="bold"))
+    previous = ""
+    for backbone, cells, bold in _rows(comparison):
+        if backbone != previous:
+            table.add_row(Text(f" {backbone}", style="bold"))
+            previous = backbone
+        if narrow:
+            cells = [cell.replace(" ±", "\n±") for cell in cells]
+        texts = [Text(c, style="bold" if b else "") for c, b in zip(cells, bold, strict=True)]
+        table.add_row(Text.assemble("  " if backbone else " ", texts[0]), *texts[1:])
+
+
+def _rows(comparison: Comparison) -> Iterator[tuple[str, list[str], list[bool]]]:
+    """Backbone ("" for popularity), cells from the label on, and which are the best."""
+    plain = [False] * (1 + len(HEADINGS))
+    if comparison.popularity is not None:
+        values = map(_estimate, comparison.popularity.values)
+        yield "", [comparison.popularity.label, *values, "", "", ""], plain
+    for block in comparison.blocks:
+        best = _best(block)
+        for row in block.rows:
+            bold = [_mean(value) == top for value, top in zip(row.values, best, strict=True)]
+            yield block.backbone, cells(row), [False, *bold, False, False, False]
+        gains = [MISSING if gain is None else f"{gain:+.1%}" for gain in block.improvement]
+        yield block.backbone, ["improvement", *gains, "", "", ""], plain
+
+
+def _best(block: Block) -> list[str]:
+    """The highest mean of each column as it is shown: what looks equal is equally bold."""
+    columns = zip(*(row.values for row in block.rows), strict=True)
+    return [max((_mean(v) for v in values if v), key=float, default="") for values in columns]
+
+
+def cells(row: Row) -> list[str]:
+    """From the label on, one for each of HEADINGS."""
+    seeds = str(row.seeds) if row.seeds else MISSING
+    values = map(_estimate, row.values)
+    return [row.label, *values, seeds, _rounded(row.best_epoch, 0), _rounded(row.minutes, 1)]
+
+
+def _rounded(value: float | None, digits: int) -> str:
+    return MISSING if value is None else f"{value:,.{digits}f}"
+
+
+def _estimate(value: Estimate | None) -> str:
+    if value is None:
+        return MISSING
+    spread = "" if value.deviation is None else f" ±{_four(value.deviation)}"
+    return _mean(value) + spread
+
+
+def _mean(value: Estimate | None) -> str:
+    return MISSING if value is None else _four(value.mean)
+
+
+def _four(value: float) -> str:
+    return f"{value:.4f}".removeprefix("0")
+
+
+def line(cells: Sequence[str]) -> str:
+    """A row of a Markdown table."""
+    return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"

@@ -1,0 +1,116 @@
+"""What a grid's root holds: the summaries of its cells, and the commands that filled it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+import dataclasses
+import json
+import pathlib
+import re
+import shlex
+from typing import Any
+
+from rearec_jax import config as config_lib
+from rearec_jax.errors import UserError
+from rearec_jax.run.workdir import Workdir, load_config
+from rearec_jax.studies.grid import variants
+
+_CELL = re.compile(r"([a-z0-9_]+)-([a-z0-9_]+)-seed(\d+)")
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """A finished cell."""
+
+    dataset: str
+    backbone: str
+    method: str
+    seed: int
+    summary: Mapping[str, Any]
+    options: Mapping[str, Any]  # of its config.json; empty where that cannot be read
+    data: str = ""  # digest of interactions and text vectors; "" where it is not known
+
+    @property
+    def name(self) -> str:
+        """Its place below the root or the variant."""
+        return f"{self.dataset}/{self.backbone}-{self.method}-seed{self.seed}"
+
+
+def read(root: pathlib.Path) -> tuple[list[Result], list[str]]:
+    """All finished cells below a root, and a sentence for each summary that cannot be read."""
+    results, notes = [], []
+    for path in sorted(root.glob("*/*/summary.json")):
+        name = _CELL.fullmatch(path.parent.name)
+        if name is None:
+            continue
+        try:
+            summary = _read_summary(path)
+        except (OSError, ValueError) as error:
+            notes.append(f"{path} cannot be read ({error}); delete it and run the grid again")
+            continue
+        dataset = path.parent.parent.name
+        found = _read_options(path.parent), _read_digest(path.parent)
+        results.append(Result(dataset, name[1], name[2], int(name[3]), summary, *found))
+    return results, notes
+
+
+def by_place(root: pathlib.Path) -> Iterator[tuple[str, list[Result], list[str]]]:
+    """`read` of the root itself (place "") and of the directory of each variant."""
+    names = [path.name for path in root.iterdir()] if root.is_dir() else []
+    for place in ["", *sorted(filter(variants.is_place, names))]:
+        yield place, *read(root / place)
+
+
+def note_command(root: pathlib.Path, arguments: Sequence[str]) -> None:
+    """Adds the grid's command to ROOT/commands.txt, once. Raises UserError if it cannot."""
+    line = shlex.join(["python", "-m", "rearec_jax.studies.grid", *_without_markdown(arguments)])
+    if line in read_commands(root):
+        return
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with (root / "commands.txt").open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+    except OSError as error:
+        raise UserError(
+            f"cannot write {root}/commands.txt: {error.strerror or error}; make room and permission"
+            " there, or choose another --root"
+        ) from error
+
+
+def read_commands(root: pathlib.Path) -> list[str]:
+    """The commands that filled a root, oldest first."""
+    path = root / "commands.txt"
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
+def _without_markdown(arguments: Sequence[str]) -> list[str]:
+    """Where the table goes changes nothing in it: no second command."""
+    kept = []
+    previous = ""
+    for argument in arguments:
+        if previous != "--markdown" and argument.partition("=")[0] != "--markdown":
+            kept.append(argument)
+        previous = argument
+    return kept
+
+
+def _read_summary(path: pathlib.Path) -> dict[str, Any]:
+    summary = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(summary, dict) or not isinstance(summary.get("test"), dict):
+        raise ValueError("no test results in it")
+    return summary
+
+
+def _read_options(path: pathlib.Path) -> dict[str, Any]:
+    """Options that came later than the run are at their defaults, as they were in effect."""
+    if not Workdir(path).config.exists():
+        return {}
+    try:
+        return config_lib.to_dict(load_config(path))
+    except UserError:
+        return {}  # they serve a remark only; starting the cell again says what is wrong
+
+
+def _read_digest(path: pathlib.Path) -> str:
+    try:
+        return str(json.loads(Workdir(path).data.read_text(encoding="utf-8"))["digest"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""  # as above

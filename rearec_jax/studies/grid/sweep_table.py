@@ -1,0 +1,125 @@
+"""The table of a grid that varies options: a row a method and combination of values."""
+
+from collections.abc import Sequence
+import dataclasses
+import itertools
+import pathlib
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from rearec_jax.methods import METHODS
+from rearec_jax.studies.grid import means, paper_table, summaries
+from rearec_jax.studies.grid import variants as studies
+from rearec_jax.studies.grid.means import Row
+from rearec_jax.studies.grid.summaries import Result
+
+HEADINGS = ("Data set", "Backbone", "Method", "Options")
+CAPTION = (
+    "Test split. Mean ± standard deviation of the sample where there is more than one seed. The"
+    " validation columns are what to choose by: values chosen on test are no result."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepRow:
+    """One method with one combination of values, over its seeds."""
+
+    dataset: str
+    backbone: str
+    method: str
+    options: str  # "method.steps=3"; "" where the method reads none of those that vary
+    valid: float | None  # NDCG@20, mean over seeds
+    row: Row
+
+
+def is_sweep(root: pathlib.Path) -> bool:
+    """Does a root hold variants?"""
+    return root.is_dir() and any(studies.is_place(path.name) for path in root.iterdir())
+
+
+def read(root: pathlib.Path) -> tuple[list[SweepRow], list[str]]:
+    """A row for all finished cells of the same options, and remarks on them."""
+    found: dict[tuple[str, str, str, str], list[Result]] = {}
+    notes: list[str] = []
+    varied: set[str] = set()
+    _, *variants = summaries.by_place(root)
+    for place, results, unread in sorted(variants, key=lambda variant: _natural(variant[0])):
+        notes += unread
+        varied |= studies.names(place)
+        name = "" if place == studies.AS_GIVEN else place
+        for result in results:
+            key = (result.dataset, result.backbone, result.method, name)
+            found.setdefault(key, []).append(result)
+    notes += means.remarks(list(itertools.chain(*found.values())), varied)
+    keys = sorted(found, key=lambda key: (*key[:2], _place_of_method(key[2])))
+    return [_row(key, found[key]) for key in keys], notes
+
+
+def _place_of_method(name: str) -> tuple[int, str]:
+    order = list(METHODS)
+    return (order.index(name) if name in order else len(order)), name
+
+
+def _row(key: tuple[str, str, str, str], results: Sequence[Result]) -> SweepRow:
+    valid = [result.summary.get("valid", {}).get("ndcg@20") for result in results]
+    known = [float(value) for value in valid if isinstance(value, int | float)]
+    mean = sum(known) / len(known) if known and len(known) == len(valid) else None
+    return SweepRow(*key, mean, means.row(means.label(key[2]), results))
+
+
+def print_table(rows: Sequence[SweepRow], remarks: Sequence[str]) -> None:
+    """Prints it to standard output."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=paper_table.PIPE_COLUMNS)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for heading in HEADINGS:
+        table.add_column(heading, overflow="fold")
+    for heading in ("Valid NDCG@20", *paper_table.HEADINGS):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        cells = _cells(row)
+        cells[3] = "\n".join(pair.partition(".")[2] for pair in _pairs(row))  # short: lines are
+        table.add_row(*map(Text, cells))
+    console.print(table)
+    for remark in remarks:
+        console.print(remark, markup=False, highlight=False, soft_wrap=True)
+
+
+def markdown(rows: Sequence[SweepRow], remarks: Sequence[str]) -> str:
+    """The same table as a Markdown text."""
+    headings = [*HEADINGS, "Valid NDCG@20", *paper_table.HEADINGS]
+    numbers = len(headings) - len(HEADINGS)
+    lines = [
+        paper_table.line(headings),
+        paper_table.line(["---"] * len(HEADINGS) + ["---:"] * numbers),
+    ]
+    lines += [paper_table.line(_cells(row)) for row in rows]
+    lines += ["", CAPTION, *(f"- {remark}" for remark in remarks)]
+    return "\n".join(lines) + "\n"
+
+
+def _cells(row: SweepRow) -> list[str]:
+    label, *numbers = paper_table.cells(row.row)
+    valid = paper_table.MISSING if row.valid is None else f"{row.valid:.4f}".removeprefix("0")
+    return [row.dataset, row.backbone, label, ", ".join(_pairs(row)), valid, *numbers]
+
+
+def _pairs(row: SweepRow) -> list[str]:
+    """["method.temperature=1", "method.temperature_decay=1.5"]."""
+    return [pair for pair in row.options.split(",") if pair]
+
+
+def _natural(name: str) -> list[tuple[float, str]]:
+    """So that 2 comes before 10."""
+    keys = []
+    for part in name.split(","):
+        _, _, value = part.partition("=")
+        try:
+            keys.append((float(value), ""))
+        except ValueError:
+            keys.append((0.0, value))
+    return keys

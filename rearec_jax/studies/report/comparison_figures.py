@@ -1,0 +1,120 @@
+"""Differences from the baseline with their intervals; studies of an option."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+from typing import TYPE_CHECKING
+
+from rearec_jax.evaluation.summary_table import COLUMNS
+from rearec_jax.studies.analysis.paired_tests import Difference
+from rearec_jax.studies.report import style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@style.styled
+def differences(found: Sequence[Difference], baseline: str) -> Figure:
+    """Difference and 95 % interval of the bootstrap: a row a metric, a colour a run."""
+    labels = list(dict.fromkeys(each.label for each in found))
+    metrics = list(dict.fromkeys(each.metric for each in found))
+    figure, axes = style.new(0.8 + len(metrics) * (0.16 + 0.13 * len(labels)))
+    height = 0.7 / len(labels)
+    for number, label in enumerate(labels, start=1):
+        own = [each for each in found if each.label == label]
+        look = style.line(number)
+        places = [
+            metrics.index(each.metric) + (number - (len(labels) + 1) / 2) * height for each in own
+        ]
+        middles = [each.t_test.mean for each in own]
+        spread = [
+            [each.t_test.mean - each.bootstrap.low for each in own],
+            [each.bootstrap.high - each.t_test.mean for each in own],
+        ]
+        axes.errorbar(
+            middles,
+            places,
+            xerr=spread,
+            linestyle="",
+            marker=look["marker"],
+            color=look["color"],
+            elinewidth=1.2,
+            capsize=2,
+            label=label,
+        )
+    axes.axvline(0, color=style.INK, linewidth=0.8)
+    axes.set_yticks(range(len(metrics)), [COLUMNS[name] for name in metrics])
+    axes.set_ylim(len(metrics) - 0.5, -0.5)
+    axes.grid(visible=False)
+    axes.grid(visible=True, axis="x")
+    axes.set_xlabel(f"Difference from {baseline}")
+    axes.locator_params(axis="x", nbins=5)
+    style.legend(axes)
+    return figure
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """Values of a metric over the values of an option. deviation: over seeds, None with one."""
+
+    label: str
+    values: Mapping[str, tuple[float, float | None]]  # of the option -> mean, deviation
+
+
+@style.styled
+def sweep(lines: Sequence[Sweep], level: Mapping[str, float], option: str, metric: str) -> Figure:
+    """A line a method over an option's values, evenly spaced.
+
+    level: methods that do not read the option, as level lines.
+    """
+    figure, axes = style.new()
+    values = sorted({value for each in lines for value in each.values}, key=_number)
+    for number, (label, height) in enumerate(level.items()):
+        axes.axhline(height, label=label, color=style.INK, linestyle=style.DASHES[1 + number % 3])
+    for number, each in enumerate(lines, start=1):
+        own = [value for value in values if value in each.values]
+        found = [each.values[value] for value in own]
+        axes.errorbar(
+            [values.index(value) for value in own],
+            [mean for mean, _ in found],
+            yerr=[deviation or 0 for _, deviation in found],
+            elinewidth=0.9,
+            label=each.label,
+            **style.line(number),
+        )
+    style.categories(axes, values, option)
+    axes.set_ylabel(metric)
+    style.legend(axes)
+    return figure
+
+
+def _number(value: str) -> tuple[float, str]:
+    """2 comes before 10, and words after numbers."""
+    try:
+        return float(value), ""
+    except ValueError:
+        return float("inf"), value
+
+
+@style.styled
+def dots(rows: Sequence[tuple[str, float, float | None]], metric: str) -> Figure:
+    """A row a variant: for options of too few values for a line."""
+    figure, axes = style.new(0.6 + 0.24 * len(rows))
+    look = style.line(1)
+    axes.errorbar(
+        [mean for _, mean, _ in rows],
+        range(len(rows)),
+        xerr=[deviation or 0 for *_, deviation in rows],
+        linestyle="",
+        marker=look["marker"],
+        color=look["color"],
+        elinewidth=0.9,
+    )
+    axes.set_yticks(range(len(rows)), [label for label, *_ in rows])
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.grid(visible=False)
+    axes.grid(visible=True, axis="x")
+    axes.set_xlabel(metric)
+    axes.locator_params(axis="x", nbins=5)
+    return figure

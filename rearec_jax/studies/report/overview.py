@@ -1,0 +1,150 @@
+"""Sections of a report: what was run, on what, how long; and how training went."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rearec_jax import config as config_lib
+from rearec_jax.config import DataConfig
+from rearec_jax.config.compare import FREE_OPTIONS
+from rearec_jax.studies.analysis.comparable_runs import flattened
+from rearec_jax.studies.report import numbers, training_figures
+from rearec_jax.studies.report.drawing import Drawing
+from rearec_jax.studies.report.elements import Html, Table, note, paragraph, table
+from rearec_jax.studies.report.run_files import RunFiles
+from rearec_jax.studies.report.sources import DataSet
+
+Blocks = list[Html | Drawing]
+SPLITS = {
+    "leave_one_out": "leave one out (of each user the last item is the test target, the one before"
+    " it validation)",
+    "time": "by time, at two given dates",
+    "time_fraction": "by time, at two fractions of the whole span",
+    "given": "as the source gives it",
+}
+
+
+def data(own: DataSet) -> Blocks:
+    """Sizes of the data, the split, and the rules of ranking."""
+    known = next((run.summary["data"] for run in own.runs if run.summary.get("data")), {})
+    config = own.runs[0].config
+    sizes = ", ".join(
+        f"{known[name]:,} {name}" for name in ("users", "items", "interactions") if name in known
+    )
+    ranked = "all items but those the user has had" if config.eval.exclude_seen else "all items"
+    sentences = [f"{own.name}: {sizes}." if sizes else f"{own.name}."]
+    sentences += [f"Split: {_split(config.data)}.", f"Ranked are {ranked}."]
+    if config.data.source != "demo" and config.data.path:
+        sentences.append(f"File: {config.data.path}.")
+    return [paragraph(" ".join(sentences)), *_notes(own.runs)]
+
+
+def _split(config: DataConfig) -> str:
+    """Prepared data sets bring their own; ``data.split`` stays at its default then."""
+    return "as the data set was prepared" if config.source == "tfds" else SPLITS[config.split]
+
+
+def _notes(runs: Sequence[RunFiles]) -> Blocks:
+    """A line a note of the summaries, with the runs that have it."""
+    owners: dict[str, list[str]] = {}
+    for run in runs:
+        for text in run.summary.get("notes", []):
+            owners.setdefault(text, []).append(run.label)
+    lines = [
+        f"{'All runs' if len(own) == len(runs) > 1 else '; '.join(own)}: {text}."
+        for text, own in owners.items()
+    ]
+    lines += [f"{run.label} is not finished." for run in runs if not run.summary]
+    return [note(line) for line in lines]
+
+
+def runs(own: DataSet) -> Blocks:
+    """A row a run: method, size, epochs, time, device."""
+    headings = ("Run", "Backbone", "Method", "Device", "K", "Width", "Seed", "Best epoch", "Epochs")
+    headings += ("Training", "Targets a second", "Evaluation")
+    rows = [_run_row(run) for run in own.runs]
+    where = [
+        table(
+            Table(
+                f"{own.name}: work directories.",
+                ("Run", "Directory", "Configuration"),
+                [(run.label, str(run.path), run.summary.get("config", "")) for run in own.runs],
+                words=3,
+            )
+        )
+    ]
+    caption = f"{own.name}: runs. Training: all epochs, without evaluation on test."
+    return [table(Table(caption, headings, rows, words=4)), *where]
+
+
+def _run_row(run: RunFiles) -> list[str]:
+    train: Mapping[str, Any] = run.summary.get("train") or {}
+    epochs = [event["epoch"] for event in run.events if event.get("kind") == "validation"]
+    speed = train.get("targets_per_second")
+    return [
+        run.label,
+        run.config.model.backbone,
+        run.config.method.name,
+        str(run.summary.get("device", numbers.MISSING)),
+        str(run.config.method.steps),
+        str(run.config.model.width),
+        str(run.config.seed),
+        numbers.count(run.summary.get("best_epoch")),
+        numbers.count(train.get("epochs", max(epochs, default=None))),
+        numbers.duration(train.get("seconds")),
+        numbers.MISSING if speed is None else f"{speed:,.0f}",
+        numbers.duration(run.summary.get("evaluation_seconds")),
+    ]
+
+
+def options(own: DataSet) -> Blocks:
+    """Every option that is not at its default in some run."""
+    default = flattened(config_lib.to_dict(config_lib.resolve({})))
+    given = [flattened(config_lib.to_dict(run.config)) for run in own.runs]
+    names = [
+        name
+        for name in default
+        if (not name.startswith(FREE_OPTIONS) or name == "data.path")
+        and any(flat[name] != default[name] for flat in given)
+    ]
+    if not names:
+        return [paragraph(f"{own.name}: all options are at their defaults.")]
+    rows = [
+        [name, numbers.option(default[name]), *(numbers.option(flat[name]) for flat in given)]
+        for name in names
+    ]
+    headings = ("Option", "Default", *(run.label for run in own.runs))
+    caption = f"{own.name}: options that differ from the defaults."
+    return [table(Table(caption, headings, rows, words=len(headings)))]
+
+
+def training(own: DataSet) -> Blocks:
+    """Curves of the loss and of validation."""
+    drawings: Blocks = []
+    validation = [training_figures.validation_curve(run.label, run.events) for run in own.runs]
+    if any(curve.x for curve in validation):
+        best = ", ".join(
+            f"{curve.label} epoch {curve.best} ({numbers.share(max(curve.y))})"
+            for curve in validation
+            if curve.x
+        )
+        drawings.append(
+            Drawing(
+                numbers.file_name(own.name, "validation"),
+                training_figures.validation(validation),
+                f"{own.name}: validation NDCG@20 by epoch. Stars: the best epochs, those tested.",
+                f"Lines of validation NDCG@20 over epochs. Best: {best}.",
+            )
+        )
+    for part in training_figures.parts([event for run in own.runs for event in run.events]):
+        curves = [training_figures.loss_curve(run.label, part, run.events) for run in own.runs]
+        last = ", ".join(f"{curve.label} {curve.y[-1]:.3g}" for curve in curves if curve.x)
+        label = training_figures.part_label(part)
+        drawings.append(
+            Drawing(
+                numbers.file_name(own.name, "training", part),
+                training_figures.losses(curves, part),
+                f"{own.name}: {label.lower()} in training, by update; with dropout.",
+                f"Lines of {label} over updates. At the end: {last}.",
+            )
+        )
+    return drawings

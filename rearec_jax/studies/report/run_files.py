@@ -1,0 +1,120 @@
+"""What a report reads of one work directory: all that is there; the rest is None or empty."""
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+import json
+import pathlib
+from typing import Any
+
+import polars as pl
+
+from rearec_jax.config import Config
+from rearec_jax.errors import UserError
+from rearec_jax.evaluation import rank_file
+from rearec_jax.evaluation.rank_file import UserRanks
+from rearec_jax.run.events import read_events
+from rearec_jax.run.workdir import Workdir, load_config
+from rearec_jax.studies.analysis import from_ranks
+
+Rows = Sequence[Mapping[str, Any]]
+RANKED = ("ranks.parquet", "analysis/tables.json", "analysis/stories.json")
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFiles:
+    """A run, finished or not.
+
+    label:      what figures and tables call it; set when all runs of the report are known.
+    summary:    of summary.json; empty for a run that is not finished.
+    events:     of metrics.jsonl.
+    ranks:      of ranks.parquet.
+    tables:     of analysis/, and those that the ranks alone give.
+    stories:    of analysis/.
+    projection: user, step, x, y.
+    digest:     of the interactions; older runs have none but that of text vectors as well.
+    """
+
+    path: pathlib.Path
+    label: str
+    config: Config
+    summary: Mapping[str, Any]
+    events: Rows
+    ranks: UserRanks | None
+    tables: Mapping[str, Any]
+    stories: Rows
+    projection: pl.DataFrame | None
+    digest: str
+
+    @property
+    def steps(self) -> list[str]:
+        """'step 0' ... of a run that reasons; empty where there is nothing to compare."""
+        names = [row["representation"] for row in self.tables.get("accuracy_by_step", [])]
+        steps = [name for name in names if name != rank_file.FINAL]
+        return steps if len(steps) > 1 else []
+
+
+def read(path: pathlib.Path) -> RunFiles:
+    """The files of a work directory.
+
+    Raises:
+        UserError: it is no work directory, or a file in it is damaged.
+    """
+    try:
+        config = load_config(path)
+    except UserError as error:
+        raise UserError(str(error).replace("--workdir=", "--runs: ", 1)) from error
+    workdir = Workdir(path)
+    summary = _json(workdir.summary, dict) if workdir.summary.exists() else {}
+    ranks_file = path / "ranks.parquet"
+    ranks = rank_file.read(ranks_file) if summary and ranks_file.exists() else None
+    tables = _analysed(path / "analysis/tables.json", dict) if summary else {}
+    if ranks is not None:
+        tables |= {name: frame.to_dicts() for name, frame in from_ranks.tables(ranks).items()}
+    return RunFiles(
+        path=path,
+        label=path.name,
+        config=config,
+        summary=summary,
+        events=read_events(workdir),
+        ranks=ranks,
+        tables=tables,
+        stories=_analysed(path / "analysis/stories.json", list) if summary else [],
+        projection=_projection(path / "analysis/projection.parquet") if summary else None,
+        digest=_digest(workdir.data),
+    )
+
+
+def _digest(path: pathlib.Path) -> str:
+    found = _json(path, dict) if path.exists() else {}
+    return str(found.get("interactions", found.get("digest", "")))
+
+
+def _analysed(path: pathlib.Path, kind: type) -> Any:
+    return _json(path, kind) if path.exists() else kind()
+
+
+def _json(path: pathlib.Path, kind: type) -> Any:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(value, kind):
+            raise ValueError("not what this program writes")
+    except (OSError, ValueError) as error:
+        raise _damaged(path, error) from error
+    return value
+
+
+def _projection(path: pathlib.Path) -> pl.DataFrame | None:
+    if not path.exists():
+        return None
+    try:
+        return pl.read_parquet(path, columns=["user", "step", "x", "y"])
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: pathlib.Path, error: Exception) -> UserError:
+    run = path.parent.parent if path.parent.name == "analysis" else path.parent
+    mode = "analyse" if run != path.parent else "evaluate"
+    return UserError(
+        f"{path} cannot be read ({error}); write it anew with --mode={mode} --workdir={run}"
+    )

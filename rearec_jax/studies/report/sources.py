@@ -1,0 +1,145 @@
+"""The directories that a report is made of: runs, in groups of the same data, and studies."""
+
+from collections.abc import Sequence
+import dataclasses
+import pathlib
+
+from rearec_jax.config import AnalysisConfig
+from rearec_jax.errors import UserError
+from rearec_jax.studies.analysis import comparable_runs as analysis_runs
+from rearec_jax.studies.analysis.paired_tests import Comparison, compare
+from rearec_jax.studies.grid import sweep_table
+from rearec_jax.studies.grid.sweep_table import SweepRow
+from rearec_jax.studies.report import run_files
+from rearec_jax.studies.report.run_files import RunFiles
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSet:
+    """Runs on the same data, ranked by the same rules; the first is the baseline.
+
+    comparison: of the finished ones, where there are several that can be compared.
+    why_not:    the sentence that says why there is none; empty where nobody would ask.
+    """
+
+    name: str
+    runs: tuple[RunFiles, ...]
+    comparison: Comparison | None
+    why_not: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """The finished cells of a grid that varies options."""
+
+    path: pathlib.Path
+    rows: tuple[SweepRow, ...]
+    notes: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Sources:
+    """All that a report is about."""
+
+    data_sets: tuple[DataSet, ...]
+    studies: tuple[Study, ...]
+
+    @property
+    def runs(self) -> list[RunFiles]:
+        """Of all data sets."""
+        return [run for data in self.data_sets for run in data.runs]
+
+
+def read(names: Sequence[str], options: AnalysisConfig) -> Sources:
+    """Runs and studies, in the order given.
+
+    Raises:
+        UserError: none, one named twice, one that is neither, or a damaged file.
+    """
+    if not names:
+        raise UserError(
+            "--mode=report needs --runs=DIR,DIR,... (work directories of runs, roots of studies),"
+            " or --workdir=DIR of one run"
+        )
+    paths = [pathlib.Path(name) for name in names]
+    resolved = [path.resolve() for path in paths]
+    for number, path in enumerate(paths):
+        if resolved[number] in resolved[:number]:
+            raise UserError(f"--runs names {path} twice; name it once")
+    for path in paths:
+        _refuse_grid(path)
+    studies = [_study(path) for path in paths if _is_study(path)]
+    found = [run_files.read(path) for path in paths if not _is_study(path)]
+    return Sources(tuple(_data_sets(found, options)), tuple(studies))
+
+
+def _is_study(path: pathlib.Path) -> bool:
+    return not (path / "config.json").exists() and sweep_table.is_sweep(path)
+
+
+def _refuse_grid(path: pathlib.Path) -> None:
+    """The root of a grid without variants holds runs of many data sets: nobody wants them all."""
+    if not (path / "config.json").exists() and not sweep_table.is_sweep(path):
+        cells = sorted(path.glob("*/*/summary.json"))
+        if cells:
+            raise UserError(
+                f"--runs: {path} is the root of a grid; name the cells to report, such as"
+                f" {cells[0].parent}"
+            )
+
+
+def _study(path: pathlib.Path) -> Study:
+    rows, notes = sweep_table.read(path)
+    if not rows:
+        raise UserError(f"{path} holds no finished cell of a study; run it first")
+    return Study(path, tuple(rows), tuple(notes))
+
+
+def _data_sets(found: Sequence[RunFiles], options: AnalysisConfig) -> list[DataSet]:
+    members: dict[tuple[str, str, bool, int], list[RunFiles]] = {}
+    for run in found:
+        rules = run.config.eval
+        key = (run.config.data.name, run.digest, rules.exclude_seen, rules.max_users)
+        members.setdefault(key, []).append(run)
+    names = _names(list(members))
+    sets = []
+    for name, own in zip(names, members.values(), strict=True):
+        comparison, why_not = _compared(own, options)
+        sets.append(DataSet(name, tuple(_labelled(own)), comparison, why_not))
+    return sets
+
+
+def _names(keys: Sequence[tuple[str, str, bool, int]]) -> list[str]:
+    """Of the data, with the rules of ranking, which must never be overlooked."""
+    names: list[str] = []
+    for data, _, exclude_seen, max_users in keys:
+        rules = ["seen items excluded"] * exclude_seen
+        rules += [f"sample of {max_users:,} users"] * bool(max_users)
+        name = f"{data} ({', '.join(rules)})" if rules else data
+        count = sum(known == name or known.startswith(f"{name} #") for known in names)
+        names.append(f"{name} #{count + 1}" if count else name)  # other data of the same name
+    return names
+
+
+def _labelled(own: Sequence[RunFiles]) -> list[RunFiles]:
+    """Method, and what tells equals apart: options, then the seed, then the directory."""
+    labels = analysis_runs.labels([run.config for run in own])
+    seeded = [
+        f"{label}, seed {run.config.seed}" if labels.count(label) > 1 else label
+        for label, run in zip(labels, own, strict=True)
+    ]
+    return [
+        dataclasses.replace(run, label=f"{label}, {run.path}" if seeded.count(label) > 1 else label)
+        for label, run in zip(seeded, own, strict=True)
+    ]
+
+
+def _compared(own: Sequence[RunFiles], options: AnalysisConfig) -> tuple[Comparison | None, str]:
+    finished = [str(run.path) for run in own if run.ranks is not None]
+    if len(finished) < 2:
+        return None, ""
+    try:
+        groups = analysis_runs.group(analysis_runs.read(finished))
+    except UserError as error:
+        return None, str(error)
+    return compare(groups, options), ""

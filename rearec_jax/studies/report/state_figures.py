@@ -1,0 +1,94 @@
+"""The states themselves: similarity of steps, and where they lie in two dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from rearec_jax.studies.report import style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Rows = Sequence[Mapping[str, Any]]
+DRAWN = 900  # points of a projection: more hide each other and make the page heavy
+
+
+@style.styled
+def matrix(rows: Rows, label: str) -> Figure:
+    """Pairs of representations as a field of colours with the numbers written in."""
+    names = [row["representation"] for row in rows]
+    values = np.array([[row[name] for name in names] for row in rows])
+    figure, axes = style.new(2.4)
+    low = min(float(values.min()), 0.999)
+    field = axes.pcolormesh(
+        values, cmap="cividis", vmin=low, vmax=1, edgecolor="face", linewidth=0.3
+    )
+    middle = (low + 1) / 2
+    for (row, column), value in np.ndenumerate(values):
+        axes.text(
+            column + 0.5,
+            row + 0.5,
+            f"{value:.2f}" if low < 0.95 else f"{value:.3f}",
+            ha="center",
+            va="center",
+            color="#000000" if value > middle else "#ffffff",
+            fontsize=8 if len(names) < 6 else 6,
+        )
+    places = np.arange(len(names)) + 0.5
+    short = [name.removeprefix("step ") for name in names]
+    axes.set_xticks(places, short)
+    axes.set_yticks(places, short)
+    axes.set_xlabel("Reasoning step")
+    axes.set_ylabel("Reasoning step")
+    axes.invert_yaxis()
+    axes.set_aspect("equal")
+    axes.grid(visible=False)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    bar = figure.colorbar(field, label=label, shrink=0.9)
+    bar.outline.set_visible(False)
+    if bar.solids is not None:
+        bar.solids.set(edgecolor="face", rasterized=False)  # vectors, no embedded picture
+    return figure
+
+
+def thinned(points: pl.DataFrame) -> pl.DataFrame:
+    """The users that are drawn: all, or evenly every so-many-th."""
+    users = points["user"].unique(maintain_order=True)
+    every = -(-len(points) // DRAWN)
+    return points.filter(pl.col("user").is_in(users.gather_every(every).implode()))
+
+
+@style.styled
+def projection(points: pl.DataFrame, variance: Sequence[float] | None) -> Figure:
+    """States of a sample of users; a colour and marker a step, and the way of their means."""
+    figure, axes = style.new(2.9)
+    steps = sorted(points["step"].unique().to_list())
+    means = []
+    for number, step in enumerate(steps, start=1):
+        own = points.filter(pl.col("step") == step)
+        look = style.line(number)
+        axes.plot(
+            own["x"].to_numpy(),
+            own["y"].to_numpy(),
+            linestyle="",
+            marker=look["marker"],
+            markersize=2.6,
+            markeredgewidth=0,
+            color=look["color"],
+            alpha=0.7,
+            label=f"step {step}",
+        )
+        means.append((own["x"].mean(), own["y"].mean()))
+    axes.plot(*zip(*means, strict=True), color=style.INK, linewidth=1, marker="o", markersize=3)
+    for number, axis in enumerate((axes.set_xlabel, axes.set_ylabel)):
+        share = f" ({variance[number]:.0%} of the variance)" if variance else ""
+        axis(f"Principal component {number + 1}{share}")
+    axes.grid(visible=False)
+    axes.set_aspect("equal", adjustable="datalim")
+    style.legend(axes, marker_scale=1.8)
+    return figure

@@ -1,0 +1,204 @@
+"""What the reasoning steps do: accuracy, groups, hindsight, movements of ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rearec_jax.evaluation.rank_file import FINAL
+from rearec_jax.evaluation.summary_table import COLUMNS
+from rearec_jax.studies.report import style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Rows = Sequence[Mapping[str, Any]]
+# A run's name and its rows of a table. One without rows is not drawn, but keeps its look: a run has
+# the same colour in every figure.
+Labelled = Sequence[tuple[str, Rows]]
+SHADES = (("q5", "q95", 0.14), ("q25", "q75", 0.28))
+
+
+@style.styled
+def accuracy_by_step(runs: Labelled, metric: str) -> Figure:
+    """A line a run over 'step 0' ... 'final'; a run without steps is a level line."""
+    figure, axes = style.new()
+    names = max((_names(rows) for _, rows in runs), key=len)
+    steps = [name for name in names if name != FINAL]
+    for number, (label, rows) in enumerate(runs):
+        if not rows:
+            continue
+        values = {row["representation"]: row[metric] for row in rows}
+        look = style.line(number)
+        own = [name for name in steps if name in values]
+        if len(own) < 2:
+            look["marker"] = ""
+            axes.axhline(values[FINAL], label=label, **look)
+            continue
+        places = [steps.index(name) for name in own]
+        axes.plot(places, [values[name] for name in own], label=label, **look)
+        hollow = look | {"linestyle": "", "markerfacecolor": style.PAPER}
+        axes.plot([len(steps)], [values[FINAL]], markersize=5, **_without_colour(hollow))
+    style.categories(axes, [*(name.split()[-1] for name in steps), FINAL], "Reasoning step")
+    axes.set_ylabel(f"Test {COLUMNS[metric]}")
+    style.legend(axes)
+    return figure
+
+
+def _without_colour(look: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in look.items() if name != "color"}
+
+
+def _names(rows: Rows) -> list[str]:
+    return list(dict.fromkeys(row["representation"] for row in rows))
+
+
+@style.styled
+def accuracy_by_group(runs: Labelled, metric: str, by: str) -> Figure:
+    """The final representation of each run in the groups of users or targets."""
+    figure, axes = style.new()
+    for number, (label, rows) in enumerate(runs):
+        own = [row for row in rows if row["representation"] == FINAL]
+        if own:
+            values = [row[metric] for row in own]
+            axes.plot(range(len(own)), values, label=label, **style.line(number))
+    _groups(axes, next(rows for _, rows in runs if rows), by)
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel(f"Test {COLUMNS[metric]}")
+    style.legend(axes)
+    return figure
+
+
+@style.styled
+def gain_by_group(rows: Rows, metric: str, by: str) -> Figure:
+    """Change of a metric since step 0 in each group, in per cent: a line a later representation."""
+    figure, axes = style.new()
+    level = {row["group"]: row[metric] for row in rows if row["representation"] == "step 0"}
+    names = [name for name in _names(rows) if name not in ("step 0", "any step")]
+    for number, name in enumerate(names, start=1):
+        own = [row for row in rows if row["representation"] == name]
+        gains = [
+            100 * (row[metric] / level[row["group"]] - 1) if level[row["group"]] else float("nan")
+            for row in own
+        ]
+        axes.plot(range(len(own)), gains, label=name, **style.line(number))
+    axes.axhline(0, color=style.INK, linewidth=0.8)
+    _groups(axes, rows, by)
+    axes.set_ylabel(f"{COLUMNS[metric]} against step 0 (%)")
+    style.legend(axes)
+    return figure
+
+
+def _groups(axes: Axes, rows: Rows, by: str) -> None:
+    style.categories(axes, group_names(rows), by)
+
+
+def group_names(rows: Rows) -> list[str]:
+    """'3–7' of each group, its range of values."""
+    ranges = {row["group"]: (row["lowest"], row["highest"]) for row in rows}
+    return [f"{low:,}" if low == high else f"{low:,}–{high:,}" for low, high in ranges.values()]
+
+
+@style.styled
+def best_step(runs: Labelled) -> Figure:
+    """Share of the test examples that each step ranks best, a group of bars a step."""
+    figure, axes = style.new()
+    steps = max(len(rows) for _, rows in runs)
+    shown = [(number, label, rows) for number, (label, rows) in enumerate(runs) if rows]
+    width = 0.8 / len(shown)
+    hatches = ("", "///", "...", "xxx", "\\\\\\")
+    for place, (number, label, rows) in enumerate(shown):
+        places = [row["step"] + (place - (len(shown) - 1) / 2) * width for row in rows]
+        axes.bar(
+            places,
+            [100 * row["share"] for row in rows],
+            width * 0.92,
+            label=label,
+            color=style.line(number)["color"],
+            hatch=hatches[place % len(hatches)],
+            edgecolor=style.PAPER,
+            linewidth=0,
+        )
+    style.categories(axes, [str(step) for step in range(steps)], "Reasoning step")
+    axes.set_xlim(-0.6, steps - 0.4)
+    axes.set_ylabel("Examples that it ranks best (%)")
+    style.legend(axes)
+    return figure
+
+
+@style.styled
+def rank_quantiles(rows: Rows, paths: Sequence[tuple[str, Sequence[int]]]) -> Figure:
+    """The target's rank by step: median, bands of the middle 50 and 90 %, and single examples.
+
+    paths: a name and the ranks of one example, in the order of ``rows``.
+    """
+    figure, axes = style.new(2.6)
+    places = range(len(rows))
+    for (low, high, opacity), name in zip(SHADES, ("90 % of targets", "50 %"), strict=True):
+        axes.fill_between(
+            places,
+            [row[low] for row in rows],
+            [row[high] for row in rows],
+            color=style.COLOURS[0],
+            alpha=opacity,
+            linewidth=0,
+            label=name,
+        )
+    axes.plot(places, [row["q50"] for row in rows], **style.line(1), label="median")
+    for number, (name, ranks) in enumerate(paths, start=2):
+        look = style.line(number) | {"linewidth": 0.9}
+        axes.plot(places, ranks, label=name, markersize=3, **_without_marker_colours(look))
+    _rank_axis(axes)
+    names = [row["representation"].removeprefix("step ") for row in rows]
+    style.categories(axes, names, "Reasoning step")
+    style.legend(axes)
+    return figure
+
+
+def _without_marker_colours(look: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in look.items() if not name.startswith("markeredge")}
+
+
+def _rank_axis(axes: Axes) -> None:
+    """Logarithmic, the best rank on top, numbers written out."""
+    axes.set_yscale("log")
+    axes.invert_yaxis()
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.minorticks_off()
+    axes.set_ylabel("Rank of the target (log)")
+
+
+@style.styled
+def movements(rows: Rows) -> Figure:
+    """Shares of the targets that move up, stay and move down: a bar a pair of steps."""
+    figure, axes = style.new(0.75 + 0.27 * len(rows))
+    kinds = (
+        ("improved", "better rank", style.COLOURS[0], ""),
+        ("same", "the same", style.RULE, ""),
+        ("worsened", "worse rank", style.COLOURS[1], "///"),
+    )
+    start = [0.0] * len(rows)
+    for key, label, colour, hatch in kinds:
+        widths = [100 * row[key] for row in rows]
+        axes.barh(
+            range(len(rows)),
+            widths,
+            0.72,
+            left=start,
+            label=label,
+            color=colour,
+            hatch=hatch,
+            edgecolor=style.PAPER,
+            linewidth=0,
+        )
+        start = [a + b for a, b in zip(start, widths, strict=True)]
+    axes.set_yticks(range(len(rows)), [f"{row['from']} to {row['to']}" for row in rows])
+    axes.invert_yaxis()
+    axes.set_xlim(0, 100)
+    axes.grid(visible=False)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.set_xlabel("Share of the test examples (%)")
+    style.legend(axes)
+    return figure

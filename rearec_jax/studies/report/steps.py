@@ -1,0 +1,187 @@
+"""Sections of a report: what the steps of each run do, the states, and the lists."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from rearec_jax.evaluation.rank_file import FINAL
+from rearec_jax.studies.report import numbers, state_figures, step_figures
+from rearec_jax.studies.report.drawing import Drawing
+from rearec_jax.studies.report.elements import Html, Table, table
+from rearec_jax.studies.report.run_files import RunFiles
+from rearec_jax.studies.report.sources import DataSet
+
+Blocks = list[Html | Drawing]
+METRIC = "ndcg@10"
+PATHS = 3  # single users among the quantiles of ranks
+
+
+def by_step(own: DataSet) -> Blocks:
+    """Accuracy by step, and how often each step is the best."""
+    if not any(run.steps for run in own.runs):
+        return []
+    rows = [(run.label, run.tables.get("accuracy_by_step", [])) for run in own.runs]
+    best = [(run.label, run.tables["best_step"] if run.steps else []) for run in own.runs]
+    told = "; ".join(
+        f"{label}: " + ", ".join(f"{row['representation']} {row[METRIC]:.4f}" for row in own_rows)
+        for label, own_rows in rows
+        if own_rows
+    )
+    shares = "; ".join(
+        f"{label}: " + ", ".join(f"step {row['step']} {row['share']:.0%}" for row in own_rows)
+        for label, own_rows in best
+        if own_rows
+    )
+    return [
+        Drawing(
+            numbers.file_name(own.name, "steps"),
+            step_figures.accuracy_by_step(rows, METRIC),
+            f"{own.name}: test NDCG@10 of each step's state alone, and (hollow) of the method's"
+            " representation. Level lines: models without steps.",
+            told,
+        ),
+        Drawing(
+            numbers.file_name(own.name, "best_step"),
+            step_figures.best_step(best),
+            f"{own.name}, {', '.join(label for label, found in best if found)}: how often each step"
+            " ranks the target best; of equal ones the shallowest counts. Known only in hindsight.",
+            shares,
+        ),
+    ]
+
+
+def trajectories(own: DataSet) -> Blocks:
+    """How the target's rank moves from step to step."""
+    blocks: Blocks = []
+    for run in own.runs:
+        if not run.steps or not run.tables.get("rank_quantiles"):
+            continue
+        quantiles, moves = run.tables["rank_quantiles"], run.tables["movements"]
+        medians = ", ".join(f"{row['representation']} {row['q50']:,}" for row in quantiles)
+        blocks.append(
+            Drawing(
+                numbers.file_name(own.name, run.label, "ranks"),
+                step_figures.rank_quantiles(quantiles, _paths(run, quantiles)),
+                f"{own.name}, {run.label}: rank of the target by step, 1 is best. Bands: 50 and 90"
+                " % of the test examples. Single users: those of the stories below.",
+                f"Median rank of the target: {medians}.",
+            )
+        )
+        told = "; ".join(
+            f"{row['from']} to {row['to']}: {row['improved']:.0%} better,"
+            f" {row['worsened']:.0%} worse"
+            for row in moves
+        )
+        blocks.append(
+            Drawing(
+                numbers.file_name(own.name, run.label, "movements"),
+                step_figures.movements(moves),
+                f"{own.name}, {run.label}: targets whose rank gets better, stays, or gets worse.",
+                told,
+            )
+        )
+    return blocks
+
+
+def _paths(run: RunFiles, quantiles: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[int]]]:
+    """The first stories' targets, where all their steps are ranked."""
+    names = [row["representation"] for row in quantiles]
+    paths: list[tuple[str, list[int]]] = []
+    for story in run.stories[:PATHS]:
+        ranks = {step["representation"]: step["target_rank"] for step in story["steps"]}
+        if FINAL not in ranks and ranks:  # the method's representation is the last step
+            ranks[FINAL] = list(ranks.values())[-1]
+        found = [ranks[name] for name in names if ranks.get(name) is not None]
+        if len(found) == len(names):
+            paths.append((story["chosen"], found))
+    return paths
+
+
+def states(own: DataSet) -> Blocks:
+    """Similarity of the states and of the lists, and the projection."""
+    blocks: Blocks = []
+    for run in own.runs:
+        if not run.steps:
+            continue
+        about = f"{own.name}, {run.label}"
+        if cosines := run.tables.get("state_cosines"):
+            blocks.append(
+                Drawing(
+                    numbers.file_name(own.name, run.label, "state_cosines"),
+                    state_figures.matrix(cosines, "Mean cosine"),
+                    f"{about}: similarity of two steps' states, mean cosine over test examples.",
+                    _pairs(cosines),
+                )
+            )
+        if overlap := run.tables.get("list_overlap"):
+            length = run.tables.get("about", {}).get("list_length", 10)
+            blocks.append(
+                Drawing(
+                    numbers.file_name(own.name, run.label, "list_overlap"),
+                    state_figures.matrix(overlap, "Shared items"),
+                    f"{about}: mean share of the first {length} items that two steps' lists have in"
+                    " common.",
+                    _pairs(overlap),
+                )
+            )
+        if run.projection is not None and len(run.projection):
+            blocks.append(_projection(own, run))
+    return blocks
+
+
+def _projection(own: DataSet, run: RunFiles) -> Drawing:
+    assert run.projection is not None
+    points = state_figures.thinned(run.projection)
+    users = points["user"].n_unique()
+    return Drawing(
+        numbers.file_name(own.name, run.label, "projection"),
+        state_figures.projection(points, run.tables.get("projection_variance")),
+        f"{own.name}, {run.label}: states of {users:,} users at each step on their first two"
+        " principal components. Line: the path of the mean.",
+        f"Scatter of the states of {users:,} users, a colour and marker a step.",
+    )
+
+
+def _pairs(rows: Sequence[Mapping[str, Any]]) -> str:
+    names = [row["representation"] for row in rows]
+    values = np.array([[row[name] for name in names] for row in rows])
+    return ", ".join(
+        f"{names[a]} and {names[b]} {values[a, b]:.3f}"
+        for a in range(len(names))
+        for b in range(a + 1, len(names))
+    )
+
+
+def lists(own: DataSet) -> Blocks:
+    """What the lists are like: sharpness, coverage, popularity, novelty."""
+    rows = [row for run in own.runs for row in _list_rows(run)]
+    if not rows:
+        return []
+    lengths = {run.tables["about"]["list_length"] for run in own.runs if "about" in run.tables}
+    caption = (
+        f"{own.name}: the first {' or '.join(map(str, sorted(lengths)))} items. Coverage: items of"
+        " the catalogue in anybody's list. Popularity bias: mean training count of listed items as"
+        " a multiple of the catalogue's. Popular quarter: share of the places that the most popular"
+        " quarter of the items takes. Novelty: mean of −log2 of an item's share in training."
+        " Entropy: of the scores' softmax."
+    )
+    headings = ("Run", "Representation", "Coverage", "Popularity bias", "Popular quarter")
+    headings += ("Novelty (bits)", "Entropy (bits)")
+    return [table(Table(caption, headings, rows, words=2))]
+
+
+def _list_rows(run: RunFiles) -> list[list[str]]:
+    entropy = {row["representation"]: row["mean"] for row in run.tables.get("sharpness", [])}
+    return [
+        [
+            run.label,
+            row["representation"],
+            numbers.percent(row["coverage"]),
+            f"{row['popularity_bias']:.2f}",
+            numbers.percent(row["popular_quarter"]),
+            f"{row['novelty']:.2f}",
+            f"{entropy[row['representation']]:.2f}" if entropy else numbers.MISSING,
+        ]
+        for row in run.tables.get("list_statistics", [])
+    ]

@@ -1,0 +1,122 @@
+"""Section of a report: a study's options against accuracy, a figure an option."""
+
+from collections.abc import Sequence
+import itertools
+from typing import Any
+
+from rearec_jax.studies.grid import sweep_table
+from rearec_jax.studies.grid.paper_table import HEADINGS, cells
+from rearec_jax.studies.grid.sweep_table import SweepRow
+from rearec_jax.studies.report import comparison_figures, numbers
+from rearec_jax.studies.report.comparison_figures import Sweep
+from rearec_jax.studies.report.drawing import Drawing
+from rearec_jax.studies.report.elements import Html, Table, note, table
+from rearec_jax.studies.report.sources import Study
+
+Blocks = list[Html | Drawing]
+FEW = 2  # values of an option that are shown as dots, not as a line
+METRICS = {"test NDCG@10": "test", "validation NDCG@20": "valid"}
+LETTERS = {
+    "method.steps": "Reasoning steps K, in training and inference",
+    "method.kl_weight": "Weight of the KL diversity λ",
+    "method.temperature": "Temperature τ",
+    "method.temperature_decay": "Temperature decay α",
+}
+
+
+def study(own: Study) -> Blocks:
+    """For each data set and backbone: figures, then the table."""
+    blocks: Blocks = []
+    key = lambda row: (row.dataset, row.backbone)  # noqa: E731
+    for (dataset, backbone), rows in itertools.groupby(own.rows, key):
+        blocks += _figures(own, f"{dataset}, {backbone}", list(rows))
+    headings = (*sweep_table.HEADINGS, "Valid NDCG@20", *HEADINGS)
+    rows = [_cells(row) for row in own.rows]
+    caption = f"{own.path}. {sweep_table.CAPTION}"
+    blocks.append(table(Table(caption, headings, rows, words=len(sweep_table.HEADINGS))))
+    return blocks + [note(line) for line in own.notes]
+
+
+def _cells(row: SweepRow) -> list[str]:
+    label, *others = cells(row.row)
+    options = row.options.replace(",", ", ")
+    return [row.dataset, row.backbone, label, options, numbers.share(row.valid), *others]
+
+
+def _figures(own: Study, about: str, rows: Sequence[SweepRow]) -> Blocks:
+    names = list(dict.fromkeys(name for row in rows for name in _options(row)))
+    many = [name for name in names if len({_options(row).get(name) for row in rows} - {None}) > FEW]
+    figures: Blocks = []
+    for metric, kind in METRICS.items():
+        if many:
+            figures += [_curve(own, about, rows, name, metric, kind) for name in many]
+        else:
+            figures += [_dots(own, about, rows, metric, kind)]
+    return figures
+
+
+def _options(row: SweepRow) -> dict[str, str]:
+    return dict(pair.split("=", 1) for pair in row.options.split(",") if "=" in pair)
+
+
+def _value(row: SweepRow, kind: str) -> tuple[float, float | None] | None:
+    if kind == "valid":
+        return None if row.valid is None else (row.valid, None)
+    found = row.row.values[0]
+    return None if found is None else (found.mean, found.deviation)
+
+
+def _curve(
+    own: Study, about: str, rows: Sequence[SweepRow], name: str, metric: str, kind: str
+) -> Drawing:
+    """A line a method and combination of the other options; level lines for what has none."""
+    lines: dict[str, dict[str, tuple[float, float | None]]] = {}
+    level: dict[str, float] = {}
+    for row in rows:
+        options, found = _options(row), _value(row, kind)
+        if found is None:
+            continue
+        others = ", ".join(f"{_short(k)}={v}" for k, v in options.items() if k != name)
+        label = f"{row.row.label} {others}".strip()
+        if name in options:
+            lines.setdefault(label, {})[options[name]] = found
+        else:
+            level[label] = found[0]
+    shown = [Sweep(label, values) for label, values in lines.items()]
+    words = LETTERS.get(name, name)
+    return Drawing(
+        numbers.file_name(own.path.name, about, name, kind),
+        comparison_figures.sweep(shown, level, words, metric[0].upper() + metric[1:]),
+        f"{about}: {metric} by {words[0].lower()}{words[1:]}." + _seeds(rows, kind),
+        "; ".join(
+            f"{each.label}: " + ", ".join(f"{v} {m:.4f}" for v, (m, _) in each.values.items())
+            for each in shown
+        ),
+    )
+
+
+def _dots(own: Study, about: str, rows: Sequence[SweepRow], metric: str, kind: str) -> Drawing:
+    found: list[tuple[str, float, float | None]] = []
+    for row in rows:
+        value = _value(row, kind)
+        options = ", ".join(f"{_short(k)}={v}" for k, v in _options(row).items())
+        if value is not None:
+            found.append((f"{row.row.label} {options}".strip(), *value))
+    return Drawing(
+        numbers.file_name(own.path.name, about, kind),
+        comparison_figures.dots(found, metric[0].upper() + metric[1:]),
+        f"{about}: {metric} of each variant." + _seeds(rows, kind),
+        ", ".join(f"{label} {mean:.4f}" for label, mean, _ in found),
+    )
+
+
+def _short(name: str) -> str:
+    return {"method.temperature": "τ", "method.temperature_decay": "α"}.get(
+        name, name.removeprefix("method.").replace("_", " ")
+    )
+
+
+def _seeds(rows: Sequence[Any], kind: str) -> str:
+    seeds = max((row.row.seeds for row in rows), default=1)
+    bars = ", bars: standard deviation" if kind == "test" else ""
+    return f" Means over up to {seeds} seeds{bars}." if seeds > 1 else " One seed."

@@ -1,0 +1,108 @@
+"""Curves of training: loss by update, validation accuracy by epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from rearec_jax.studies.report import style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+VALIDATION = "ndcg@20"  # what the best epoch is chosen by
+MANY = 40  # points from which a line goes without markers
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """One line. best: the x of the point to be marked; None: no mark."""
+
+    label: str
+    x: Sequence[int]
+    y: Sequence[float]
+    best: int | None = None
+
+
+def loss_curve(label: str, part: str, events: Sequence[Mapping[str, Any]]) -> Curve:
+    """One part of the loss by update, without those where it is missing or was not finite."""
+    found = [
+        (event["step"], event["parts"][part])
+        for event in events
+        if event.get("kind") == "training" and event.get("parts", {}).get(part) is not None
+    ]
+    return Curve(label, [step for step, _ in found], [value for _, value in found])
+
+
+def parts(events: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Names of the loss's parts, 'loss' (their sum) first; it alone where it has one part."""
+    names = dict.fromkeys(name for event in events for name in event.get("parts", {}))
+    others = [name for name in names if name != "loss"]
+    return ["loss", *others] if len(others) > 1 else ["loss"] if names else []
+
+
+def validation_curve(label: str, events: Sequence[Mapping[str, Any]]) -> Curve:
+    """Validation NDCG@20 by epoch, the best (the first of equals) marked."""
+    found = [
+        (event["epoch"], event["valid"][VALIDATION])
+        for event in events
+        if event.get("kind") == "validation" and event["valid"].get(VALIDATION) is not None
+    ]
+    best = max(found, key=lambda pair: pair[1])[0] if found else None
+    return Curve(label, [epoch for epoch, _ in found], [value for _, value in found], best)
+
+
+@style.styled
+def losses(curves: Sequence[Curve], part: str) -> Figure:
+    """A line a run; one without points takes no place, but keeps its look for other figures."""
+    figure, axes = style.new()
+    for number, curve in enumerate(curves):
+        if not curve.x:
+            continue
+        axes.plot(curve.x, curve.y, label=curve.label, markersize=2.5, **_look(number, curve))
+    axes.set_xlabel("Update")
+    axes.set_ylabel(part_label(part))
+    style.legend(axes)
+    return figure
+
+
+def _look(number: int, curve: Curve) -> dict[str, Any]:
+    """A long line goes without markers."""
+    return style.line(number) | ({"marker": ""} if len(curve.x) > MANY else {})
+
+
+def part_label(part: str) -> str:
+    """'Cross entropy (nats)' of 'cross_entropy'; what has no unit goes without."""
+    words = part.replace("_", " ").capitalize()
+    in_nats = any(word in part for word in ("entropy", "kl", "loss", "contrast"))
+    return f"{words} (nats)" if in_nats else words
+
+
+@style.styled
+def validation(curves: Sequence[Curve]) -> Figure:
+    """A line a run, its best epoch starred."""
+    figure, axes = style.new()
+    for number, curve in enumerate(curves):
+        if not curve.x:
+            continue
+        look = _look(number, curve)
+        axes.plot(curve.x, curve.y, label=curve.label, markersize=3, **look)
+        if curve.best is not None:
+            value = curve.y[list(curve.x).index(curve.best)]
+            axes.plot(
+                [curve.best],
+                [value],
+                marker="*",
+                markersize=10,
+                linestyle="",
+                color=look["color"],
+                markeredgecolor=style.PAPER,
+                markeredgewidth=0.6,
+                zorder=5,
+            )
+    axes.set_xlabel("Epoch")
+    axes.set_ylabel("Validation NDCG@20")
+    axes.locator_params(axis="x", integer=True)
+    style.legend(axes)
+    return figure

@@ -1,0 +1,255 @@
+"""--mode=tune: runs the jobs of the schedule until the budget is spent or nothing is left."""
+
+from collections.abc import Sequence
+import contextlib
+import dataclasses
+import math
+import pathlib
+import shlex
+import time
+
+import jax
+from ml_collections import config_dict
+
+from rearec_jax import config as config_lib
+from rearec_jax.config import Config
+from rearec_jax.data import read
+from rearec_jax.data.interactions import Interactions
+from rearec_jax.devices import mesh
+from rearec_jax.errors import UserError
+from rearec_jax.methods import METHODS
+from rearec_jax.run import files, lock
+from rearec_jax.run.interruption import Interruption
+from rearec_jax.run.workdir import Workdir, explained, make_directory
+from rearec_jax.studies.tune import alone, best, trial_table
+from rearec_jax.studies.tune.alone import say
+from rearec_jax.studies.tune.ledger import DONE, PARTIAL, Ledger, Record, check_search
+from rearec_jax.studies.tune.schedule import Job, next_jobs, rungs
+from rearec_jax.studies.tune.shared_programs import Programs, make_programs
+from rearec_jax.studies.tune.space import Candidate, candidates, group_of, read_space
+from rearec_jax.studies.tune.together import train_together
+
+FACTOR = 3  # of those that reach a rung, one in three goes on, three times as far
+SEED = 0  # of the order of candidates
+PARALLEL = 4  # on an accelerator, unless --parallel says otherwise
+KEPT = 8  # groups whose compiled programs are kept
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What the command line asks for."""
+
+    root: pathlib.Path
+    options: config_dict.ConfigDict
+    arguments: tuple[str, ...]  # --config=FILE --config.name=value ...
+    space: tuple[str, ...]  # OPTION=VALUES; none: the default space
+    minutes: float = 60.0  # in all, also over several starts of the command
+    trials: int = 0  # candidates, at most; 0 = as many as the minutes allow
+    parallel: int = 0  # candidates at once; 0 = one on CPUs, PARALLEL elsewhere
+    first_epochs: int = 3  # of the first rung
+    command: str = ""  # for the docstring of best.py
+
+
+def tune(request: Request) -> Record | None:
+    """Searches, writes trials.parquet and best.py after each job, and prints the table.
+
+    Returns:
+        The record of the best candidate, if any is done.
+
+    Raises:
+        UserError: whatever is wrong with flags, options, data or directory.
+        KeyboardInterrupt: stopped by a signal, all saved.
+    """
+    _check(request)
+    config = config_lib.resolve(request.options)
+    space = read_space(request.space, request.arguments, config)
+    found = candidates(space, request.options, request.arguments, SEED)
+    make_directory(request.root)
+    with contextlib.ExitStack() as held:
+        with explained(request.root):
+            held.enter_context(lock.alone(request.root))
+        settings = {"factor": FACTOR, "first_epochs": request.first_epochs, "seed": SEED}
+        check_search(request.root / "search.json", config, space, settings)
+        ledger = Ledger(request.root / "trials.parquet", found)
+        search = _Search(request, config, found, ledger)
+        search.run()
+    return ledger.best()
+
+
+class _Search:
+    """The jobs of one process."""
+
+    def __init__(
+        self, request: Request, config: Config, found: Sequence[Candidate], ledger: Ledger
+    ):
+        self.request, self.candidates, self.ledger = request, found, ledger
+        self.at_once = _at_once(request.parallel, config)
+        self.groups = [group_of(candidate.config) for candidate in found]
+        self.limit = min(request.trials or len(found), len(found))
+        self.rungs = rungs(config.train.epochs, request.first_epochs, FACTOR)
+        self.deadline = time.monotonic() + 60 * request.minutes - ledger.seconds
+        self.signalled = False
+        self.data: dict[object, Interactions] = {}
+        self.programs: dict[Config, Programs] = {}
+
+    def run(self) -> None:
+        """Until the budget is spent, nothing is left, or a signal comes."""
+        epochs = ", ".join(map(str, self.rungs))
+        say(f"{self.limit} candidates, rungs at {epochs} epochs, {self.request.minutes:g} minutes")
+        try:
+            while jobs := self._next():
+                records = self._do(jobs)
+                self.ledger.add(records)
+                self._write_best()
+                partial = any(record.status == PARTIAL for record in records)
+                if self.signalled or (partial and not self._is_over()):
+                    raise KeyboardInterrupt
+        finally:
+            self._show()
+
+    def _is_over(self) -> bool:
+        return time.monotonic() >= self.deadline
+
+    def _next(self) -> list[Job]:
+        if self._is_over():
+            return []
+        scores = self.ledger.scores(self.limit)
+        groups, at_once = self.groups[: self.limit], self.at_once
+        return next_jobs(groups, scores, len(self.rungs), FACTOR, at_once)
+
+    def _do(self, jobs: Sequence[Job]) -> list[Record]:
+        ended = [record for job in jobs if (record := self._ended(job)) is not None]
+        if ended:
+            return ended  # the others are chosen again
+        records = self._together(jobs) if len(jobs) > 1 else None
+        return records or [self._alone(jobs[0])]
+
+    def _ended(self, job: Job) -> Record | None:
+        """The record of one that stopped early on an earlier rung: there is nothing to train."""
+        before = self.ledger.last(job.candidate)
+        if before is None or before.epochs >= self.rungs[before.rung]:
+            return None
+        return dataclasses.replace(before, rung=job.rung, seconds=0.0)
+
+    def _together(self, jobs: Sequence[Job]) -> list[Record] | None:
+        chosen = [self.candidates[job.candidate] for job in jobs]
+        config = chosen[0].config
+        if _crashes(config):
+            return None
+        self._announce(jobs)
+        with Interruption(self.deadline) as interruption:
+            try:
+                records = train_together(
+                    [self._directory(candidate) for candidate in chosen],
+                    chosen,
+                    jobs,
+                    self._read_data(config),
+                    self.rungs[jobs[0].rung],
+                    interruption,
+                    self._programs(config),
+                )
+            except jax.errors.JaxRuntimeError as error:
+                if alone.TOO_LARGE not in str(error):
+                    raise
+                say(f"too little memory for {len(jobs)} at once: from here on one at a time")
+                self.at_once, records = 1, None
+        self.signalled = interruption.signalled
+        return records
+
+    def _announce(self, jobs: Sequence[Job]) -> None:
+        spent, minutes = self.ledger.seconds / 60, self.request.minutes
+        say(f"{spent:.1f} of {minutes:g} minutes, to epoch {self.rungs[jobs[0].rung]}:")
+        for job in jobs:
+            candidate = self.candidates[job.candidate]
+            say(f"  trial {candidate.name}: {candidate.label}")
+
+    def _alone(self, job: Job) -> Record:
+        candidate, epochs = self.candidates[job.candidate], self.rungs[job.rung]
+        self._announce([job])
+        return alone.train_alone(
+            self._directory(candidate),
+            candidate,
+            job,
+            self._read_data(candidate.config),
+            epochs,
+            self.deadline,
+            self._programs(candidate.config).setup_of(candidate.config),
+        )
+
+    def _directory(self, candidate: Candidate) -> pathlib.Path:
+        return self.request.root / "trials" / candidate.name
+
+    def _programs(self, config: Config) -> Programs:
+        """Of the candidate's group: made once, and kept while there are few."""
+        group = group_of(config)
+        if group not in self.programs:
+            while len(self.programs) >= KEPT:
+                self.programs.pop(next(iter(self.programs)))
+            self.programs[group] = make_programs(config, self._read_data(config))
+        return self.programs[group]
+
+    def _read_data(self, config: Config) -> Interactions:
+        """Read once for all candidates that use the same."""
+        key = (config.data, config.text, config.model.items != "ids")
+        if key not in self.data:
+            data = read.read_data(config)
+            # Candidates may differ in the vectors of the text, never in the interactions.
+            same = dataclasses.replace(data, item_vectors=None)
+            Workdir(self.request.root).check_data(same.digests())
+            self.data[key] = data
+        return self.data[key]
+
+    def _write_best(self) -> None:
+        record = self.ledger.best()
+        if record is None:
+            return
+        done = len({r.trial for r in self.ledger.records if r.status == DONE})
+        text = (
+            f"    {self.request.command}\n\n"
+            f"Validation NDCG@20 {record.metric:.4f} in epoch {record.best_epoch}, trial"
+            f" {record.trial:04d} of {done}, trained for {record.epochs} of"
+            f" {self.rungs[-1]} epochs; the search has taken {self.ledger.seconds / 60:.1f}"
+            " minutes. The test split has not been looked at.\n"
+        )
+        best.write_best(self.request.root / "best.py", self.candidates[record.trial], text)
+
+    def _show(self) -> None:
+        trial_table.print_table(self.ledger, self.candidates, self.rungs)
+        record = self.ledger.best()
+        if record is None:
+            return
+        path = self.request.root / "best.py"
+        trial = self._directory(self.candidates[record.trial])
+        say(f"written: {path}\ntrain the best to its end, and evaluate it on the test split:")
+        command = ["python", "-m", "rearec_jax.main", f"--config={path}", f"--workdir={trial}"]
+        say("  " + shlex.join(command))
+
+
+def _crashes(config: Config) -> bool:
+    """XLA's program of several ERL updates with KL ends in a segmentation fault (CPU, 0.10.2)."""
+    method = config.method
+    return jax.default_backend() == "cpu" and METHODS[method.name].whole_catalogue(method)
+
+
+def _at_once(asked: int, config: Config) -> int:
+    """Candidates that train in one program."""
+    several = mesh.make_mesh(config.mesh.data, config.mesh.model) is not None
+    if several and asked > 1:
+        raise UserError(
+            f"--parallel={asked} trains several candidates on one device; set"
+            " --config.mesh.data=1, or leave --parallel out"
+        )
+    return asked or (1 if several or jax.default_backend() == "cpu" else PARALLEL)
+
+
+def _check(request: Request) -> None:
+    if not 0 < request.minutes < math.inf:
+        raise UserError(f"--minutes={request.minutes:g} must be a positive number of minutes")
+    if request.parallel < 0:
+        raise UserError(f"--parallel={request.parallel} must not be negative (0 = as fits)")
+    if request.trials < 0:
+        raise UserError(f"--trials={request.trials} must not be negative (0 = no limit)")
+    if request.first_epochs < 1:
+        raise UserError(f"--first_epochs={request.first_epochs} must be at least 1")
+    if files.is_remote(request.root):
+        raise UserError(f"--workdir={request.root}: --mode=tune needs a local directory")

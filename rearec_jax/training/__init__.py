@@ -1,0 +1,1 @@
+"""Set-up, update, loop, and where a run goes on."""

@@ -1,0 +1,283 @@
+"""The training loop: one for every method and backbone."""
+
+from collections.abc import Iterator
+import contextlib
+import dataclasses
+import math
+import time
+from typing import Any, NamedTuple
+
+import jax
+
+from rearec_jax.config import Config
+from rearec_jax.data.interactions import Interactions
+from rearec_jax.devices import hosts, mesh
+from rearec_jax.errors import DivergedError, UserError
+from rearec_jax.evaluation import evaluator
+from rearec_jax.evaluation.rank_file import Ranks
+from rearec_jax.models.backbones import Variables
+from rearec_jax.run.checkpoint import Checkpoints
+from rearec_jax.run.events import EventLog, NoLog
+from rearec_jax.run.interruption import Interruption
+from rearec_jax.run.progress import TrainingProgress
+from rearec_jax.run.workdir import Workdir
+from rearec_jax.training.history import History
+from rearec_jax.training.meter import Meter, Reading
+from rearec_jax.training.setup import Setup, make_setup
+from rearec_jax.training.step import TrainState, UpdateFunction, all_finite
+
+SELECTION, SELECTION_CUTOFF = "ndcg@20", 20  # the validation metric that chooses the best epoch
+
+
+class Outcome(NamedTuple):
+    """A finished training."""
+
+    variables: Variables  # of the best epoch
+    history: History
+
+
+@contextlib.contextmanager
+def trained(
+    config: Config,
+    data: Interactions,
+    workdir: Workdir,
+    started: float,
+    epochs: int | None = None,
+    deadline: float = math.inf,
+    setup: Setup | None = None,
+) -> Iterator[Outcome]:
+    """Trains until the epochs or the patience are used up; continues what the work directory holds.
+
+    The best epoch is on disk then; the last one may still be written meanwhile, and is at the end.
+
+    Args:
+        started: `time.perf_counter()` at the start of the process, for `seconds_to_first_step`.
+        epochs: end after so many; to go on later, up to the configuration's, is the same training.
+        deadline: a `time.monotonic()`; from then on it is as if Ctrl-C had been pressed.
+        setup: of this configuration, where it is made already.
+
+    Raises:
+        UserError: a loss or state that is not finite, no validation example, or a full disk.
+        KeyboardInterrupt: after Ctrl-C or SIGTERM, with everything saved.
+    """
+    with Checkpoints(workdir.checkpoints) as checkpoints:
+        yield _train(config, data, workdir, started, checkpoints, epochs, deadline, setup)
+        checkpoints.wait()  # raises if the last one could not be written
+
+
+def _train(
+    config: Config,
+    data: Interactions,
+    workdir: Workdir,
+    started: float,
+    checkpoints: Checkpoints,
+    epochs: int | None,
+    deadline: float,
+    setup: Setup | None,
+) -> Outcome:
+    # From here on, not only while it trains: Python drops a KeyboardInterrupt that is raised inside
+    # a callback, and JAX's tracing is full of them.
+    with Interruption(deadline) as interruption:
+        setup = setup or make_setup(config, data)
+        with _log(workdir) as log:
+            loop = _Loop(setup, checkpoints, log, interruption, started, epochs)
+            loop.run()
+            best = checkpoints.restore_best(loop.abstract_state)
+    if hosts.any_host([interruption.signalled])[0]:
+        raise KeyboardInterrupt
+    if best is None:
+        raise UserError(f"{workdir.checkpoints} has lost its best epoch; train it again")
+    return Outcome(best[0].variables, loop.history)
+
+
+def _log(workdir: Workdir) -> EventLog | NoLog:
+    return EventLog(workdir) if hosts.is_first() else NoLog()
+
+
+def abstract_state(setup: Setup) -> TrainState:
+    """Shapes, types and places of the state, to restore a checkpoint into."""
+    return mesh.abstract(setup.mesh, jax.eval_shape(setup.initial_state))
+
+
+def first_state(
+    setup: Setup, checkpoints: Checkpoints, log: EventLog | NoLog
+) -> tuple[TrainState, History]:
+    """Where a training begins or goes on; the log forgets what comes after that."""
+    found = checkpoints.restore_last(abstract_state(setup))
+    if found is None:
+        log.truncate_after(-1)
+        return setup.initial_state(), History()
+    state, history = found[0], History(**found[1])
+    best = checkpoints.best_progress()
+    if best is not None and best["best"] > history.best:
+        # Of a process that died before its next `save_last`: those are the weights that are kept,
+        # and what is computed again need not be equal to the last bit (another mesh, a GPU).
+        history.best, history.best_epoch = best["best"], best["best_epoch"]
+    log.truncate_after(
+        int(state.step),
+        lambda event: event["kind"] == "training" or event["epoch"] <= history.epochs,
+    )
+    return state, history
+
+
+def validation_event(ranks: Ranks, cutoffs: tuple[int, ...]) -> dict[str, Any]:
+    """What the log says of a validation."""
+    by_step = {
+        f"step_{k}": evaluator.metrics(ranks.by_step[:, k], (SELECTION_CUTOFF,))[SELECTION]
+        for k in range(ranks.by_step.shape[1])
+    }
+    return {
+        "kind": "validation",
+        "valid": evaluator.metrics(ranks.final, (*cutoffs, SELECTION_CUTOFF)),
+        f"valid_{SELECTION}_by_step": by_step,
+    }
+
+
+class _Loop:
+    """One training, from its start or a checkpoint to its end.
+
+    Where it stands is (step, history.epochs) and nothing else: an epoch whose updates are done and
+    that `history` does not count has still to be validated, also after a restart.
+    """
+
+    def __init__(
+        self,
+        setup: Setup,
+        checkpoints: Checkpoints,
+        log: EventLog | NoLog,
+        interruption: Interruption,
+        started: float,
+        epochs: int | None = None,
+    ):
+        self.setup, self.checkpoints, self.log = setup, checkpoints, log
+        self.epochs = epochs
+        self.updates: dict[bool, UpdateFunction] = {}
+        self.abstract_state = abstract_state(setup)
+        self.state, self.history = first_state(setup, checkpoints, log)
+        self.step = int(self.state.step)
+        # Number of the newest checkpoint: what was restored is not written again.
+        self.saved = self.history.place(self.step) if self.step else None
+        self.saved_at = time.monotonic()
+        self.meter = Meter(self.history, started, self._report)
+        self.progress = TrainingProgress(setup.total_steps, setup.steps_per_epoch)
+        self.interruption = interruption
+        self.ballot = hosts.Ballot()
+
+    def run(self) -> None:
+        """Epochs until done."""
+        with self.progress:
+            while not self._stopped():
+                if self.history.epochs < self.setup.epochs_done(self.step):
+                    self._validate()
+                else:
+                    self._train_epoch()
+
+    def _stopped(self) -> bool:
+        """Is there nothing left to do? Raises KeyboardInterrupt, all saved, if a signal came."""
+        if hosts.any_host([self.interruption.requested])[0]:
+            self._save()
+            raise KeyboardInterrupt
+        validated = self.history.epochs == self.setup.epochs_done(self.step)
+        ended = self.setup.ends(self.step, self.history)
+        enough = self.epochs is not None and self.history.epochs >= self.epochs
+        return validated and (ended or enough)
+
+    def _train_epoch(self) -> None:
+        """Updates until the epoch (or the run) ends, or a signal asks to stop."""
+        contrast = self.setup.contrast(self.step)
+        is_new = contrast not in self.updates
+        if is_new:  # once in a run; twice where the contrastive term starts later
+            self.updates[contrast] = self.setup.update_function(contrast)
+        update = self.updates[contrast]
+        self.meter.start(compiling=is_new)
+        for batch, targets in self.setup.rest_of_epoch(self.step):
+            self.state, parts = update(self.state, batch)
+            self.step += 1
+            self.meter.dispatched(self.step, targets, parts)
+            if is_new:
+                self.checkpoints.load_ahead()
+                is_new = False
+            minutes = (time.monotonic() - self.saved_at) / 60
+            due = minutes > self.setup.config.train.checkpoint_minutes
+            stop, due = self.ballot.ask([self.interruption.requested, due])
+            if stop:
+                break
+            if due and not self.setup.epoch_ends(self.step):
+                self._save()
+        self.meter.settle()
+
+    def _report(self, reading: Reading) -> None:
+        """An update is done: stop if it went wrong, show it, log it now and then."""
+        step, parts = reading.step, reading.parts
+        if not math.isfinite(parts["loss"]):
+            raise self._diverged(f"the loss is {parts['loss']}", step)
+        self.progress.update(step, parts, reading.targets_per_second, reading.seconds_per_step)
+        if step % self.setup.config.train.log_every_steps == 0 or self.setup.epoch_ends(step):
+            self.log.append(
+                {
+                    "step": step,
+                    "epoch": self.setup.epoch_of(step),
+                    "kind": "training",
+                    "parts": parts,
+                    "targets_per_second": reading.targets_per_second,
+                }
+            )
+
+    def _validate(self) -> None:
+        """The end of an epoch: rank the validation split, keep the best, log, save."""
+        self._check_state()
+        try:
+            # One of several hosts cannot leave the others alone in the middle of it.
+            alone = jax.process_count() == 1
+            with self.interruption.at_once() if alone else contextlib.nullcontext():
+                ranks = self.setup.validate(self.state.variables)
+        except KeyboardInterrupt:
+            self._save()  # the epoch's updates; it will be validated after the restart
+            raise
+        event = validation_event(ranks, self.setup.config.eval.cutoffs)
+        score = event["valid"][SELECTION]
+        is_best = self.history.count_epoch(score)
+        if is_best:
+            number = self.history.place(self.step)
+            self.checkpoints.save_best(number, self.state, dataclasses.asdict(self.history))
+        self.log.append(  # before the save: an event that was never followed by one is dropped
+            {
+                "step": self.step,
+                "epoch": self.history.epochs,
+                **event,
+                "seconds": self.history.seconds,
+            }
+        )
+        self._save()
+        self._show_epoch(score, is_best)
+
+    def _show_epoch(self, score: float, is_best: bool) -> None:
+        history = self.history
+        note = (
+            "best so far" if is_best else f"best {history.best:.4f} in epoch {history.best_epoch}"
+        )
+        self.progress.message(
+            f"epoch {history.epochs}: validation {SELECTION.upper()} {score:.4f}, {note}"
+        )
+
+    def _save(self) -> None:
+        """What a restart continues from. Raises UserError rather than save what is not finite."""
+        self.meter.settle()
+        number = self.history.place(self.step)
+        if self.saved == number:
+            return
+        self._check_state()
+        self.checkpoints.save_last(number, self.state, dataclasses.asdict(self.history))
+        self.saved, self.saved_at = number, time.monotonic()
+
+    def _check_state(self) -> None:
+        # The loss of an update is that of the parameters before it.
+        if not all_finite((self.state.variables, self.state.optimizer)):
+            raise self._diverged("the parameters or their moments are not finite", self.step)
+
+    def _diverged(self, what: str, step: int) -> DivergedError:
+        return DivergedError(
+            f"{what} at step {step} (epoch {self.setup.epoch_of(step)}); checkpoints before that"
+            " are kept; try a lower train.learning_rate, train.clip_norm=1,"
+            " train.warmup_steps=500 or a higher method.temperature"
+        )

@@ -1,0 +1,191 @@
+"""What a training run is made of, before anything of it is computed."""
+
+from collections.abc import Callable, Iterator
+import itertools
+from typing import NamedTuple
+
+import jax
+from jax.sharding import Mesh
+import numpy as np
+import optax
+
+from rearec_jax.config import Config
+from rearec_jax.data.batches.cloze import Masking
+from rearec_jax.data.batches.loader import TrainingBatches, place, prefetch, training_batches
+from rearec_jax.data.batches.packing import Share
+from rearec_jax.data.interactions import TRAIN, VALIDATION, Interactions
+from rearec_jax.data.item_vectors.vectors import unit_scale
+from rearec_jax.devices import mesh as sharding
+from rearec_jax.errors import UserError
+from rearec_jax.evaluation import evaluator
+from rearec_jax.evaluation.evaluator import Evaluator
+from rearec_jax.methods import METHODS
+from rearec_jax.training import catalogue_sample, optimizer
+from rearec_jax.training.history import History
+from rearec_jax.training.step import TrainState, UpdateFunction, initial_state, update_function
+from rearec_jax.training.task import Task
+from rearec_jax.types import Batch, Catalogue
+
+
+class Shared(NamedTuple):
+    """What would else be compiled for each set-up."""
+
+    update_function: Callable[[bool], UpdateFunction]
+    initial_state: Callable[[], TrainState]
+
+
+class Setup(NamedTuple):
+    """All that does not change during a training. Steps count the updates of the whole run."""
+
+    task: Task
+    batches: TrainingBatches
+    transform: optax.GradientTransformation
+    catalogue: Catalogue
+    validate: Evaluator
+    total_steps: int  # where the run ends if it does not stop early
+    shared: Shared | None = None  # programs compiled for several set-ups
+
+    @property
+    def config(self) -> Config:
+        """The options of the run."""
+        return self.task.config
+
+    @property
+    def mesh(self) -> Mesh | None:
+        """The devices that share the work; None: one does it all."""
+        return self.task.mesh
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Updates of an epoch; `max_steps` may cut the last one short."""
+        return self.batches.steps_per_epoch
+
+    def epoch_of(self, step: int) -> int:
+        """The epoch, from 1, that update ``step`` (from 1) belongs to."""
+        return -(-step // self.steps_per_epoch)
+
+    def epoch_ends(self, step: int) -> bool:
+        """Is ``step`` the last update of its epoch?"""
+        return step % self.steps_per_epoch == 0 or step >= self.total_steps
+
+    def epochs_done(self, step: int) -> int:
+        """Epochs whose updates are all done after ``step`` of them."""
+        return self.epoch_of(step) - (not self.epoch_ends(step))
+
+    def step_after(self, epochs: int) -> int:
+        """Updates in so many epochs; fewer where the run ends within the last."""
+        return min(epochs * self.steps_per_epoch, self.total_steps)
+
+    def ends(self, step: int, history: History) -> bool:
+        """Is the whole training over, by its length or by its patience?"""
+        patience = self.config.train.patience
+        stale = history.epochs - history.best_epoch
+        return step >= self.total_steps or bool(patience and stale >= patience)
+
+    def rest_of_epoch(self, step: int) -> Iterator[tuple[Batch, int]]:
+        """Batches to come after ``step`` updates, on the devices, prefetched; and their targets."""
+        epoch_end = (step // self.steps_per_epoch + 1) * self.steps_per_epoch
+        left = min(epoch_end, self.total_steps) - step
+        share = self.share
+        # Of other hosts' rows this one knows nothing; on average they hold as many targets.
+        parts = share.total / (share.stop - share.start) if share else 1
+        numbered = itertools.islice(self.batches.from_step(step, share), left)
+        split = sharding.rows_sharding(self.mesh)
+        with_targets = ((b, round(parts * np.count_nonzero(b.weights))) for b in numbered)
+        yield from prefetch(with_targets, sharding=split, share=share)
+
+    @property
+    def share(self) -> Share | None:
+        """Rows of each batch that this host packs; None: all, and as many as there are."""
+        if self.mesh is None:
+            return None
+        return Share(*sharding.share_of_rows(self.mesh, self.batches.rows_per_batch))
+
+    def first_batches(self, count: int) -> list[Batch]:
+        """Of the first epochs, on the devices."""
+        share, split = self.share, sharding.rows_sharding(self.mesh)
+        numbered = itertools.islice(self.batches.from_step(share=share), count)
+        return [place(batch, split, share) for batch in numbered]
+
+    def contrast(self, step: int) -> bool:
+        """Does the update after ``step`` updates compute the contrastive term?"""
+        method = self.config.method
+        epoch = step // self.steps_per_epoch
+        is_warm = epoch >= method.contrastive_warmup_epochs
+        return is_warm and METHODS[method.name].noisy_view(method)
+
+    def update_function(self, contrast: bool) -> UpdateFunction:
+        """A new one, or the one that is shared; it is compiled when first called."""
+        if self.shared is not None:
+            return self.shared.update_function(contrast)
+        return update_function(self.task, self.transform, self.catalogue, contrast)
+
+    def initial_state(self) -> TrainState:
+        """Parameters and moments before the first update."""
+        if self.shared is not None:
+            return self.shared.initial_state()
+        return initial_state(self.task, self.transform, self.catalogue)
+
+
+def make_setup(config: Config, data: Interactions) -> Setup:
+    """Makes the set-up of a training.
+
+    Raises:
+        UserError: no example is left to train or validate on, or warm-up takes the whole run.
+    """
+    mesh = sharding.make_mesh(config.mesh.data, config.mesh.model)
+    sharding.check_catalogue(mesh, data.num_items)
+    batches = _batches(config, data)
+    rows, _, queries = batches.shape
+    task = Task(config, data.num_items, rows, queries, mesh)
+    total_steps = config.train.epochs * batches.steps_per_epoch
+    if config.train.max_steps:
+        total_steps = min(total_steps, config.train.max_steps)
+    if config.train.schedule == "cosine" and config.train.warmup_steps >= total_steps:
+        raise UserError(
+            f"train.warmup_steps={config.train.warmup_steps} leaves nothing of the run's"
+            f" {total_steps} updates for train.schedule=cosine; choose fewer"
+        )
+    transform = optimizer.build(config.train, total_steps)
+    catalogue = _catalogue(config, data, mesh)
+    validate = evaluator.make_evaluator(task.model, config, data, VALIDATION, catalogue.text, mesh)
+    if not validate.batches.examples:
+        raise UserError("there is no validation example; change data.split or the filters")
+    return Setup(task, batches, transform, catalogue, validate, total_steps)
+
+
+def text_vectors(data: Interactions, mesh: Mesh | None) -> jax.Array | None:
+    """The items' text vectors, scaled by `unit_scale`, on the devices; where there are any."""
+    if data.item_vectors is None:
+        return None
+    scaled = data.item_vectors * np.float32(unit_scale(data.item_vectors))
+    return sharding.placed(scaled, sharding.table_sharding(mesh, scaled.shape))
+
+
+def _catalogue(config: Config, data: Interactions, mesh: Mesh | None) -> Catalogue:
+    text = text_vectors(data, mesh)
+    if config.train.loss == "full":
+        return Catalogue(text=text)
+    counts = np.bincount(data.items[data.split == TRAIN], minlength=data.num_items)
+    power = 1.0 if config.train.loss == "in_batch" else config.train.sampling_power
+    drawn = catalogue_sample.distribution(counts, power)
+    everywhere = sharding.whole(mesh)
+    cumulative = sharding.placed(drawn.cumulative, everywhere)
+    return Catalogue(text, cumulative, sharding.placed(drawn.log_probability, everywhere))
+
+
+def _batches(config: Config, data: Interactions) -> TrainingBatches:
+    train = config.train
+    masking = Masking(data.num_items, train.mask_rate, train.mask_last_only)
+    return training_batches(
+        data.items,
+        data.offsets,
+        data.split,
+        max_length=config.model.max_length,
+        batch_size=train.batch_size,
+        stride=train.stride,
+        prefixes=config.model.attention == "bidirectional",
+        masking=masking if train.objective == "cloze" else None,
+        seed=config.seed,
+        rows_multiple=train.rows_multiple,
+    )

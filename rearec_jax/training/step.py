@@ -1,0 +1,151 @@
+"""One optimizer update: the state before it, the state after it."""
+
+from collections.abc import Callable
+import functools
+from typing import NamedTuple, cast
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Int, PyTree
+import optax
+
+from rearec_jax.devices import mesh
+from rearec_jax.methods.reasoned import Numbers
+from rearec_jax.models.backbones import Variables, initialise
+from rearec_jax.training import catalogue_sample, objective
+from rearec_jax.training.task import Task
+from rearec_jax.types import Batch, Catalogue, PRNGKey
+
+
+class TrainState(NamedTuple):
+    """All that an update changes."""
+
+    step: Int[Array, ""]
+    variables: Variables
+    optimizer: optax.OptState
+
+
+UpdateFunction = Callable[[TrainState, Batch], tuple[TrainState, dict[str, Array]]]
+PureUpdate = Callable[[TrainState, Batch, Catalogue], tuple[TrainState, dict[str, Array]]]
+
+
+def initial_state(
+    task: Task, transform: optax.GradientTransformation, catalogue: Catalogue
+) -> TrainState:
+    """Makes parameters and moments before the first update, from ``config.seed``."""
+    return state_maker(task, transform, catalogue)()
+
+
+def state_maker(
+    task: Task, transform: optax.GradientTransformation, catalogue: Catalogue
+) -> Callable[[], TrainState]:
+    """Returns a function that makes `initial_state` again and again; compiled once.
+
+    On a mesh each device makes its part: the state is never whole on one of them.
+    """
+
+    def create(key: PRNGKey, catalogue: Catalogue) -> TrainState:
+        variables = initialise(task.model, key, catalogue.text)
+        return TrainState(jnp.zeros((), jnp.int32), variables, transform.init(variables))
+
+    key = jax.random.key(task.config.seed)
+    if task.mesh is None:
+        return functools.partial(jax.jit(create), key, catalogue)
+    shardings = mesh.shardings(task.mesh, jax.eval_shape(create, key, catalogue))
+    return functools.partial(jax.jit(create, out_shardings=shardings), key, catalogue)
+
+
+def update_function(
+    task: Task,
+    transform: optax.GradientTransformation,
+    catalogue: Catalogue,
+    contrast: bool,
+) -> UpdateFunction:
+    """Compiles one optimizer update, a pure function whose state is donated.
+
+    The catalogue is an argument of the compiled program, not a constant in it.
+
+    Randomness of update t is fold_in(key(seed), t): a resumed run draws what it would have drawn.
+
+    Args:
+        task: what is trained.
+        transform: the optimizer.
+        catalogue: what an update reads of the items.
+        contrast: False where the noisy view is not computed.
+    """
+    update = one_update(task, transform, contrast)
+    return functools.partial(jax.jit(update, donate_argnums=0), catalogue=catalogue)
+
+
+def one_update(
+    task: Task,
+    transform: optax.GradientTransformation,
+    contrast: bool,
+    numbers: Numbers | None = None,
+) -> PureUpdate:
+    """Makes what `update_function` compiles.
+
+    Rows that fill a mesh up are cut off before anything is drawn: the update is the same on every
+    mesh.
+
+    Args:
+        task: what is trained.
+        transform: the optimizer.
+        contrast: False where the noisy view is not computed.
+        numbers: temperature and weights in place of the configuration's; they may be traced.
+    """
+    config = task.config
+    dense = objective.build(task, contrast, numbers)
+
+    def update(
+        state: TrainState, batch: Batch, catalogue: Catalogue
+    ) -> tuple[TrainState, dict[str, Array]]:
+        key = jax.random.fold_in(jax.random.key(config.seed), state.step)
+        if task.mesh is not None:
+            batch = jax.tree.map(lambda array: array[: task.rows], batch)
+        if not config.train.lazy_adam:
+            return placed(*_apply(transform, dense, state, batch, catalogue, key))
+        # The whole update on the rows that it touches: their moments, too, are those of the rest.
+        small = catalogue_sample.small_catalogue(
+            config.train, catalogue, batch, task.num_items, key
+        )
+        local, parts = _apply(
+            transform,
+            objective.on_sample(task, small, contrast, numbers),
+            small.touched.take(state),
+            small.batch,
+            small.catalogue,
+            small.sample,
+            key,
+        )
+        return placed(small.touched.put(state, local), parts)
+
+    def placed(state: TrainState, parts: dict[str, Array]) -> tuple[TrainState, dict[str, Array]]:
+        if task.mesh is None:
+            return state, parts
+        both = state, parts
+        return jax.lax.with_sharding_constraint(both, mesh.shardings(task.mesh, both))
+
+    return update
+
+
+def _apply(
+    transform: optax.GradientTransformation,
+    objective: Callable[..., tuple[Array, dict[str, Array]]],
+    state: TrainState,
+    *inputs: PyTree,
+) -> tuple[TrainState, dict[str, Array]]:
+    """Gradient of ``objective(variables, *inputs)``, and the optimizer's step along it."""
+    gradient = jax.value_and_grad(objective, has_aux=True)
+    (_, parts), gradients = gradient(state.variables, *inputs)
+    with jax.numpy_dtype_promotion("standard"):  # Optax mixes types where ours is strict
+        updates, moments = transform.update(gradients, state.optimizer, state.variables)
+    variables = cast(Variables, optax.apply_updates(state.variables, updates))
+    return TrainState(state.step + 1, variables, moments), parts
+
+
+@jax.jit
+def all_finite(tree: PyTree) -> Bool[Array, ""]:
+    """No NaN and no infinity in any array."""
+    numbers = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.inexact)]
+    return jnp.stack([jnp.isfinite(x).all() for x in numbers]).all()

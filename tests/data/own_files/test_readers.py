@@ -1,0 +1,300 @@
+"""Files to one table of interactions, and what is said of files that are not right."""
+
+import datetime
+import gzip
+
+import polars as pl
+import pytest
+
+from rearec_jax.config import DataConfig
+from rearec_jax.data.interactions import TEST, TRAIN, VALIDATION
+from rearec_jax.data.own_files.readers import read
+from rearec_jax.data.own_files.text import read_item_text
+from rearec_jax.errors import UserError
+
+HEADER = "user_id\titem_id\ttimestamp\n"
+
+
+@pytest.fixture
+def put(tmp_path):
+    """Writes a file and returns the configuration that names it."""
+
+    def write(name, content, **options):
+        path = tmp_path / name
+        content = content.encode() if isinstance(content, str) else content
+        path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+        source = "sequences" if name.startswith("sequences") else "table"
+        return DataConfig(**{"source": source, "path": str(path)} | options)
+
+    return write
+
+
+def rows(frame, *columns):
+    return frame.select(columns or ("user", "item")).rows()
+
+
+@pytest.mark.parametrize("name", ["sequences.txt", "sequences.txt.gz"])
+def test_sequences_keep_the_order_of_the_line(put, name):
+    frame = read(put(name, "b 3 1  2\r\n\na 9\t3\n"))
+    assert rows(frame) == [("b", "3"), ("b", "1"), ("b", "2"), ("a", "9"), ("a", "3")]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("1 2 3\n\n7 5\n", "line 3: user 7 has 1 item"),
+        ("1 2 3\n7\n", "line 2: user 7 has 0 item"),
+        ("1 2 3\n2 5 6\n1 4 5\n", "line 3: user 1 already has line 1"),
+        ("\n", "is empty"),
+        (b"1 2 3\n2 \xff 3\n", "line 2: not UTF-8"),
+    ],
+)
+def test_wrong_sequences_name_the_line(put, content, message):
+    with pytest.raises(UserError, match=rf"sequences\.txt.*{message}"):
+        read(put("sequences.txt", content))
+
+
+@pytest.mark.parametrize("name", ["a.tsv", "a.csv", "a.txt", "a.tsv.gz", "a.parquet"])
+def test_a_table_is_sorted_by_user_and_time_and_ties_keep_the_file_order(put, name):
+    content = [(2, "x", 5), (1, "z", 9), (2, "y", 5), (1, "w", 3), (2, "a", 5)]
+    if name == "a.parquet":
+        config = put(name, "")
+        frame = pl.DataFrame(content, schema=["user_id", "item_id", "timestamp"], orient="row")
+        frame.write_parquet(config.path)
+    else:
+        separator = "," if ".csv" in name else "\t"
+        text = HEADER + "".join(f"{u}\t{i}\t{t}\n" for u, i, t in content)
+        config = put(name, text.replace("\t", separator))
+    assert rows(read(config), "user", "item", "timestamp") == [
+        ("1", "w", 3),
+        ("1", "z", 9),
+        ("2", "x", 5),
+        ("2", "y", 5),
+        ("2", "a", 5),
+    ]
+
+
+def test_many_ties_keep_the_file_order(put):
+    config = put("a.tsv", HEADER + "".join(f"{n % 3}\t{n}\t{n % 7}\n" for n in range(20_000)))
+    frame = read(config).with_columns(pl.col("item").cast(pl.Int64))
+    assert frame.equals(frame.sort("user", "timestamp", "item"))
+
+
+def test_other_columns_quotes_blank_lines_and_a_byte_order_mark_do_no_harm(put):
+    config = put(
+        "a.csv",
+        '\ufeffnote,who,what\r\n"a ""b"", c",1,"x,y"\r\n\r\n"two\nlines",1,z\r\n,1,w\r\n',
+        user_column="who",
+        item_column="what",
+        timestamp_column="",
+    )
+    assert rows(read(config)) == [("1", "x,y"), ("1", "z"), ("1", "w")]
+
+
+def test_quotes_in_tab_separated_files_are_plain_characters(put):
+    config = put("a.tsv", HEADER + '1\t"x\t1\n1\ty"\t2\n')
+    assert rows(read(config)) == [("1", '"x'), ("1", 'y"')]
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        ("0", "1463184000", "1463270400"),
+        ("0.0", "1463184000.0", "1.4632704e9"),
+        ("0", "1463184000123", "1463270400999"),
+        ("1970-01-01", "2016-05-14", "2016-05-15"),
+        ("1970-01-01T00:00:00Z", "2016-05-14 02:00:00+02:00", "2016-05-15T00:00:00.25"),
+        ("1970-01-01 00:00", "2016-05-14T02:00+02", "2016-05-15T02:00:00.25+02"),
+        ("1970-01-01T00:00Z", "2016-05-13 22:30-01:30", "2016-05-15"),
+    ],
+)
+def test_times_come_out_in_seconds_utc(put, times):
+    frame = read(put("a.csv", "user_id,item_id,timestamp\n" + "".join(f"1,i,{t}\n" for t in times)))
+    assert frame["timestamp"].to_list() == [0, 1463184000, 1463270400]
+
+
+def test_times_of_parquet_are_understood(put):
+    config = put("a.parquet", "")
+    days = pl.Series(["1970-01-01", "2016-05-14"]).str.to_date()
+    pl.DataFrame({"user_id": [1, 1], "item_id": [1, 2], "timestamp": days}).write_parquet(
+        config.path
+    )
+    assert read(config)["timestamp"].to_list() == [0, 1463184000]
+
+
+def parquet(put, **columns):
+    """A file of one user's two interactions, with other columns in place of some."""
+    config = put("a.parquet", "", rating_column="stars")
+    plain = {"user_id": [1, 1], "item_id": [1, 2], "timestamp": [3, 4], "stars": [5, 5]}
+    pl.DataFrame(plain | columns).write_parquet(config.path)
+    return config
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "kind"),
+    [
+        ("user_id", [[1], [1]], r"List\(Int64\)"),
+        ("item_id", [{"a": 1}, {"a": 2}], "Struct"),
+        ("item_id", [b"a", b"\xff"], "Binary"),
+        ("timestamp", [[1], [1]], r"List\(Int64\)"),
+        ("timestamp", [datetime.time(1), datetime.time(2)], "Time"),
+        ("timestamp", [datetime.timedelta(1), datetime.timedelta(2)], "Duration"),
+        ("timestamp", [True, False], "Boolean"),
+        ("stars", [b"1", b"2"], "Binary"),
+        ("stars", [datetime.date(2020, 1, 1)] * 2, "Date"),
+    ],
+)
+def test_parquet_columns_of_other_types_are_named(put, column, values, kind):
+    with pytest.raises(UserError, match=rf"a\.parquet: column '{column}' is of type {kind}"):
+        read(parquet(put, **{column: values}))
+
+
+def test_parquet_columns_of_any_fitting_type_are_read(put):
+    columns = {
+        "user_id": pl.Series(["a", "a"], dtype=pl.Categorical),
+        "timestamp": pl.Series(["5", "6"]).cast(pl.Decimal(10, 2)),
+        "stars": pl.Series(["4", "5"], dtype=pl.Categorical),
+    }
+    frame = read(parquet(put, **columns))
+    assert rows(frame, "user", "timestamp", "rating") == [("a", 5, 4.0), ("a", 6, 5.0)]
+
+
+def test_whole_numbers_in_a_column_of_floats_are_ids_without_a_point(put):
+    frame = read(parquet(put, user_id=[-17.0, -17.0], item_id=[1.5, 2.0**53]))
+    assert rows(frame, "user", "item") == [("-17", "1.5"), ("-17", "9007199254740992")]
+
+
+def test_missing_numbers_are_no_ids(put):
+    with pytest.raises(UserError, match=r"row 2: column 'item_id' is empty"):
+        read(parquet(put, item_id=[1.0, float("nan")]))
+
+
+def test_times_beyond_64_bits_are_named(put):
+    times = pl.Series([3, 2**63], dtype=pl.UInt64)
+    with pytest.raises(UserError, match=r"row 2: timestamp '9223372036854775808'"):
+        read(parquet(put, timestamp=times))
+
+
+def test_the_order_within_a_second_is_kept(put):
+    config = put("a.tsv", HEADER + "1\tlate\t1463184000900\n1\tearly\t1463184000100\n")
+    assert rows(read(config)) == [("1", "early"), ("1", "late")]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "is empty"),
+        (HEADER, "no rows"),
+        ("user_id\titem_id\ttimestamp\titem_id\n", "line 1: column 'item_id' occurs more than"),
+        ("user\titem_id\ttimestamp\n", "'user_id'.*data.user_column.*columns are user, item_id"),
+        (HEADER + "1\t2\t3\n1\t2\n", "line 3: 2 fields where the header has 3"),
+        (HEADER + "1\t2\t3\n\n1\t2\t3\t4\n", "line 4: 4 fields where the header has 3"),
+        ("user_id\titem_id\tx\ttimestamp\ty\n1\t2\t\t3\t\n1\t2\t9\t9\t4\t\n", "line 3: 6 fields"),
+        ("user_id,item_id,timestamp\r1,2,3\r", "lines end in CR alone"),
+        (gzip.compress(HEADER.encode(), mtime=0), "is compressed by gzip; .* ends in .gz"),
+        (HEADER + "1\t2\t3\n\n1\t2\tx\n", "line 4: timestamp 'x'"),
+        (HEADER + "1\t2\t3.5\n1\t2\t4\n1\t2\t4\n", "line 2: timestamp '3.5'"),
+        (HEADER + "1\t2\t2016-05-14\n1\t2\t2016-05-99\n", "line 3: timestamp '2016-05-99'"),
+        (HEADER + "1\t2\t3\n1\t2\t\n", "line 3: no timestamp"),
+        (HEADER + "1\t2\t3\n1\t2\t4\n1\t2\t1463184000123\n", "line 4: .* another unit"),
+        (HEADER + "1\t2\t3\n1\t\t3\n", "line 3: column 'item_id' is empty"),
+        (HEADER + "1\t2\t3\n1\t2\t4\n7\t2\t3\n", "line 4: user 7 has one .*data.core=2"),
+        (HEADER.encode() + b"1\t\xff\t3\n", "not UTF-8"),
+    ],
+)
+def test_wrong_tables_name_the_line(put, content, message):
+    with pytest.raises(UserError, match=rf"a\.tsv.*{message}"):
+        read(put("a.tsv", content))
+
+
+def test_a_bare_quote_names_its_line(put):
+    lines = ['7,"x, ""y"" z",2,3\n'] * 30
+    lines[20] = '7,5" disk,2,3\n'
+    with pytest.raises(UserError, match=r"a\.csv, line 22: a quote inside a field"):
+        read(put("a.csv", "user_id,note,item_id,timestamp\n" + "".join(lines)))
+
+
+def test_a_column_has_one_meaning(put):
+    with pytest.raises(
+        UserError, match=r"data\.user_column and data\.item_column are both 'user_id'"
+    ):
+        read(put("a.tsv", HEADER + "1\t2\t3\n", item_column="user_id"))
+
+
+def test_seconds_among_milliseconds_are_told(put, caplog):
+    content = HEADER + "1\t2\t1463184000123\n1\t3\t1463184000\n1\t4\t1463184000999\n1\t5\t0\n"
+    assert rows(read(put("a.tsv", content)), "timestamp")[-1] == (1463184000,)
+    assert "1 of 4 timestamps" in caplog.text and "a.tsv, line 3: 1463184000" in caplog.text
+
+
+def test_lines_are_those_of_an_editor_where_quoted_fields_span_several(put):
+    config = put("a.csv", 'user_id,note,item_id,timestamp\n1,"a\nb",2,3\n1,"c\nd",2,x\n')
+    with pytest.raises(UserError, match=r"a\.csv, line 4: timestamp 'x'"):
+        read(config)
+
+
+def test_users_with_one_interaction_are_welcome_where_they_do_no_harm(put):
+    content = HEADER + "1\t2\t3\n7\t2\t3\n"
+    assert len(read(put("a.tsv", content, core=2))) == 2
+    assert len(read(put("a.tsv", content, split="time"))) == 2
+
+
+def test_a_damaged_gzip_file_is_an_error(put):
+    config = put("a.tsv.gz", HEADER + "1\t2\t3\n" * 1000)
+    with open(config.path, "r+b") as file:
+        file.truncate(60)
+    with pytest.raises(UserError, match=r"a\.tsv\.gz"):
+        read(config)
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.xlsx"])
+def test_a_file_that_is_no_table_is_an_error(put, name):
+    with pytest.raises(UserError, match=name):
+        read(put(name, "what is this"))
+
+
+def test_a_missing_file_says_where_to_get_it(tmp_path):
+    config = DataConfig(source="table", path=str(tmp_path / "no.csv"), hint="get it at the office")
+    with pytest.raises(UserError, match=r"no\.csv.*data\.path.*get it at the office"):
+        read(config)
+    with pytest.raises(UserError, match=r"data\.path names no file"):
+        read(DataConfig(source="table"))
+
+
+def test_recbole_files_have_typed_headers(put):
+    options = {"source": "recbole", "rating_column": "rating"}
+    content = "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
+    content += "1\t2\t4.5\t9\n1\t3\t2\t8\n"
+    frame = read(put("a.inter", content, **options))
+    assert rows(frame, "item", "rating", "timestamp") == [("3", 2.0, 8), ("2", 4.5, 9)]
+    with pytest.raises(UserError, match=r"line 1: column 'user_id' has no type"):
+        read(put("a.inter", HEADER, **options))
+    with pytest.raises(UserError, match=r"line 3: rating 'good'"):
+        read(put("a.inter", content.replace("\t2\t8", "\tgood\t8"), **options))
+
+
+def test_given_splits_are_read(put):
+    content = "user_id,item_id,timestamp,split\n1,1,1,train\n1,2,2,valid\n1,3,3,test\n"
+    frame = read(put("a.csv", content, split="given"))
+    assert frame["split"].to_list() == [TRAIN, VALIDATION, TEST]
+    with pytest.raises(UserError, match=r"line 3: split 'val' must be one of train, valid"):
+        read(put("a.csv", content.replace("valid", "val"), split="given"))
+
+
+def test_item_text_is_found_by_id_and_may_be_missing(put, tmp_path):
+    put("t.tsv", 'item_id\ttitle\tsort\n3\tThe "best" \tA\n1\t\tB\n2\t\t\n9\tx\ty\n3\tagain\tC\n')
+    config = DataConfig(item_text=str(tmp_path / "t.tsv"), text_columns=("title", "sort"))
+    text = read_item_text(config, pl.Series(["1", "2", "3", "4"]))
+    assert text.to_list() == ["B", None, 'The "best" A', None]
+    with pytest.raises(UserError, match=r"none of the 1 items.*text_id_column"):
+        read_item_text(config, pl.Series(["77"]))
+    with pytest.raises(UserError, match=r"no column 'name'.*data\.text_columns"):
+        read_item_text(
+            DataConfig(item_text=config.item_text, text_columns=("name",)), pl.Series(["1"])
+        )
+
+
+def test_item_text_of_recbole(put, tmp_path):
+    put("m.item", "item_id:token\tmovie_title:token_seq\n1\tToy Story\n")
+    config = DataConfig(item_text=str(tmp_path / "m.item"), text_columns=("movie_title",))
+    assert read_item_text(config, pl.Series(["1"])).to_list() == ["Toy Story"]

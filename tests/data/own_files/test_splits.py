@@ -1,0 +1,143 @@
+"""Split codes, against a loop over every user and position."""
+
+import itertools
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+import numpy as np
+import pytest
+
+from rearec_jax.config import DataConfig
+from rearec_jax.data.interactions import CONTEXT, TEST, TRAIN, VALIDATION
+from rearec_jax.data.own_files.splits import assign, leave_one_out, time_cuts
+from rearec_jax.errors import UserError
+
+DAY = 86_400
+
+
+def ragged(seed, users=12, items=15, longest=9):
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(1, longest, users)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    timestamps = np.concatenate([np.sort(rng.integers(0, 100, n)) for n in lengths])
+    return rng.integers(0, items, offsets[-1]).astype(np.int32), offsets, timestamps
+
+
+def brute_force(config, items, offsets, timestamps, target_ok):
+    """The definition, position by position."""
+    valid_from, test_from = 0.0, 0.0
+    if config.split == "time_fraction":
+        valid_from, test_from = time_cuts(config, timestamps)
+
+    def period(start, end, place):
+        if config.split == "leave_one_out":
+            if end - start < 3:
+                return TRAIN
+            return {end - 1: TEST, end - 2: VALIDATION}.get(place, TRAIN)
+        time = timestamps[place]
+        return TRAIN if time < valid_from else VALIDATION if time < test_from else TEST
+
+    users = list(itertools.pairwise(offsets))
+    periods = [period(start, end, place) for start, end in users for place in range(start, end)]
+    known = {items[place] for place, p in enumerate(periods) if p == TRAIN}
+    codes = list(periods)
+    for start, end in users:
+        for place in range(start, end):
+            unknown = not set(items[start : place + 1]) <= known
+            if (
+                place - start < config.min_history
+                or not target_ok[place]
+                or (config.known_items_only and periods[place] != TRAIN and unknown)
+            ):
+                codes[place] = CONTEXT
+    return codes
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    split=st.sampled_from(["leave_one_out", "time_fraction"]),
+    min_history=st.integers(1, 3),
+    known=st.booleans(),
+)
+def test_codes_equal_the_definition(seed, split, min_history, known):
+    items, offsets, timestamps = ragged(seed)
+    target_ok = np.random.default_rng(seed).random(len(items)) < 0.8
+    config = DataConfig(
+        split=split,
+        min_history=min_history,
+        known_items_only=known,
+        valid_fraction=0.5,
+        test_fraction=0.7,
+    )
+    expected = brute_force(config, items, offsets, timestamps, target_ok)
+    try:
+        result = assign(config, items, offsets, timestamps, target_ok=target_ok)
+    except UserError:
+        assert set(expected) < {CONTEXT, TRAIN, VALIDATION, TEST}
+        assert not {TRAIN, VALIDATION, TEST} <= set(expected)
+        return
+    assert result.codes.tolist() == expected
+    for user, (start, end) in enumerate(itertools.pairwise(offsets)):
+        length = result.training_lengths[user]
+        assert not np.isin(result.codes[start : start + length], [VALIDATION, TEST]).any()
+        assert not (result.codes[start + length : end] == TRAIN).any()
+
+
+def test_users_with_fewer_than_three_only_train():
+    periods = leave_one_out(np.array([0, 1, 3, 6]))
+    assert periods.tolist() == [TRAIN, TRAIN, TRAIN, TRAIN, VALIDATION, TEST]
+
+
+def test_dates_are_utc_and_the_cut_itself_is_held_out():
+    offsets = np.array([0, 4, 5])
+    timestamps = np.array([0, DAY - 1, DAY, 2 * DAY, 0])
+    config = DataConfig(split="time", valid_from="1970-01-02", test_from="1970-01-03T00:00:00Z")
+    codes = assign(config, np.zeros(5, np.int32), offsets, timestamps).codes
+    assert codes.tolist() == [CONTEXT, TRAIN, VALIDATION, TEST, CONTEXT]
+
+
+def test_given_splits_must_not_go_back_in_time():
+    items, offsets = np.zeros(6, np.int32), np.array([0, 3, 6])
+    codes = np.array([TRAIN, TRAIN, VALIDATION, TRAIN, TRAIN, TEST], np.uint8)
+    config = DataConfig(split="given")
+    assert assign(config, items, offsets, given=codes).codes.tolist() == [0, 1, 2, 0, 1, 3]
+    codes[[1, 2]] = VALIDATION, TRAIN
+    with pytest.raises(UserError, match=r"user 0: the given splits go back in time"):
+        assign(config, items, offsets, given=codes)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"split": "leave_one_out"}, "no target is left for training: .* at least 4 interactions"),
+        ({"split": "leave_one_out", "min_history": 3}, "for training.*data.min_history=3"),
+        (
+            {"split": "time", "valid_from": "1970-01-05", "test_from": "1970-01-06"},
+            "for validation.*from 1970-01-01 to 1970-01-03.*data.valid_from=1970-01-05",
+        ),
+        ({"split": "time", "valid_from": "soon", "test_from": ""}, "data.valid_from='soon'"),
+        (
+            {"split": "time", "valid_from": "1970-01-03", "test_from": "1970-01-02"},
+            "must lie before",
+        ),
+        ({"split": "given"}, "needs a column 'split'"),
+    ],
+)
+def test_an_impossible_split_says_what_to_change(options, message):
+    items, offsets = np.arange(3, dtype=np.int32), np.array([0, 3])
+    with pytest.raises(UserError, match=message):
+        assign(DataConfig(**options), items, offsets, np.arange(3) * DAY)
+
+
+def test_times_of_no_calendar_do_not_hide_what_is_wrong():
+    items, offsets = np.arange(3, dtype=np.int32), np.array([0, 3])
+    times = np.array([-90_000_000_000, -90_000_000_000 + DAY, -90_000_000_000 + 9 * DAY])
+    config = DataConfig(split="time_fraction", min_history=50)
+    with pytest.raises(UserError, match=r"no target .* from -90000000000 .*valid_fraction"):
+        assign(config, items, offsets, times)
+
+
+def test_time_splits_need_times():
+    with pytest.raises(UserError, match=r"data\.timestamp_column"):
+        assign(DataConfig(split="time_fraction"), np.zeros(3, np.int32), np.array([0, 3]))

@@ -1,0 +1,208 @@
+"""Run by test_sharding.py in a process of its own, with eight devices: every mesh, one result.
+
+Prints a JSON object: name of a property -> the largest relative difference, or what is wrong.
+"""
+
+import itertools
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from rearec_jax.config import Config
+from rearec_jax.data.batches.loader import place
+from rearec_jax.data.batches.packing import Share
+from rearec_jax.devices import mesh as sharding
+from rearec_jax.devices import table_rows
+from rearec_jax.evaluation import ranking, sharded_ranking
+from rearec_jax.losses import partition, sharded
+from rearec_jax.training import objective, step
+from rearec_jax.training.task import Task
+from rearec_jax.types import Batch, Catalogue
+from tests import tiny
+
+MESHES = ((1, 1), (8, 1), (1, 8), (4, 2), (2, 4))
+ITEMS, TOKENS, ROWS = 23, 6, 5  # neither items nor rows divide
+
+
+def mesh_of(data: int, model: int) -> jax.sharding.Mesh | None:
+    return sharding.make_mesh(data, model)
+
+
+def packed(rows: int = ROWS, items: int = ITEMS) -> Batch:
+    lengths = [[3, 2], [6], [2, 4], [5], [1, 1, 3], [4, 2], [6], [2, 2]][:rows]
+    numbered = itertools.count()
+    made = [[tiny.sequences([n], items, next(numbered))[0] for n in row] for row in lengths]
+    return tiny.pack(made, TOKENS, items, every_position=True)
+
+
+def gap(tree: object, wanted: object) -> float:
+    """Largest difference, relative to the largest number of each array."""
+
+    def of(got: jax.Array, want: jax.Array) -> float:
+        got, want = np.asarray(got, np.float64), np.asarray(want, np.float64)
+        return float(np.abs(got - want).max() / max(np.abs(want).max(), 1e-12))
+
+    return max(jax.tree.leaves(jax.tree.map(of, tree, wanted)))
+
+
+def catalogue_of(config: Config, mesh: jax.sharding.Mesh | None, items: int) -> Catalogue:
+    text = tiny.text_of(config, items)
+    counts = np.arange(items)
+    from rearec_jax.training import catalogue_sample
+
+    drawn = catalogue_sample.distribution(counts, 0.75)
+    split = None if text is None else sharding.table_sharding(mesh, text.shape)
+    return Catalogue(
+        None if text is None else sharding.placed(np.asarray(text), split),
+        sharding.placed(drawn.cumulative, sharding.whole(mesh)),
+        sharding.placed(drawn.log_probability, sharding.whole(mesh)),
+    )
+
+
+def on_mesh(batch: Batch, mesh: jax.sharding.Mesh | None) -> Batch:
+    if mesh is None:
+        return batch
+    share = Share(*sharding.share_of_rows(mesh, len(batch.tokens)))
+    full = jax.tree.map(lambda x: table_rows.filled(x, mesh.shape["data"]), batch)
+    return place(full, sharding.rows_sharding(mesh), share)
+
+
+def loss_and_gradients(
+    config: Config, mesh: jax.sharding.Mesh | None, items: int = ITEMS
+) -> object:
+    batch = packed(items=items)
+    _, variables = tiny.build(config, items)
+    if mesh is not None:
+        variables = jax.device_put(variables, sharding.shardings(mesh, variables))
+    function = objective.build(tiny.task(config, items, batch, mesh))
+
+    def loss(variables: object, batch: Batch, catalogue: Catalogue) -> jax.Array:
+        batch = jax.tree.map(lambda x: x[:ROWS], batch)
+        return function(variables, batch, catalogue, jax.random.key(3))[0]
+
+    catalogue = catalogue_of(config, mesh, items)
+    return tiny.jit(jax.value_and_grad(loss))(variables, on_mesh(batch, mesh), catalogue)
+
+
+def losses(report: dict[str, float]) -> None:
+    common = {"model__layers": 1, "model__dropout": 0.3, "model__embedding_dropout": 0.2}
+    text = {"model__backbone": "unisrec", "model__item_ids": True}
+    cases = {
+        "base": ("base", {}),
+        "erl": ("erl", {}),
+        "erl paper": ("erl", {"method__kl": "paper"}),
+        "prl": ("prl", {}),
+        "prl in blocks": ("prl", {"train__logits_gib": 0.0, "train__catalogue_block": 2}),
+        "erl in blocks": ("erl", {"train__logits_gib": 0.0, "train__catalogue_block": 2}),
+        "prl text": ("prl", text),
+        "erl text": ("erl", {"model__backbone": "morec"}),
+        "base bert4rec cloze": (
+            "base",
+            {"model__backbone": "bert4rec", "train__objective": "cloze"},
+        ),
+        "prl sampled": ("prl", {"train__loss": "sampled", "train__sampled_items": 11}),
+    }
+    everywhere = "base", "erl", "prl"  # the others: where both axes divide nothing
+    for name, (method, changes) in cases.items():
+        config = tiny.config(method, 2, **common, **changes)
+        want = loss_and_gradients(config, None)
+        for data, model in MESHES[1:] if name in everywhere else MESHES[-1:]:
+            got = loss_and_gradients(config, mesh_of(data, model))
+            report[f"{name} {data}x{model}"] = gap(got, want)
+    config = tiny.config("prl", 2, **common)
+    want = loss_and_gradients(config, None, 24)  # the items divide
+    report["prl of 24 items"] = gap(loss_and_gradients(config, mesh_of(2, 4), 24), want)
+
+
+def ranks(report: dict[str, float]) -> None:
+    rng = np.random.default_rng(0)
+    for grid, mib in itertools.product((False, True), (0, 1)):
+        draw = (lambda s: rng.integers(-1, 2, s)) if grid else (lambda s: rng.normal(size=s))
+        vectors, table = jnp.asarray(draw((7, 3, 4)), "float32"), draw((ITEMS, 4))
+        table = jnp.asarray(table, "float32")
+        targets = jnp.asarray(rng.integers(0, ITEMS, 7), "int32")
+        seen = rng.integers(0, ITEMS + 1, (7, 5))
+        seen[seen == np.asarray(targets)[:, None]] = ITEMS
+        seen = jnp.asarray(seen, "int32")
+        want = ranking.target_ranks(vectors, targets, seen, table, mib)
+        best = ranking.top_k(vectors[:, 0], table, seen, 6, 4)
+        for data, model in MESHES[1:]:
+            mesh = mesh_of(data, model)
+            assert mesh is not None
+            args = vectors, targets, seen, table, mib, mesh
+            got = tiny.jit(lambda a=args: sharded_ranking.target_ranks(*a))()
+            report[f"ranks {grid} {mib} {data}x{model}"] = gap(got, want)
+            args = vectors[:, 0], table, seen, 6, 4, mesh
+            got = tiny.jit(lambda a=args: sharded_ranking.top_k(*a))()
+            report[f"top_k {grid} {data}x{model} items"] = gap(got.items, best.items)
+
+
+def trained(config: Config, mesh: jax.sharding.Mesh | None, updates: int = 3) -> step.TrainState:
+    transform = optax.adam(1e-2)
+    catalogue = catalogue_of(config, mesh, ITEMS)
+    batch = packed()
+    task = Task(config, ITEMS, ROWS, batch.targets.shape[1], mesh)
+    state = step.initial_state(task, transform, catalogue)
+    update = step.update_function(task, transform, catalogue, contrast=True)
+    for _ in range(updates):
+        state, _ = update(state, on_mesh(batch, mesh))
+    return state
+
+
+def training(report: dict[str, float]) -> None:
+    lazy = {"train__loss": "sampled", "train__sampled_items": 11, "train__lazy_adam": True}
+    for name, changes in {"training": {}, "lazy training": lazy}.items():
+        config = tiny.config("prl", 1, model__layers=1, model__dropout=0.3, **changes)
+        want = trained(config, None)
+        for data, model in ((8, 1), (2, 4)):
+            mesh = mesh_of(data, model)
+            assert mesh is not None
+            state = trained(config, mesh)
+            report[f"{name} {data}x{model}"] = gap(state.variables, want.variables)
+            wrong = [
+                leaf
+                for leaf, split in zip(
+                    jax.tree.leaves(state),
+                    jax.tree.leaves(sharding.shardings(mesh, state)),
+                    strict=True,
+                )
+                if not leaf.sharding.is_equivalent_to(split, leaf.ndim)
+            ]
+            report[f"{name} {data}x{model}: leaves placed otherwise"] = len(wrong)
+            table = state.variables["params"]["items"]["table"]
+            held = table.addressable_shards[0].data.size * model
+            report[f"{name} {data}x{model}: table held"] = held / table.size - 1
+
+
+def nothing_counts(report: dict[str, float]) -> None:
+    """No candidate at all, or none in a slice: the direct value, and no gradient that is NaN."""
+    states, table = (jnp.asarray(np.random.default_rng(1).normal(size=(6, 4)), "float32"),) * 2
+    weight = jnp.asarray([0.0, -jnp.inf, -jnp.inf, -jnp.inf, -jnp.inf, -jnp.inf])
+    keys = jnp.asarray([0, 1, 1, 1, 1, 1])
+    candidates = partition.Candidates(keys, keys, weight)
+
+    def loss(mesh: jax.sharding.Mesh | None, states: jax.Array, table: jax.Array) -> jax.Array:
+        a = sharded.log_partition(states, table, 2, candidates, mesh)
+        return jnp.logaddexp(a, 0.3).sum()
+
+    value = jax.value_and_grad(loss, argnums=(1, 2))
+    want = value(None, states, table)
+    for data, model in MESHES[1:]:
+        mesh = mesh_of(data, model)
+        got = jax.jit(lambda s, t, mesh=mesh: value(mesh, s, t))(states, table)
+        report[f"nothing counts {data}x{model}"] = gap(got, want)
+
+
+def main() -> None:
+    assert jax.device_count() == 8
+    report: dict[str, float] = {}
+    for check in (nothing_counts, ranks, losses, training):
+        check(report)
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""Ranks and metrics equal a brute-force sort; ties and NaN count against us; parts merge."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rearec_jax.evaluation.metrics import MetricSums, ndcg, recall, reciprocal_rank
+from rearec_jax.evaluation.ranking import rank_of_target
+
+
+def brute_force_rank(scores: np.ndarray, target: int) -> int:
+    """Sorts the items, best first; of equal scores the target comes last."""
+    order = sorted(range(len(scores)), key=lambda item: (-scores[item], item == target))
+    return order.index(target) + 1
+
+
+def ranks(scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    return np.asarray(jax.jit(rank_of_target)(jnp.asarray(scores), jnp.asarray(targets)))
+
+
+class TestRank:
+    @pytest.mark.parametrize("levels", [3, 10_000], ids=["many ties", "few ties"])
+    def test_equals_brute_force_sort(self, levels):
+        rng = np.random.default_rng(0)
+        scores = rng.integers(levels, size=(50, 37)).astype(np.float32)
+        targets = rng.integers(37, size=50)
+        want = [brute_force_rank(row, target) for row, target in zip(scores, targets, strict=True)]
+        np.testing.assert_array_equal(ranks(scores, targets), want)
+
+    def test_ties_count_against_the_target(self):
+        scores = np.array([[1.0, 3.0, 2.0, 2.0, 2.0, 0.0]], np.float32)
+        assert ranks(scores, np.array([2])) == [4]  # behind the 3 and both other 2s
+        assert ranks(scores, np.array([1])) == [1]
+        assert ranks(scores, np.array([5])) == [6]
+
+    @pytest.mark.parametrize("value", [0.0, np.nan, np.inf, -np.inf])
+    def test_constant_score_earns_the_last_rank(self, value):
+        scores = np.full((4, 9), value, np.float32)
+        np.testing.assert_array_equal(ranks(scores, np.arange(4)), [9] * 4)
+
+    def test_not_a_number_counts_against_the_target(self):
+        scores = np.array([[np.nan, 3.0, 2.0, 1.0]], np.float32)
+        assert ranks(scores, np.array([0])) == [4]
+        assert ranks(scores, np.array([1])) == [2]
+
+    def test_excluded_items_do_not_count(self):
+        scores = np.array([[-np.inf, 1.0, -np.inf, 2.0]], np.float32)
+        assert ranks(scores, np.array([1])) == [2]
+
+
+class TestPerExample:
+    def test_known_values(self):
+        r = np.array([1, 2, 3, 10, 11])
+        np.testing.assert_allclose(
+            ndcg(r, 10), [1, 1 / np.log2(3), 0.5, 1 / np.log2(11), 0], rtol=1e-15
+        )
+        np.testing.assert_array_equal(recall(r, 10), [1, 1, 1, 1, 0])
+        np.testing.assert_allclose(reciprocal_rank(r), [1, 1 / 2, 1 / 3, 1 / 10, 1 / 11])
+
+    def test_jax_equals_numpy(self):
+        r = np.arange(1, 60, dtype=np.int32)
+        for metric in (lambda x: ndcg(x, 20), lambda x: recall(x, 20), reciprocal_rank):
+            got = jax.jit(metric)(jnp.asarray(r))
+            assert isinstance(got, jax.Array)
+            np.testing.assert_allclose(got, metric(r), rtol=1e-6)
+
+
+class TestSums:
+    def test_means_of_known_ranks(self):
+        means = MetricSums.empty([5, 10]).add(np.array([1, 3, 7, 100])).means()
+        assert list(means) == ["ndcg@5", "ndcg@10", "recall@5", "recall@10", "mrr"]
+        assert means["recall@5"] == 0.5
+        assert means["recall@10"] == 0.75
+        assert means["ndcg@5"] == pytest.approx((1 + 0.5) / 4, rel=1e-15)
+        assert means["ndcg@10"] == pytest.approx((1 + 0.5 + 1 / 3) / 4, rel=1e-15)
+        assert means["mrr"] == pytest.approx((1 + 1 / 3 + 1 / 7 + 1 / 100) / 4, rel=1e-15)
+
+    def test_merged_parts_equal_the_whole(self):
+        rng = np.random.default_rng(1)
+        r, w = rng.integers(1, 200, size=1000), rng.random(1000)
+        whole = MetricSums.empty([5, 20]).add(r, w)
+        merged = MetricSums.empty([5, 20])
+        for part in np.split(np.arange(1000), [10, 11, 600]):
+            merged = merged.merge(MetricSums.empty([5, 20]).add(r[part], w[part]))
+        assert merged.count == pytest.approx(whole.count, rel=1e-12)
+        assert merged.means() == pytest.approx(whole.means(), rel=1e-12)
+
+    def test_padding_changes_nothing(self):
+        plain = MetricSums.empty([10]).add(np.array([4, 12]))
+        padded = MetricSums.empty([10]).add(np.array([4, 0, 12, 1]), np.array([1.0, 0, 1, 0]))
+        assert padded == plain
+
+    def test_float32_weights_are_summed_in_float64(self):
+        ones = np.ones(2**12, np.float32)
+        sums = MetricSums(2.0**24, {"mrr": 2.0**24}).add(np.ones(2**12, np.int32), ones)
+        assert sums.sums["mrr"] == 2**24 + 2**12
+
+    def test_refuses_what_has_no_meaning(self):
+        with pytest.raises(ValueError, match="cannot merge"):
+            MetricSums.empty([5]).merge(MetricSums.empty([10]))
+        with pytest.raises(ValueError, match="no examples"):
+            MetricSums.empty([5]).means()
+        with pytest.raises(ValueError, match="start at 1"):
+            MetricSums.empty([5]).add(np.array([0]))

@@ -1,0 +1,105 @@
+"""Ranks and best items in blocks equal a sort of all scores."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rearec_jax.evaluation import ranking
+
+USERS, STEPS, WIDTH, ITEMS, SEEN = 7, 3, 4, 23, 5
+
+
+def draw(seed=0, grid=False):
+    """Vectors, targets, seen items, table; on a grid of small whole numbers there are many ties."""
+    rng = np.random.default_rng(seed)
+    make = (lambda shape: rng.integers(-1, 2, shape)) if grid else (lambda s: rng.normal(size=s))
+    vectors, table = make((USERS, STEPS, WIDTH)), make((ITEMS, WIDTH))
+    targets = rng.integers(0, ITEMS, USERS)
+    seen = rng.integers(0, ITEMS + 1, (USERS, SEEN))
+    seen[seen == targets[:, None]] = ITEMS
+    return tuple(
+        jnp.asarray(x, d)
+        for x, d in zip(
+            (vectors, targets, seen, table), ("float32", "int32", "int32", "float32"), strict=True
+        )
+    )
+
+
+def brute_force(vectors, targets, seen, table):
+    ranks = np.zeros((USERS, STEPS), int)
+    for u in range(USERS):
+        others = sorted(set(range(ITEMS)) - {int(targets[u])} - set(np.asarray(seen[u]).tolist()))
+        scores = np.asarray(vectors[u] @ table.T)
+        ranks[u] = 1 + (scores[:, others] >= scores[:, [int(targets[u])]]).sum(axis=1)
+    return ranks
+
+
+@pytest.mark.parametrize("grid", [False, True])
+@pytest.mark.parametrize("block", [1, 4, ITEMS, 2 * ITEMS])
+def test_blocks_of_items_and_of_users(block, grid):
+    inputs = draw(grid=grid)
+    want = brute_force(*inputs)
+    got = ranking._in_blocks_of_items(*inputs, block)
+    np.testing.assert_array_equal(got, want)
+    np.testing.assert_array_equal(ranking._in_blocks_of_users(*inputs, min(block, USERS)), want)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_both_ways_find_the_same_ties(dtype):
+    """Products that cancel, in types that round them: a constant score earns nothing."""
+    rng = np.random.default_rng(0)
+    vectors = jnp.asarray(rng.normal(size=(USERS, STEPS, 64)), dtype)
+    targets, seen = jnp.arange(USERS, dtype="int32"), jnp.full((USERS, 1), ITEMS, "int32")
+    table = rng.normal(size=(ITEMS, 64))
+    for rows in (np.broadcast_to(table[0], table.shape), table, table[np.arange(ITEMS) // 4]):
+        inputs = vectors, targets, seen, jnp.asarray(rows, "float32")
+        with jax.numpy_dtype_promotion("standard"):  # bfloat16 with the float32 table
+            got = ranking._in_blocks_of_items(*inputs, 5)
+            np.testing.assert_array_equal(got, ranking._in_blocks_of_users(*inputs, USERS))
+        if rows.strides[0] == 0:
+            assert (np.asarray(got) == ITEMS).all()
+
+
+@pytest.mark.parametrize("mib", [0, 1])
+def test_either_way_by_the_memory_given(mib, monkeypatch):
+    chosen = []
+    for name in ("_in_blocks_of_items", "_in_blocks_of_users"):
+        original = getattr(ranking, name)
+        monkeypatch.setattr(
+            ranking,
+            name,
+            lambda *a, original=original, name=name: chosen.append(name) or original(*a),
+        )
+    inputs = draw()
+    np.testing.assert_array_equal(ranking.target_ranks(*inputs, mib), brute_force(*inputs))
+    assert chosen == ["_in_blocks_of_users" if mib else "_in_blocks_of_items"]
+
+
+def test_not_a_number_counts_against_us():
+    vectors, targets, seen, table = draw()
+    nothing_seen = jnp.full_like(seen, ITEMS)
+    table = table.at[4].set(jnp.nan)
+    targets = targets.at[0].set(4).at[1].set(3)
+    ranks = ranking._in_blocks_of_items(vectors, targets, nothing_seen, table, 5)
+    assert (np.asarray(ranks[0]) == ITEMS).all()
+    assert (np.asarray(ranks[1]) >= 2).all()
+
+
+@given(k=st.integers(1, 30), block=st.integers(1, 30), grid=st.booleans(), seed=st.integers(0, 9))
+@settings(max_examples=12, deadline=None, derandomize=True)
+def test_top_k_is_the_head_of_a_stable_sort(k, block, grid, seed):
+    vectors, _, excluded, table = draw(seed, grid)
+    best = ranking.top_k(vectors[:, 0], table, excluded, k, block)
+    for u in range(USERS):
+        scores = np.asarray(vectors[u, 0] @ table.T)
+        allowed = [i for i in range(ITEMS) if i not in set(np.asarray(excluded[u]).tolist())]
+        order = sorted(allowed, key=lambda i: (-scores[i], i))[:k]
+        filled = len(order)
+        if grid:
+            np.testing.assert_array_equal(best.items[u, :filled], order)
+        np.testing.assert_allclose(best.scores[u, :filled], scores[order], rtol=1e-5, atol=1e-6)
+        assert (np.asarray(best.items[u, filled:]) == ITEMS).all()
+        assert np.isneginf(best.scores[u, filled:]).all()

@@ -1,0 +1,362 @@
+"""--mode=recommend: every good row has its list, every wrong one its line, and nothing is lost."""
+
+import datetime
+import decimal
+import gzip
+import io
+import json
+import os
+
+from absl import flags
+from absl.testing import flagsaver
+import polars as pl
+import pytest
+from rich.console import Console
+
+from rearec_jax.commands import recommend
+from rearec_jax.data.own_files import by_user as gathering
+from rearec_jax.data.own_files import user_rows
+from rearec_jax.data.own_files.user_rows import Columns
+from rearec_jax.errors import UserError
+from rearec_jax.recommend import load, recommend_files
+from rearec_jax.recommend.recommend_files import Request, recommend_file
+from rearec_jax.run import lock
+from tests.recommend.test_recommender import recommender
+
+COLUMNS = Columns("user_id", "items", "item_id", "timestamp")
+USERS = {f"u{n}": [f"i{(n + m) % 30}" for m in range(1 + n % 4)] for n in range(25)}
+
+
+@pytest.fixture(scope="module")
+def rec():
+    return recommender()[0]
+
+
+@pytest.fixture(autouse=True)
+def small_pieces(monkeypatch):
+    monkeypatch.setattr(user_rows, "ROWS", 4)
+
+
+def run(rec, tmp_path, source, output="out.parquet", **options):
+    request = Request(str(source), str(tmp_path / output), COLUMNS, k=5, **options)
+    return recommend_file(rec, request, "model", Console(file=io.StringIO()))
+
+
+def lists(path):
+    frame = pl.read_csv(path) if path.suffix == ".csv" else pl.read_parquet(path)
+    assert frame.columns == ["user_id", "rank", "item_id", "score", "by"]
+    grouped = frame.sort("user_id", "rank").group_by("user_id", maintain_order=True)
+    return {user: items for user, items in grouped.agg("item_id").iter_rows()}
+
+
+@pytest.fixture
+def expected(rec):
+    found = rec.recommend(list(USERS.values()), k=5).ids
+    return dict(zip(USERS, found, strict=True))
+
+
+def by_user(path):
+    frame = pl.DataFrame({"user_id": list(USERS), "items": list(USERS.values())})
+    if path.suffix == ".parquet":
+        frame.write_parquet(path)
+    else:
+        separator = "\t" if path.suffix == ".tsv" else ","
+        frame.with_columns(pl.col("items").list.join(" ")).write_csv(path, separator=separator)
+    return path
+
+
+@pytest.mark.parametrize("name", ["in.parquet", "in.csv", "in.tsv"])
+@pytest.mark.parametrize("output", ["out.parquet", "out.csv"])
+def test_a_row_a_user(rec, tmp_path, expected, name, output):
+    counts = run(rec, tmp_path, by_user(tmp_path / name), output)
+    assert lists(tmp_path / output) == expected
+    assert (counts.users, counts.wrong, counts.unknown) == (25, 0, 0)
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([name, output])
+
+
+@pytest.mark.parametrize("dates", [False, True])
+def test_interactions_in_any_order(rec, tmp_path, expected, dates, monkeypatch):
+    monkeypatch.setattr("rearec_jax.data.own_files.by_user.FILE_BYTES", 200)  # several files
+    rows = [
+        (user, item, f"2020-01-{day + 1:02}" if dates else str(100 + day))
+        for user, items in USERS.items()
+        for day, item in enumerate(items)
+    ]
+    frame = pl.DataFrame(rows, schema=["user_id", "item_id", "timestamp"], orient="row")
+    frame.sample(fraction=1, shuffle=True, seed=1).write_csv(tmp_path / "in.csv")
+    run(rec, tmp_path, tmp_path / "in.csv")
+    assert lists(tmp_path / "out.parquet") == expected
+
+
+def test_interactions_are_dealt_to_a_file_a_part_that_is_on_the_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr(gathering, "FILE_BYTES", 200)
+    lines = [f"{user},{item}\n" for user, items in USERS.items() for item in items]
+    (tmp_path / "in.csv").write_text("user_id,item_id\n" + "".join(lines))
+    on_disk = []
+    real = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda file: on_disk.append(os.fstat(file)) or real(file))
+
+    def dealt(name):
+        rows = gathering.users(tmp_path / "in.csv", COLUMNS, tmp_path / name, lambda read: None)
+        users = [user for piece in rows for user in piece.users]
+        assert sorted(users) == sorted(USERS)
+        return {file.name: file.stat() for file in (tmp_path / name).glob("*.arrows")}
+
+    together = dealt("together")  # dealt once
+    monkeypatch.setattr(gathering, "MOST_ROWS", 20)
+    often = dealt("often")
+    assert len(together) > 2
+    assert together.keys() == often.keys()
+    sizes = {(file.st_ino, file.st_size) for file in on_disk}
+    assert {(file.st_ino, file.st_size) for file in [*together.values(), *often.values()]} <= sizes
+
+
+def test_a_stopped_deal_begins_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(gathering, "FILE_BYTES", 200)
+    monkeypatch.setattr(gathering, "MOST_ROWS", 20)
+    lines = [f"{user},{item}\n" for user, items in USERS.items() for item in items]
+    (tmp_path / "in.csv").write_text("user_id,item_id\n" + "".join(lines))
+
+    def dealt(show):
+        rows = gathering.users(tmp_path / "in.csv", COLUMNS, tmp_path / "users", show)
+        return [one for piece in rows for one in zip(piece.users, piece.values, strict=True)]
+
+    def stop(read):
+        if read > 40:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        dealt(stop)
+    assert list((tmp_path / "users").glob("*.arrows"))  # some rows are there, and not to be twice
+    whole = dealt(lambda read: None)
+    assert dict(whole) == {user: list(items) for user, items in USERS.items()}
+
+    def never(read):
+        raise AssertionError
+
+    assert dealt(never) == whole  # a finished deal is used again
+
+
+def test_without_times_the_order_of_the_file_counts(rec, tmp_path, expected):
+    lines = [f"{user},{item}\n" for user, items in USERS.items() for item in items]
+    with gzip.open(tmp_path / "in.csv.gz", "wt") as file:
+        file.write("user_id,item_id\n" + "".join(lines))
+    run(rec, tmp_path, tmp_path / "in.csv.gz")
+    assert lists(tmp_path / "out.parquet") == expected
+
+
+def test_wrong_rows_are_told_and_the_rest_done(rec, tmp_path):
+    (tmp_path / "in.csv").write_bytes(
+        b"user_id,items\r\nu0,i0\nu1,i1,i2\n,i3\n\nu2,i2 i3\nb\xffd,i1\nu3,\nu4,i4 zzz\n"
+        b'u5,"i1 i2\nu6,"i6 i7"\n'
+    )
+    counts = run(rec, tmp_path, tmp_path / "in.csv")
+    assert set(lists(tmp_path / "out.parquet")) == {"u0", "u2", "u3", "u4", "u6"}
+    wrong = pl.read_csv(tmp_path / "out.parquet.errors.csv").rows()
+    assert wrong == [
+        (3, "3 fields where the header has 2"),
+        (4, "no user id"),
+        (7, "the user id is not UTF-8 text"),
+        (10, "unexpected end of data"),
+    ]
+    assert (counts.users, counts.wrong, counts.unknown, counts.fallback) == (5, 4, 1, 1)
+    by = pl.read_parquet(tmp_path / "out.parquet").group_by("user_id").agg(pl.col("by").first())
+    assert dict(by.iter_rows())["u3"] == "popularity"
+
+
+@pytest.mark.parametrize("name", ["in.csv", "in.tsv"])
+def test_a_long_history_is_no_wrong_row(rec, tmp_path, name):
+    separator = "\t" if name == "in.tsv" else ","
+    many = " ".join(["i1"] * 50_000)
+    assert len(many) > 131_072  # the most that Python's csv reads of a field, unless it is told
+    (tmp_path / name).write_text(f"user_id{separator}items\nu0{separator}{many}\n")
+    counts = run(rec, tmp_path, tmp_path / name)
+    assert (counts.users, counts.wrong) == (1, 0)
+
+
+def test_ids_of_any_column_are_as_in_text(tmp_path):
+    items = [[17.0, 2.0**53], [None], [float("nan")], [0.5], [1e17]]
+    found = pieces_of(tmp_path, pl.Series([b"u", "\xe9".encode(), b"\xff", b"v", b"w"]), items)
+    assert found.users == ["u"] and found.values == [["17", "9007199254740992"]]
+    reasons = {one.line: one.reason for one in found.wrong}
+    assert reasons == {
+        2: "no item id",
+        3: "the user id is not UTF-8 text",
+        4: "the item id 0.5 is neither text nor an exact whole number",
+        5: "the item id 1e+17 is neither text nor an exact whole number",
+    }
+    found = pieces_of(
+        tmp_path, pl.Series([1, 2]), [[decimal.Decimal("3.00")], [decimal.Decimal(4)]]
+    )
+    assert found.users == ["1", "2"] and found.values == [["3"], ["4"]]
+    for unfit in (True, datetime.date(2020, 1, 2)):
+        found = pieces_of(tmp_path, pl.Series([unfit]), [["i1"]])
+        assert "neither text nor" in found.wrong[0].reason and not found.users
+
+
+def pieces_of(tmp_path, users, items):
+    pl.DataFrame({"user_id": users, "items": items}).write_parquet(tmp_path / "in.parquet")
+    both = list(user_rows.pieces(tmp_path / "in.parquet", COLUMNS))
+    return user_rows.Piece(
+        *(
+            [one for piece in both for one in getattr(piece, name)]
+            for name in ("lines", "users", "values", "wrong")
+        )
+    )
+
+
+def test_wrong_interactions_are_told(rec, tmp_path):
+    (tmp_path / "in.csv").write_text(
+        "user_id,item_id,timestamp\nu0,i0,1\nu0,,2\nu1,i1,yesterday\nu2,i2,3\nu2,i3,NaN\n"
+    )
+    counts = run(rec, tmp_path, tmp_path / "in.csv")
+    assert set(lists(tmp_path / "out.parquet")) == {"u0", "u2"} and counts.wrong == 3
+    wrong = pl.read_csv(tmp_path / "out.parquet.errors.csv").rows()
+    assert wrong == [
+        (3, "no item id"),
+        (4, "timestamp 'yesterday' is neither a number nor an ISO date"),
+        (6, "timestamp 'NaN' is neither a number nor an ISO date"),
+    ]
+
+
+def test_a_stopped_run_continues(rec, tmp_path, expected, monkeypatch):
+    source, done = by_user(tmp_path / "in.parquet"), []
+    real = recommend_files._lists
+
+    def stopping(recommender, options, piece):
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        done.append(piece.lines)
+        return real(recommender, options, piece)
+
+    monkeypatch.setattr(recommend_files, "_lists", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        run(rec, tmp_path, source)
+    assert not (tmp_path / "out.parquet").exists()
+    assert len(list((tmp_path / "out.parquet.parts").glob("0*.parquet"))) == 3
+
+    again = []
+    monkeypatch.setattr(recommend_files, "_lists", lambda *a: again.append(a[2].lines) or real(*a))
+    counts = run(rec, tmp_path, source)
+    assert lists(tmp_path / "out.parquet") == expected and counts.users == 25
+    assert not {line for lines in again for line in lines} & {n for part in done for n in part}
+
+
+def test_parts_of_other_work_are_not_continued(rec, tmp_path, expected):
+    source = by_user(tmp_path / "in.parquet")
+    parts = tmp_path / "out.parquet.parts"
+    parts.mkdir()
+    (parts / "about.json").write_text(json.dumps(["something else"]))
+    (parts / "00000000.json").write_text("{}")
+    run(rec, tmp_path, source)
+    assert lists(tmp_path / "out.parquet") == expected
+
+
+def test_two_with_one_output_are_refused(rec, tmp_path):
+    source = by_user(tmp_path / "in.parquet")
+    parts = tmp_path / "out.parquet.parts"
+    parts.mkdir()
+    with lock.alone(parts), pytest.raises(UserError, match=r"in use .* another --output"):
+        run(rec, tmp_path, source)
+    run(rec, tmp_path, source)
+    assert not parts.exists()
+
+
+def test_a_model_trained_again_is_another_one(tmp_path):
+    best = tmp_path / "checkpoints/best/780"
+    best.mkdir(parents=True)
+    before = load.identity(tmp_path)
+    assert load.identity(tmp_path) == before
+    best.rename(tmp_path / "old")  # still there, so that its inode is not taken again
+    best.mkdir()
+    assert load.identity(tmp_path) != before
+
+
+def test_the_identity_is_that_of_before_the_model_is_read(tmp_path, monkeypatch):
+    (tmp_path / "manifest.json").write_text("old")
+    before, told = load.identity(tmp_path), []
+
+    def changed(path):
+        (tmp_path / "manifest.json").write_text("new")
+
+    def keep(recommender, request, model):
+        told.append(model)
+        return recommend_files.Counts()
+
+    monkeypatch.setattr(load, "load", changed)
+    monkeypatch.setattr(recommend_files, "recommend_file", keep)
+    with flagsaver.flagsaver():
+        if not flags.FLAGS.is_parsed():
+            flags.FLAGS.mark_as_parsed()
+        flags.FLAGS.input, flags.FLAGS.output = "in.csv", "out.csv"
+        recommend.recommend_run(str(tmp_path))
+    assert told == [repr(before)]
+
+
+def test_options(rec, tmp_path):
+    source = by_user(tmp_path / "in.csv")
+    (tmp_path / "some.txt").write_text("i1\r\ni2\n\ni3\n", encoding="utf-8-sig")
+    (tmp_path / "out.txt").write_text("i2\n")
+    files = {"candidates": str(tmp_path / "some.txt"), "exclude": str(tmp_path / "out.txt")}
+    run(rec, tmp_path, source, exclude_seen=False, **files)
+    assert {tuple(sorted(items)) for items in lists(tmp_path / "out.parquet").values()} == {
+        ("i1", "i3")
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "output", "options", "words"),
+    [
+        (None, "out.csv", {}, r"in.csv does not exist"),
+        ("user_id,items\n", "out.txt", {}, r"must end in .parquet or .csv"),
+        ("user,items\n", "out.csv", {}, r"needs a column 'user_id' \(--user_column\)"),
+        ("user_id,x\n", "out.csv", {}, r"'items' \(--items_column\) or 'item_id'"),
+        ("user_id,items\n", "out.csv", {"steps": 9}, r"steps=9 must lie between 0 and the 2"),
+        ("user_id,items\n", "out.csv", {"steps": -7}, r"steps=-7 must be 0 or more, or -1"),
+        ("user_id,items\n", "directory.csv", {}, r"directory.csv is a directory"),
+        ("user_id,items\n", "out.csv", {"exclude": "no"}, r"--exclude=no does not exist"),
+        (
+            "user_id,items\n",
+            "out.csv",
+            {"candidates": "latin"},
+            r"=latin cannot be read",
+        ),
+        ("user_id,items\n", "no/where/out.csv", {}, r"cannot write"),
+    ],
+)
+def test_mistakes_leave_nothing(rec, tmp_path, monkeypatch, content, output, options, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "latin").write_bytes(b"caf\xe9\n")
+    (tmp_path / "directory.csv").mkdir()
+    if content is not None:
+        (tmp_path / "in.csv").write_text(content)
+    if output.startswith("no"):
+        (tmp_path / "no").write_text("a file")
+    with pytest.raises(UserError, match=words):
+        run(rec, tmp_path, tmp_path / "in.csv", output, **options)
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_the_input_is_not_replaced(rec, tmp_path):
+    source = by_user(tmp_path / "in.csv")
+    before = source.read_bytes()
+    with pytest.raises(UserError, match="is the input"):
+        run(rec, tmp_path, source, "in.csv")
+    assert source.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["in.csv.gz", "in.parquet"])
+def test_a_file_that_breaks_off_is_said(rec, tmp_path, name):
+    whole = by_user(tmp_path / "whole.parquet").read_bytes()
+    if name == "in.csv.gz":
+        whole = gzip.compress(by_user(tmp_path / "whole.csv").read_bytes())
+    (tmp_path / name).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=rf"{name} cannot be read"):
+        run(rec, tmp_path, tmp_path / name)
+    assert not (tmp_path / "out.parquet").exists()
+
+
+def test_no_rows_an_empty_file(rec, tmp_path):
+    (tmp_path / "in.csv").write_text("user_id,items\n")
+    assert run(rec, tmp_path, tmp_path / "in.csv", "out.csv").users == 0
+    assert (tmp_path / "out.csv").read_text() == "user_id,rank,item_id,score,by\n"
