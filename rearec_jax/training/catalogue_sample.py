@@ -1,7 +1,7 @@
-"""Which items an update touches where the loss looks at a sample of the catalogue.
+"""The small catalogue of an update whose loss is over a sample of the items.
 
-The items of the batch, their targets and the sample are a small catalogue of their own: the update
-runs on it as on any other, with ids of its own, and costs nothing for the items outside.
+It holds the items of the batch, their targets and the sample. The update runs on it as on any other
+catalogue, in local ids, and costs nothing for the items outside.
 """
 
 from typing import Any, NamedTuple, TypeVar, cast
@@ -20,17 +20,19 @@ WORDS = 2**32
 
 
 class Distribution(NamedTuple):
-    """Of the items as negatives, on the host.
+    """The distribution that negatives are drawn from, on the host.
 
-    A random word draws the first item whose `cumulative` is not below it.
+    cumulative:      The last 32-bit word that draws each item; of the last item 2^32 - 1. A random
+        word draws the first item whose value is not below it.
+    log_probability: The logarithm of each item's probability.
     """
 
-    cumulative: UInt32[np.ndarray, "N"]  # of the last item 2^32 - 1
+    cumulative: UInt32[np.ndarray, "N"]
     log_probability: Float32[np.ndarray, "N"]
 
 
 def distribution(counts: Int[np.ndarray, "N"], power: float) -> Distribution:
-    """Proportional to (count + 1)^power; every item has a chance."""
+    """Makes the distribution in proportion to (count + 1)^power; every item can be drawn."""
     weight = (counts + 1.0) ** power
     cumulative = np.cumsum(weight / weight.sum())
     # Whole words, at least one an item, so that the probabilities are exactly those of the draws.
@@ -42,7 +44,11 @@ def distribution(counts: Int[np.ndarray, "N"], power: float) -> Distribution:
 
 
 def draw(config: TrainConfig, catalogue: Catalogue, batch: Batch, key: PRNGKey) -> Sample:
-    """`sampled`: items of the distribution, with replacement; `in_batch`: the batch's targets."""
+    """Draws the items of a loss over a sample.
+
+    With `train.loss=sampled` they come from the distribution, with replacement; with `in_batch` they
+    are the targets of the batch.
+    """
     if catalogue.cumulative is None or catalogue.log_probability is None:
         raise ValueError("a loss over a sample needs the distribution of the items")
     if config.loss == "in_batch":
@@ -58,36 +64,40 @@ def draw(config: TrainConfig, catalogue: Catalogue, batch: Batch, key: PRNGKey) 
 
 
 class Touched(NamedTuple):
-    """Ids of the items that an update touches, ascending, each once; N fills the rest."""
+    """The items that an update touches.
+
+    ids:       Their ids, ascending, each once; N fills the rest.
+    num_items: The items of the whole catalogue, N.
+    """
 
     ids: Int[Array, " S"]
     num_items: int
 
     def localise(self, ids: Int[Array, "*shape"]) -> Int[Array, "*shape"]:
-        """Place of each id in `ids`; the mask of the cloze objective, N, is S here."""
+        """Maps ids of the catalogue to indices of `ids`; the mask of the cloze objective, N, to S."""
         places = jnp.searchsorted(self.ids, ids).astype(ids.dtype)
         return jnp.where(ids < self.num_items, places, self.ids.shape[0])
 
     def batch(self, batch: Batch) -> Batch:
-        """The batch in local ids."""
+        """Returns the batch in local ids."""
         return batch._replace(
             tokens=self.localise(batch.tokens), targets=self.localise(batch.targets)
         )
 
     def catalogue(self, catalogue: Catalogue) -> Catalogue:
-        """What is known of the touched items."""
+        """Returns the text vectors of the touched items, where there are any."""
         text = None if catalogue.text is None else self._rows(catalogue.text)
         return Catalogue(text=text)
 
     def take(self, tree: Tree) -> Tree:
-        """The tree with only the touched rows of the items' free vectors (and their moments)."""
+        """Returns the tree with the touched rows alone of the items' free vectors and their moments."""
         taken = jax.tree_util.tree_map_with_path(
             lambda path, leaf: self._rows(leaf) if _is_item_table(path) else leaf, tree
         )
         return cast(Tree, taken)
 
     def put(self, tree: Tree, local: Tree) -> Tree:
-        """``local`` with its rows of the items' free vectors put back among those of ``tree``."""
+        """Returns ``local`` with its rows of the items' free vectors put back among those of ``tree``."""
 
         def merge(path: tuple[Any, ...], whole: Array, part: Array) -> Array:
             if not _is_item_table(path):
@@ -101,7 +111,7 @@ class Touched(NamedTuple):
 
 
 def touched(batch: Batch, sample: Sample, num_items: int) -> Touched:
-    """The items of a batch, its targets and the sample; not what fills up their empty places."""
+    """Collects the items of a batch, of its targets and of the sample, without any padding."""
     tokens = jnp.where(batch.segments > 0, batch.tokens, num_items)
     targets = jnp.where(batch.weights > 0, batch.targets, num_items)
     drawn = jnp.where(jnp.isneginf(sample.log_weight), num_items, sample.items)
@@ -111,7 +121,7 @@ def touched(batch: Batch, sample: Sample, num_items: int) -> Touched:
 
 
 class SmallCatalogue(NamedTuple):
-    """All that an update over a sample reads, in local ids."""
+    """The inputs of an update over a sample, in local ids."""
 
     touched: Touched
     batch: Batch

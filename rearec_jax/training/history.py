@@ -1,21 +1,29 @@
-"""How far a training has come: epochs, the best one, targets and seconds; a checkpoint keeps it."""
+"""The progress of a training: its epochs, the best of them, targets and seconds."""
 
 import dataclasses
 
 
 @dataclasses.dataclass
 class History:
-    """What the loop knows besides the state; kept in every checkpoint."""
+    """The progress of a training, which every checkpoint keeps beside the state.
 
-    epochs: int = 0  # finished, validation included
-    best: float = -1.0  # validation NDCG@20, unrounded
-    best_epoch: int = 0  # counted from 1; 0 = none yet
-    seconds: float = 0.0  # of training: without start-up, compilation and validation
-    targets: int = 0  # trained on in those seconds
-    seconds_to_first_step: float = 0.0  # of the process that made the first update
+    epochs:     The epochs that are finished, their validation included.
+    best:       The best validation NDCG@20 so far, unrounded.
+    best_epoch: The epoch that reached it, counted from 1; 0 before there is one.
+    seconds:    The seconds of updates, without start-up, compilation and validation.
+    targets:    The targets that were trained on in those seconds.
+    seconds_to_first_step: The seconds from the start of the first process to its first update.
+    """
+
+    epochs: int = 0
+    best: float = -1.0
+    best_epoch: int = 0
+    seconds: float = 0.0
+    targets: int = 0
+    seconds_to_first_step: float = 0.0
 
     def count_epoch(self, score: float) -> bool:
-        """One more epoch is finished; is it the best?"""
+        """Counts a finished epoch, and says whether it is the best so far."""
         self.epochs += 1
         is_best = score > self.best
         if is_best:
@@ -23,9 +31,9 @@ class History:
         return is_best
 
     def place(self, step: int) -> int:
-        """Number of a checkpoint after ``step`` updates: it grows with each update and validation.
+        """Numbers a checkpoint after ``step`` updates: each update and each validation adds one.
 
-        So none is written in the place of the one that a run goes on from, which would have to go
-        before the new one is whole.
+        Two checkpoints of a run thus never share a directory. The one that a run continues from
+        would otherwise be deleted before the new one is whole.
         """
         return step + self.epochs

@@ -1,4 +1,4 @@
-"""What a training run measures of itself: loss parts, speed, and how far it has come."""
+"""The measurements of a training: parts of the loss, speed, seconds and targets."""
 
 from collections.abc import Callable, Mapping
 import time
@@ -13,12 +13,18 @@ RECENT = 20  # updates over which the speed on display is averaged
 
 
 class Reading(NamedTuple):
-    """One update."""
+    """The measurements of one update.
+
+    step:               The number of the update, from 1.
+    parts:              The parts of its loss, by name.
+    targets_per_second: The recent speed; 0 until it is known.
+    seconds_per_step:   The recent seconds of an update; 0 until they are known.
+    """
 
     step: int
     parts: dict[str, float]
-    targets_per_second: float  # 0.0 until known
-    seconds_per_step: float  # 0.0 until known
+    targets_per_second: float
+    seconds_per_step: float
 
 
 class Meter:
@@ -28,7 +34,13 @@ class Meter:
     """
 
     def __init__(self, history: History, started: float, report: Callable[[Reading], None]):
-        """``started``: `time.perf_counter()` at the start of the process."""
+        """Makes a meter that calls ``report`` for each update.
+
+        Args:
+            history: where seconds and targets are added.
+            started: `time.perf_counter()` at the start of the process.
+            report: takes the reading of an update.
+        """
         self._history = history
         self._started = started
         self._report = report
@@ -38,12 +50,16 @@ class Meter:
         self._clock = 0.0
 
     def start(self, compiling: bool) -> None:
-        """The clock runs from here; ``compiling``: the next update has to be compiled first."""
+        """Starts the clock.
+
+        Args:
+            compiling: whether the next update has to be compiled first.
+        """
         self._compiling = compiling
         self._clock = time.perf_counter()
 
     def dispatched(self, step: int, targets: int, parts: Mapping[str, Array]) -> None:
-        """Update ``step`` is on its way: report the one before it."""
+        """Notes that update ``step`` is on its way, and reports the one before it."""
         self.settle()
         self._pending = (step, targets, parts)
         if self._compiling:  # to know when the first update ends, wait for it

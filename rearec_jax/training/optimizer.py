@@ -1,4 +1,4 @@
-"""Adam with optional warm-up, cosine decay, clipping and decoupled weight decay."""
+"""The optimizer: Adam with optional warm-up, cosine decay, clipping and weight decay."""
 
 from typing import Any
 
@@ -10,9 +10,10 @@ from rearec_jax.config import TrainConfig
 
 
 def build(config: TrainConfig, total_steps: int) -> optax.GradientTransformation:
-    """The optimizer that the configuration describes; plain Adam by default.
+    """Builds the optimizer that the options describe; plain Adam by default.
 
     Args:
+        config: the options `train.*`.
         total_steps: updates of the whole run.
     """
     schedule = _schedule(config, total_steps)
@@ -28,7 +29,7 @@ def build(config: TrainConfig, total_steps: int) -> optax.GradientTransformation
 def scaled(
     transform: optax.GradientTransformation, factor: Float[Array, ""]
 ) -> optax.GradientTransformation:
-    """The same optimizer, state included, at ``factor`` times its learning rate."""
+    """Returns the same optimizer, with the same state, at ``factor`` times its learning rate."""
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
         updates, state = transform.update(updates, state, params)

@@ -31,10 +31,16 @@ from rearec_jax.types import Catalogue
 
 @dataclasses.dataclass(frozen=True)
 class Restored:
-    """A trained run: its best epoch.
+    """A trained run at its best epoch.
 
-    ``changes`` are ``eval`` options that now differ ("option=value"), after "unfinished" if its
-    training is not at its end.
+    workdir:   Its work directory.
+    config:    Its options, with those of `eval` that are to be used now.
+    changes:   The `eval` options that differ from the run's, as "option=value"; "unfinished" comes
+        first where its training is not at its end.
+    data:      The data that it was trained on.
+    model:     Its backbone.
+    variables: The parameters of its best epoch.
+    history:   The progress up to its last epoch.
     """
 
     workdir: Workdir
@@ -47,7 +53,7 @@ class Restored:
 
 
 def restore(path: str, given: Config | None) -> Restored:
-    """The best checkpoint of a run, with its data.
+    """Reads the best checkpoint of a run, with its data.
 
     Raises:
         UserError: no such run, no checkpoint, or options other than ``eval`` that differ.
@@ -69,7 +75,7 @@ def restore(path: str, given: Config | None) -> Restored:
 
 
 def _changes(trained: Config, given: Config) -> list[str]:
-    """One "option=value" for each ``eval`` option that gives other numbers than the run's own."""
+    """Returns "option=value" for each ``eval`` option that gives other numbers than the run's."""
     lines = config_lib.difference(config_lib.to_dict(trained), config_lib.to_dict(given))
     changed = [line.split(": ")[0] for line in lines]
     refused = [
@@ -87,7 +93,7 @@ def _changes(trained: Config, given: Config) -> list[str]:
 
 
 def _plain(value: object) -> str:
-    """As it may stand in a file's name."""
+    """Formats an option's value so that a file's name may hold it."""
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 

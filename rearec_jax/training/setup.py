@@ -1,4 +1,4 @@
-"""What a training run is made of, before anything of it is computed."""
+"""The set-up of a training: all that it is made of, before anything is computed."""
 
 from collections.abc import Callable, Iterator
 import itertools
@@ -28,22 +28,31 @@ from rearec_jax.types import Batch, Catalogue
 
 
 class Shared(NamedTuple):
-    """What would else be compiled for each set-up."""
+    """The programs that several set-ups share, so that they are compiled once."""
 
     update_function: Callable[[bool], UpdateFunction]
     initial_state: Callable[[], TrainState]
 
 
 class Setup(NamedTuple):
-    """All that does not change during a training. Steps count the updates of the whole run."""
+    """All that does not change during a training; steps count the updates of the whole run.
+
+    task:        The model and the shape of its batches.
+    batches:     The batches of every epoch.
+    transform:   The optimizer.
+    catalogue:   What an update reads of the items.
+    validate:    The evaluator of the validation split.
+    total_steps: The update at which the run ends if it does not stop early.
+    shared:      Programs that were compiled for several set-ups; None: this one compiles its own.
+    """
 
     task: Task
     batches: TrainingBatches
     transform: optax.GradientTransformation
     catalogue: Catalogue
     validate: Evaluator
-    total_steps: int  # where the run ends if it does not stop early
-    shared: Shared | None = None  # programs compiled for several set-ups
+    total_steps: int
+    shared: Shared | None = None
 
     @property
     def config(self) -> Config:
@@ -57,33 +66,36 @@ class Setup(NamedTuple):
 
     @property
     def steps_per_epoch(self) -> int:
-        """Updates of an epoch; `max_steps` may cut the last one short."""
+        """The updates of an epoch; `max_steps` may cut the last epoch short."""
         return self.batches.steps_per_epoch
 
     def epoch_of(self, step: int) -> int:
-        """The epoch, from 1, that update ``step`` (from 1) belongs to."""
+        """Returns the epoch, from 1, that update ``step`` (from 1) belongs to."""
         return -(-step // self.steps_per_epoch)
 
     def epoch_ends(self, step: int) -> bool:
-        """Is ``step`` the last update of its epoch?"""
+        """Says whether ``step`` is the last update of its epoch."""
         return step % self.steps_per_epoch == 0 or step >= self.total_steps
 
     def epochs_done(self, step: int) -> int:
-        """Epochs whose updates are all done after ``step`` of them."""
+        """Counts the epochs whose updates are all done after ``step`` updates."""
         return self.epoch_of(step) - (not self.epoch_ends(step))
 
     def step_after(self, epochs: int) -> int:
-        """Updates in so many epochs; fewer where the run ends within the last."""
+        """Counts the updates of so many epochs; fewer where the run ends within the last."""
         return min(epochs * self.steps_per_epoch, self.total_steps)
 
     def ends(self, step: int, history: History) -> bool:
-        """Is the whole training over, by its length or by its patience?"""
+        """Says whether the whole training is over, by its length or by its patience."""
         patience = self.config.train.patience
         stale = history.epochs - history.best_epoch
         return step >= self.total_steps or bool(patience and stale >= patience)
 
     def rest_of_epoch(self, step: int) -> Iterator[tuple[Batch, int]]:
-        """Batches to come after ``step`` updates, on the devices, prefetched; and their targets."""
+        """Yields the epoch's batches after ``step`` updates, prefetched to the devices.
+
+        With each comes the number of its targets, on all hosts.
+        """
         epoch_end = (step // self.steps_per_epoch + 1) * self.steps_per_epoch
         left = min(epoch_end, self.total_steps) - step
         share = self.share
@@ -96,32 +108,32 @@ class Setup(NamedTuple):
 
     @property
     def share(self) -> Share | None:
-        """Rows of each batch that this host packs; None: all, and as many as there are."""
+        """The rows of each batch that this host packs; None: all of them."""
         if self.mesh is None:
             return None
         return Share(*sharding.share_of_rows(self.mesh, self.batches.rows_per_batch))
 
     def first_batches(self, count: int) -> list[Batch]:
-        """Of the first epochs, on the devices."""
+        """Returns the first ``count`` batches of the run, on the devices."""
         share, split = self.share, sharding.rows_sharding(self.mesh)
         numbered = itertools.islice(self.batches.from_step(share=share), count)
         return [place(batch, split, share) for batch in numbered]
 
     def contrast(self, step: int) -> bool:
-        """Does the update after ``step`` updates compute the contrastive term?"""
+        """Says whether the update after ``step`` updates computes the contrastive term."""
         method = self.config.method
         epoch = step // self.steps_per_epoch
         is_warm = epoch >= method.contrastive_warmup_epochs
         return is_warm and METHODS[method.name].noisy_view(method)
 
     def update_function(self, contrast: bool) -> UpdateFunction:
-        """A new one, or the one that is shared; it is compiled when first called."""
+        """Returns the update: a new one, or the shared one; it is compiled when first called."""
         if self.shared is not None:
             return self.shared.update_function(contrast)
         return update_function(self.task, self.transform, self.catalogue, contrast)
 
     def initial_state(self) -> TrainState:
-        """Parameters and moments before the first update."""
+        """Makes parameters and moments before the first update."""
         if self.shared is not None:
             return self.shared.initial_state()
         return initial_state(self.task, self.transform, self.catalogue)
@@ -155,7 +167,7 @@ def make_setup(config: Config, data: Interactions) -> Setup:
 
 
 def text_vectors(data: Interactions, mesh: Mesh | None) -> jax.Array | None:
-    """The items' text vectors, scaled by `unit_scale`, on the devices; where there are any."""
+    """Places the items' text vectors, scaled by `unit_scale`, on the devices; None without text."""
     if data.item_vectors is None:
         return None
     scaled = data.item_vectors * np.float32(unit_scale(data.item_vectors))

@@ -1,4 +1,4 @@
-"""One optimizer update: the state before it, the state after it."""
+"""One optimizer update, as a pure function from the state before it to the state after it."""
 
 from collections.abc import Callable
 import functools
@@ -18,7 +18,12 @@ from rearec_jax.types import Batch, Catalogue, PRNGKey
 
 
 class TrainState(NamedTuple):
-    """All that an update changes."""
+    """The state that an update changes.
+
+    step:      The number of updates so far.
+    variables: The parameters of the model.
+    optimizer: The moments of the optimizer.
+    """
 
     step: Int[Array, ""]
     variables: Variables
@@ -135,7 +140,7 @@ def _apply(
     state: TrainState,
     *inputs: PyTree,
 ) -> tuple[TrainState, dict[str, Array]]:
-    """Gradient of ``objective(variables, *inputs)``, and the optimizer's step along it."""
+    """Computes the gradient of ``objective(variables, *inputs)`` and the optimizer's step."""
     gradient = jax.value_and_grad(objective, has_aux=True)
     (_, parts), gradients = gradient(state.variables, *inputs)
     with jax.numpy_dtype_promotion("standard"):  # Optax mixes types where ours is strict
@@ -146,6 +151,6 @@ def _apply(
 
 @jax.jit
 def all_finite(tree: PyTree) -> Bool[Array, ""]:
-    """No NaN and no infinity in any array."""
+    """Says whether no array holds a NaN or an infinity."""
     numbers = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.inexact)]
     return jnp.stack([jnp.isfinite(x).all() for x in numbers]).all()

@@ -1,4 +1,4 @@
-"""The results of a run: made, written beside its ranks by user, and shown."""
+"""The results of a run: computes them, writes them with the ranks by user, and shows them."""
 
 import pathlib
 import time
@@ -34,7 +34,18 @@ def summarise(
     variables: Variables,
     history: History,
 ) -> tuple[Summary, Ranks]:
-    """Of validation and test; the ranks are the test's."""
+    """Ranks validation and test with these parameters.
+
+    Args:
+        config: of the run.
+        name: of the configuration file.
+        data: with both splits.
+        variables: the parameters of the best epoch.
+        history: of the training.
+
+    Returns:
+        The content of summary.json, and the ranks of the test split.
+    """
     cutoffs = config.eval.cutoffs
     results: Summary = {}
     seconds = 0.0
@@ -98,7 +109,7 @@ def _notes(config: Config) -> list[str]:
 def finish(
     workdir: Workdir, target: pathlib.Path, summary: Summary, data: Interactions, ranks: Ranks
 ) -> None:
-    """Writes summary*.json and the ranks by user beside it, and shows the results."""
+    """Writes summary*.json to ``target`` and the ranks by user beside it, and shows the results."""
     if not hosts.is_first():
         return
     by_user = target.with_name(target.name.replace("summary", "ranks", 1)).with_suffix(".parquet")
