@@ -46,8 +46,8 @@ def distribution(counts: Int[np.ndarray, "N"], power: float) -> Distribution:
 def draw(config: TrainConfig, catalogue: Catalogue, batch: Batch, key: PRNGKey) -> Sample:
     """Draws the items of a loss over a sample.
 
-    With `train.loss=sampled` they come from the distribution, with replacement; with `in_batch` they
-    are the targets of the batch.
+    With `train.loss=sampled` they come from the distribution, with replacement. With `in_batch`
+    they are the targets of the batch.
     """
     if catalogue.cumulative is None or catalogue.log_probability is None:
         raise ValueError("a loss over a sample needs the distribution of the items")
@@ -74,7 +74,7 @@ class Touched(NamedTuple):
     num_items: int
 
     def localise(self, ids: Int[Array, "*shape"]) -> Int[Array, "*shape"]:
-        """Maps ids of the catalogue to indices of `ids`; the mask of the cloze objective, N, to S."""
+        """Maps ids to indices of `ids`; the mask of the cloze objective, N, becomes S."""
         places = jnp.searchsorted(self.ids, ids).astype(ids.dtype)
         return jnp.where(ids < self.num_items, places, self.ids.shape[0])
 
@@ -90,14 +90,14 @@ class Touched(NamedTuple):
         return Catalogue(text=text)
 
     def take(self, tree: Tree) -> Tree:
-        """Returns the tree with the touched rows alone of the items' free vectors and their moments."""
+        """Returns the tree with the touched rows alone of free vectors and their moments."""
         taken = jax.tree_util.tree_map_with_path(
             lambda path, leaf: self._rows(leaf) if _is_item_table(path) else leaf, tree
         )
         return cast(Tree, taken)
 
     def put(self, tree: Tree, local: Tree) -> Tree:
-        """Returns ``local`` with its rows of the items' free vectors put back among those of ``tree``."""
+        """Returns ``local``, its rows of free vectors put back among those of ``tree``."""
 
         def merge(path: tuple[Any, ...], whole: Array, part: Array) -> Array:
             if not _is_item_table(path):
