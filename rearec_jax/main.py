@@ -19,8 +19,12 @@ GRACE_SECONDS = 15.0  # from SIGTERM to the end, also where an update or a save 
 
 def run(started: float) -> None:
     """Runs the program; ``started`` is the `time.perf_counter()` that its start-up counts from."""
-    from rearec_jax.commands import start  # JAX and more: seconds, and only after a restart
+    from absl import flags
 
+    from rearec_jax.commands import given, start  # JAX and more: seconds, and only after a restart
+
+    for module in (start, given, *start.MODES.values()):
+        flags.adopt_module_key_flags(module)  # so that --help lists them
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)  # raises KeyboardInterrupt
     try:

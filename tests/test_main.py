@@ -188,6 +188,11 @@ def test_directories_with_commas_in_a_list(pieces, names, tmp_path, monkeypatch)
     assert command_line.rejoined(pieces) == names
 
 
+def test_help_lists_the_flags_of_every_mode(tmp_path):
+    done = finish(start("--help", cwd=tmp_path))
+    assert all(f"--{flag}" in done.stdout for flag in ("mode", "workdir", "input", "port"))
+
+
 def test_killed_and_interrupted_runs_resume(tmp_path):
     """SIGKILL and Ctrl-C in the middle of epochs change nothing in what comes out."""
     arguments = [DEMO, *TINY, "--workdir=run"]
