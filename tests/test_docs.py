@@ -19,6 +19,7 @@ OPTIONS = {
     if isinstance(options, dict)
     for name in options
 }
+CODE = ("rearec_jax", "benchmarks", "configs", "launch", "tests")
 MODES = {path.stem for path in (ROOT / "rearec_jax" / "commands").glob("*.py")}
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^()\s]+)\)|!\[[^\]]*\]\(([^()\s]+)\)")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
@@ -101,6 +102,14 @@ def test_commands_name_what_there_is(page):
     assert set(re.findall(r"--mode=(\w+)", text)) <= MODES
     for option in re.findall(r"--config\.([\w.]+)", text):
         assert option in {*OPTIONS, "seed", "name", "x.y", "NAME"}, option
+
+
+@each_page
+def test_files_of_the_code_are_called_by_their_names(page):
+    written = {"best.py", "runs/tuned/best.py"}  # by --mode=tune
+    names = {path.as_posix() for folder in CODE for path in (ROOT / folder).rglob("*.*")}
+    for name in re.findall(r"`([\w/]+\.(?:py|js|sh))`", prose(page)):
+        assert name in written or any(path.endswith(f"/{name}") for path in names), name
 
 
 @each_page
