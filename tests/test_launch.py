@@ -294,6 +294,18 @@ def test_an_unknown_section_of_the_results(project):
     assert code == 2 and "'beauti' is none of beauty toys" in err
 
 
+def test_the_documentation_is_built_and_served_with_warnings_as_errors(project):
+    project.add_python("python3")
+    assert project.run("docs.sh")[0] == 0
+    assert project.run("docs.sh", "serve", "--dev-addr=localhost:8001")[0] == 0
+    calls = [line for line in project.calls.read_text().splitlines() if " -m mkdocs " in line]
+    assert [line.partition(" -m ")[2] for line in calls] == [
+        "mkdocs build --strict",
+        "mkdocs serve --strict --dev-addr=localhost:8001",
+    ]
+    assert project.installs() == [".[docs]"]
+
+
 def test_the_exit_code_is_that_of_the_program(project):
     python = project.add_python("python3")
     python.write_text(python.read_text().replace('echo "ran: $*"', "exit 7"))
