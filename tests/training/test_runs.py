@@ -19,6 +19,7 @@ import pytest
 from rearec_jax import config as config_lib
 from rearec_jax.commands import evaluate, train
 from rearec_jax.config import Config
+from rearec_jax.data import read
 from rearec_jax.data.prepare import prepare
 from rearec_jax.errors import UserError
 from rearec_jax.evaluation import evaluator
@@ -27,6 +28,7 @@ from rearec_jax.run.events import read_events
 from rearec_jax.run.workdir import Workdir, load_config, open_workdir, opened
 from rearec_jax.training import loop, objective
 from rearec_jax.training import step as step_module
+from rearec_jax.training.restored import best_parameters
 from rearec_jax.training.setup import make_setup
 from tests.faults import tiny_run
 
@@ -279,7 +281,7 @@ class TestResume:
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(1)
 
-        monkeypatch.setattr(train, "prepare", interrupt)
+        monkeypatch.setattr(read, "prepare", interrupt)
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path / "run", tiny())
         assert not (tmp_path / "run").exists()
@@ -289,7 +291,7 @@ class TestResume:
         run(tmp_path / "run", fit_all)
         data = prepare(fit_all.data)
         other = dataclasses.replace(data, items=data.items[::-1].copy())
-        monkeypatch.setattr(train, "prepare", lambda config: other)
+        monkeypatch.setattr(read, "prepare", lambda config: other)
         before = (tmp_path / "run" / "summary.json").read_text()
         for again in (lambda: run(tmp_path / "run", fit_all), self.evaluate_again(tmp_path)):
             with pytest.raises(UserError, match="no longer those"):
@@ -415,7 +417,7 @@ class TestSelection:
         """Whoever only loads them does not know how many updates the run had."""
         config = tiny(train__schedule="cosine", train__warmup_steps=2, train__epochs=2)
         outcome = fit(tmp_path, config)
-        found = restored.best_parameters(tmp_path, config, prepare(config.data).num_items, None)
+        found = best_parameters(tmp_path, config, prepare(config.data).num_items, None)
         chex.assert_trees_all_equal(found, outcome.variables)
 
     def test_no_patience_is_endless_patience_and_zero_is_a_score(self, tmp_path, monkeypatch):
