@@ -21,7 +21,6 @@ import polars as pl
 from rearec_jax.config import DataConfig
 from rearec_jax.data.interactions import TEST, Interactions
 from rearec_jax.data.own_files import splits
-from rearec_jax.data.own_files.by_user import users
 from rearec_jax.errors import UserError
 
 SUCCESSOR, FOLLOW, TASTE, NOISE = 0.25, 0.10, 0.60, 0.05

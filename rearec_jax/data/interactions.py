@@ -17,7 +17,6 @@ from jaxtyping import Float32, Int32, Int64, UInt8
 import numpy as np
 
 from rearec_jax.data import npy
-from rearec_jax.data.own_files.by_user import users
 from rearec_jax.errors import UserError
 
 if TYPE_CHECKING:

@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import json
 import logging
-import os
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from rearec_jax.data.own_files import filters, readers, splits, tables
 from rearec_jax.data.own_files.text import read_item_text
 from rearec_jax.data.raw_ids import encode
 from rearec_jax.errors import UserError
+from rearec_jax.run.files import user_cache
 
 FORMAT = 1  # raise it whenever the same files and options would give other arrays
 _NOT_IN_RECIPE = ("name", "path", "hint", "cache_dir", "item_text")
@@ -136,10 +136,7 @@ def _tfds(config: DataConfig) -> Interactions:
 
 def cache_directory(config: DataConfig) -> Path:
     """Where prepared arrays are kept, whether or not it exists."""
-    if config.cache_dir:
-        return Path(config.cache_dir).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "rearec_jax"
+    return Path(config.cache_dir).expanduser() if config.cache_dir else user_cache()
 
 
 def _key(config: DataConfig) -> str:

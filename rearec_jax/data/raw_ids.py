@@ -4,8 +4,6 @@ from jaxtyping import Int64
 import numpy as np
 import polars as pl
 
-from rearec_jax.devices.table_rows import rows
-
 
 def encode(raw: pl.Series) -> tuple[Int64[np.ndarray, "rows"], pl.Series]:
     """Dense ids of raw String ids, and the raw id of each dense id.

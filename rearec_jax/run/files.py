@@ -31,6 +31,16 @@ def place(path: str | os.PathLike[str]) -> Any:
     return epath.Path(text)
 
 
+def user_cache() -> pathlib.Path:
+    """Returns the user's cache directory for this program, whether or not it exists.
+
+    On Linux it is $XDG_CACHE_HOME/rearec_jax or ~/.cache/rearec_jax.
+    """
+    import platformdirs  # bare machines measure speed without it (benchmarks/)
+
+    return platformdirs.user_cache_path("rearec_jax", appauthor=False)
+
+
 def is_remote(path: str | os.PathLike[str]) -> bool:
     """Does it lie in a bucket, where there are no locks, no renaming and no appending?"""
     return os.fspath(path).startswith(tuple(STORES))

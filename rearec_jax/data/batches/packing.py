@@ -20,7 +20,6 @@ from jaxtyping import Float32, Int32, Int64, UInt8
 import numpy as np
 
 from rearec_jax.data.batches.windows import Windows
-from rearec_jax.devices.table_rows import rows
 
 # What a query slot costs in tokens: its reasoning steps in both views and a softmax over the
 # catalogue for each, against one pass through the encoder. By hand for PRL, K=2, 12,101 items:

@@ -5,7 +5,6 @@ import numpy as np
 import polars as pl
 
 from rearec_jax.config import DataConfig
-from rearec_jax.devices.table_rows import rows
 from rearec_jax.errors import UserError
 
 

@@ -9,7 +9,6 @@ import polars as pl
 
 from rearec_jax.config import DataConfig
 from rearec_jax.data.interactions import CONTEXT, TEST, TRAIN, VALIDATION, positions
-from rearec_jax.data.own_files.by_user import users
 from rearec_jax.data.own_files.timestamps import parse_option
 from rearec_jax.errors import UserError
 

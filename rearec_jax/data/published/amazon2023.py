@@ -17,7 +17,6 @@ from rearec_jax.data.published.prepared import Prepared
 from rearec_jax.data.published.recipe import Sequences
 from rearec_jax.data.published.row_counts import Counts
 from rearec_jax.data.raw_ids import encode
-from rearec_jax.devices.table_rows import rows
 from rearec_jax.errors import UserError
 
 HOMEPAGE = "https://amazon-reviews-2023.github.io"

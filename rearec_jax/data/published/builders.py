@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 import dataclasses
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,6 +24,7 @@ from rearec_jax.data.published import amazon2023, downloads, tfds_records, yelp
 from rearec_jax.data.published.prepared import Prepared
 from rearec_jax.data.published.row_counts import Counts
 from rearec_jax.errors import UserError
+from rearec_jax.run.files import user_cache
 
 _SAMPLE = 1 << 20  # bytes at both ends of a local file that stand for its content
 
@@ -184,10 +184,7 @@ def load(config: DataConfig) -> Interactions:
 
 def cache_directory(chosen: str, kind: str) -> Path:
     """``chosen`` or, where it is empty, the user's cache directory for ``kind``."""
-    if chosen:
-        return Path(chosen).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "rearec_jax" / kind
+    return Path(chosen).expanduser() if chosen else user_cache() / kind
 
 
 def _prepare(builder: SequenceBuilder) -> None:

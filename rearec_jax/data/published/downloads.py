@@ -7,10 +7,8 @@ must equal it. It says that nothing has changed since, not that the first downlo
 """
 
 from collections.abc import Iterator
-import contextlib
 import dataclasses
 from email.message import Message
-import fcntl
 import hashlib
 import http.client
 import logging
@@ -21,6 +19,8 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+
+import filelock
 
 from rearec_jax.errors import UserError
 from rearec_jax.run.byte_progress import ByteProgress
@@ -81,16 +81,9 @@ def fetch(file: RemoteFile, source: str, directory: Path) -> Path:
     if place.is_file():
         return place
     directory.mkdir(parents=True, exist_ok=True)
-    with _alone(directory):
+    # Other processes wait: two writers of one NAME.part would mix its bytes.
+    with filelock.FileLock(directory / ".lock", fallback_to_soft=False):
         return place if place.is_file() else _get(file, source, place)
-
-
-@contextlib.contextmanager
-def _alone(directory: Path) -> Iterator[None]:
-    """Other processes wait: two writers of one NAME.part would mix its bytes."""
-    with (directory / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _get(file: RemoteFile, source: str, place: Path) -> Path:

@@ -10,7 +10,6 @@ from rearec_jax.data.interactions import TRAIN, Interactions
 from rearec_jax.data.published import recipe
 from rearec_jax.data.published.recipe import Sequences
 from rearec_jax.data.raw_ids import encode
-from rearec_jax.devices.table_rows import rows
 
 
 @dataclasses.dataclass(frozen=True)

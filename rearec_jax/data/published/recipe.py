@@ -6,7 +6,6 @@ from jaxtyping import Bool, Int32, Int64, UInt8
 import numpy as np
 
 from rearec_jax.data.interactions import CONTEXT, TEST, TRAIN, VALIDATION, positions
-from rearec_jax.data.own_files.by_user import users
 from rearec_jax.data.published.row_counts import Counts
 from rearec_jax.errors import UserError
 

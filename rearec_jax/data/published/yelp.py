@@ -14,7 +14,6 @@ from rearec_jax.data.published.line_blocks import Malformed
 from rearec_jax.data.published.prepared import Prepared
 from rearec_jax.data.published.row_counts import Counts
 from rearec_jax.data.raw_ids import encode
-from rearec_jax.devices.table_rows import rows
 from rearec_jax.errors import UserError
 
 BUSINESSES = "yelp_academic_dataset_business.json"
