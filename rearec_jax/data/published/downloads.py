@@ -23,7 +23,7 @@ import urllib.request
 import filelock
 
 from rearec_jax.errors import UserError
-from rearec_jax.run.byte_progress import ByteProgress
+from rearec_jax.run.progress import ByteProgress
 
 ATTEMPTS = 5  # without a single new byte; each that brings some starts the count again
 WAIT_SECONDS = 1.0  # before the second attempt; doubles with each

@@ -10,7 +10,7 @@ from typing import IO, cast
 import zlib
 
 from rearec_jax.errors import UserError
-from rearec_jax.run.byte_progress import ByteProgress
+from rearec_jax.run.progress import ByteProgress
 
 BLOCK = 64 << 20  # bytes held at once
 
