@@ -9,15 +9,13 @@ import hashlib
 import json
 import os
 from pathlib import Path
-import shutil
-import tempfile
 from typing import TYPE_CHECKING, Any
 
 from jaxtyping import Float32, Int32, Int64, UInt8
 import numpy as np
 
-from rearec_jax.data import npy
 from rearec_jax.errors import UserError
+from rearec_jax.run import files
 
 if TYPE_CHECKING:
     import polars as pl
@@ -112,15 +110,10 @@ class Interactions:
         """
         directory = Path(directory)
         directory.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
-        try:
-            self._write(scratch / "new")
-            _put(scratch / "new", directory, scratch / "old")
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+        with files.replaced_directory(directory) as new:
+            self._write(new)
 
     def _write(self, directory: Path) -> None:
-        directory.mkdir()
         present = [key for key in _ARRAYS if getattr(self, key) is not None]
         for key in present:
             np.save(directory / f"{key}.npy", getattr(self, key), allow_pickle=False)
@@ -146,7 +139,7 @@ class Interactions:
             about = json.loads((directory / "interactions.json").read_text())
             arrays: dict[str, Any] = dict.fromkeys(_ARRAYS)
             for key in about["arrays"]:
-                arrays[key] = npy.load(directory / f"{key}.npy", mmap)
+                arrays[key] = files.load_array(directory / f"{key}.npy", mmap)
             items = pl.read_parquet(directory / "items.parquet")
             loaded = cls(
                 **arrays,
@@ -167,23 +160,6 @@ class Interactions:
 def positions(offsets: Int64[np.ndarray, "users_plus_1"]) -> Int64[np.ndarray, "total"]:
     """Index of each interaction in its user's sequence, 0 = the oldest."""
     return np.arange(offsets[-1]) - np.repeat(offsets[:-1], np.diff(offsets))
-
-
-def _put(new: Path, place: Path, old: Path) -> None:
-    """Renames ``new`` to ``place``; another process doing the same at this time is no error."""
-    for _ in range(10):
-        try:
-            os.rename(new, place)
-            return
-        except OSError:
-            if not place.exists():
-                raise
-        try:  # os.rename does not replace a directory that has files
-            os.rename(place, old)
-        except FileNotFoundError:
-            continue
-        shutil.rmtree(old, ignore_errors=True) if old.is_dir() else old.unlink()
-    raise OSError(f"could not replace {place}")
 
 
 def _check(data: Interactions) -> None:

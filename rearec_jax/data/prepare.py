@@ -112,9 +112,7 @@ def _demo(config: DataConfig) -> Interactions:
 def _tfds(config: DataConfig) -> Interactions:
     """The recipe of a builder is fixed: an option that would change it is refused, not ignored."""
     used = ("name", "source", "hint", "builder", "tfds_dir", "cache_dir", "malformed_share")
-    if config.builder == "demo":
-        used += ("demo_users", "demo_items", "demo_seed")
-    elif config.builder == "yelp":
+    if config.builder == "yelp":
         used += ("path",)
     else:
         used += ("mirror", "download_dir")

@@ -1,13 +1,17 @@
 """Files that appear whole or not at all, on a disk or in a bucket (gs://bucket/run)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+import contextlib
 import importlib.util
 import io
 import os
 import pathlib
 import shutil
 import tempfile
+import tokenize
 from typing import Any, BinaryIO, TextIO
+
+import numpy as np
 
 from rearec_jax.errors import UserError
 
@@ -68,6 +72,70 @@ def write_whole(path: pathlib.Path, write: Callable[[BinaryIO], object]) -> None
     except BaseException:
         pathlib.Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def save_array(path: pathlib.Path, array: np.ndarray) -> None:
+    """Writes a .npy file, whole or not at all, in a directory that is made if it is not there.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, lambda file: np.save(file, array, allow_pickle=False))
+
+
+def load_array(path: pathlib.Path, mmap: bool = True) -> np.ndarray:
+    """Reads a .npy file that may be damaged; nothing is unpickled. ``mmap``: read-only.
+
+    Raises:
+        OSError: there is no such file, or it cannot be read.
+        ValueError: it is no whole .npy file of numbers. (NumPy raises many types for those.)
+    """
+    try:
+        return np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
+    except (EOFError, SyntaxError, tokenize.TokenError, TypeError, ArithmeticError) as error:
+        raise ValueError(f"not a .npy file: {error}") from error
+    except (MemoryError, RecursionError) as error:
+        raise ValueError("not a .npy file: its header is damaged") from error
+
+
+@contextlib.contextmanager
+def replaced_directory(directory: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Yields an empty directory to be filled, which then takes the place of ``directory``.
+
+    Several processes may do this at once: the last one wins.
+
+    Raises:
+        OSError: it cannot be written; what was there stays, as after any other exception.
+    """
+    scratch = pathlib.Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+    try:
+        new = scratch / "new"
+        new.mkdir()
+        yield new
+        _swap(new, directory, scratch)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _swap(new: pathlib.Path, target: pathlib.Path, scratch: pathlib.Path) -> None:
+    """Renames ``new`` to ``target``; what was there comes back if that fails."""
+    for attempt in range(10):
+        old = scratch / f"old{attempt}"
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(target, old)  # os.rename replaces no directory that has files
+        try:
+            os.rename(new, target)
+            return
+        except BaseException as error:
+            if not target.exists():
+                if old.exists():
+                    os.rename(old, target)
+                raise
+            if not isinstance(error, OSError):
+                raise
+        # Another process has put its directory there since: it is replaced in its turn.
+    raise OSError(f"could not replace {target}")
 
 
 def remove_tree(path: pathlib.Path) -> None:

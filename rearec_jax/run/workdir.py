@@ -11,8 +11,6 @@ import json
 import math
 import os
 import pathlib
-import shutil
-import tempfile
 from typing import Any
 
 from rearec_jax import config as config_lib
@@ -207,27 +205,8 @@ def replaced(directory: pathlib.Path, option: str = "--workdir") -> Iterator[pat
         UserError: it cannot be written (``option`` is what the message says to change); what was
             there stays, as after any other exception.
     """
-    with explained(directory, option):
-        scratch = pathlib.Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
-        try:
-            new = scratch / "new"
-            new.mkdir()
-            yield new
-            _swap(new, directory, scratch / "old")
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _swap(new: pathlib.Path, place: pathlib.Path, old: pathlib.Path) -> None:
-    """``os.rename`` replaces no directory that has files; what was there comes back on failure."""
-    if place.exists():
-        os.rename(place, old)
-    try:
-        os.rename(new, place)
-    except BaseException:
-        if old.exists():
-            os.rename(old, place)
-        raise
+    with explained(directory, option), files.replaced_directory(directory) as new:
+        yield new
 
 
 def _read_json(path: pathlib.Path) -> dict[str, Any]:

@@ -20,9 +20,8 @@ from rich.console import Console
 from rich.progress import TimeRemainingColumn
 
 from rearec_jax.config import TextConfig
-from rearec_jax.data import npy
-from rearec_jax.data.item_vectors.vector_files import save_array
 from rearec_jax.errors import UserError
+from rearec_jax.run.files import load_array, save_array
 from rearec_jax.run.progress import Progress
 
 Encode = Callable[[list[str]], np.ndarray]  # texts of one batch -> [texts, D]
@@ -206,7 +205,7 @@ def _part(directory: Path, number: int) -> Path:
 
 def _kept(path: Path, rows: int) -> np.ndarray | None:
     with contextlib.suppress(OSError, ValueError):
-        part = npy.load(path, mmap=False)
+        part = load_array(path, mmap=False)
         if part.ndim == 2 and len(part) == rows and part.dtype == np.float32:
             return part
     return None

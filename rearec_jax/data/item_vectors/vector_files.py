@@ -10,10 +10,9 @@ import numpy as np
 import polars as pl
 
 from rearec_jax.config import Config
-from rearec_jax.data import npy
 from rearec_jax.data.own_files import tables
 from rearec_jax.errors import UserError
-from rearec_jax.run.files import write_whole
+from rearec_jax.run.files import load_array, write_whole
 
 VECTOR = "vector"  # the column that write_vectors writes
 
@@ -64,19 +63,9 @@ def write_vectors(
     write_whole(path, lambda file: frame.write_parquet(file))
 
 
-def save_array(path: Path, array: np.ndarray) -> None:
-    """``np.save``, whole or not at all, in a directory that is made if it is not there.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, lambda file: np.save(file, array, allow_pickle=False))
-
-
 def _read_npy(path: Path, items: int) -> _Source:
     try:
-        vectors = npy.load(path)
+        vectors = load_array(path)
     except (OSError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise UserError(f"{path} is not a .npy file of numbers: {reason}") from error

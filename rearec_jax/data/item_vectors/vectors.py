@@ -13,12 +13,12 @@ import numpy as np
 import polars as pl
 
 from rearec_jax.config import Config, TextConfig
-from rearec_jax.data import npy
 from rearec_jax.data.interactions import Interactions
 from rearec_jax.data.item_vectors import language_model, tfidf, vector_files
 from rearec_jax.data.own_files import tables
 from rearec_jax.data.prepare import cache_directory
 from rearec_jax.errors import UserError
+from rearec_jax.run.files import load_array, save_array
 
 FORMAT = 1  # raise it whenever the same texts and options would give other vectors
 
@@ -71,12 +71,12 @@ def _make(config: Config, data: Interactions, place: Path) -> Float32[np.ndarray
             " items' texts?"
         )
     try:
-        vector_files.save_array(place, vectors)
+        save_array(place, vectors)
     except OSError as error:
         logging.warning("item vectors are not kept in %s (data.cache_dir): %s", place, error)
         return vectors
     shutil.rmtree(parts, ignore_errors=True)
-    return npy.load(place)
+    return load_array(place)
 
 
 def build(config: Config, data: Interactions, parts: Path) -> Float32[np.ndarray, "N F"]:
@@ -192,7 +192,7 @@ def _kept(place: Path, items: int) -> Float32[np.ndarray, "N F"] | None:
     if not place.exists():
         return None
     try:
-        vectors = npy.load(place)
+        vectors = load_array(place)
         if vectors.dtype == np.float32 and vectors.ndim == 2 and len(vectors) == items:
             return vectors
         reason = f"it holds {vectors.dtype} of shape {vectors.shape}"

@@ -10,11 +10,10 @@ import numpy as np
 import polars as pl
 
 from rearec_jax.data.interactions import TEST, TRAIN, VALIDATION
-from rearec_jax.data.published import json_lines, line_blocks, prepared, recipe
+from rearec_jax.data.published import json_lines, line_blocks, recipe
 from rearec_jax.data.published.downloads import RemoteFile
 from rearec_jax.data.published.line_blocks import Malformed
-from rearec_jax.data.published.prepared import Prepared
-from rearec_jax.data.published.recipe import Sequences
+from rearec_jax.data.published.recipe import Prepared, Sequences
 from rearec_jax.data.published.row_counts import Counts
 from rearec_jax.data.raw_ids import encode
 from rearec_jax.errors import UserError
@@ -109,11 +108,11 @@ def prepare(
         [_read_split(files[split], split, malformed_share, counts) for split in PERIODS]
     )
     users, user_ids = encode(frame["user_id"])
-    order = prepared.in_order(users, frame["timestamp"].to_numpy())
+    order = recipe.in_order(users, frame["timestamp"].to_numpy())
     frame, users = frame[order], users[order]
     _compare_histories(frame, users, counts)
     items, item_ids = encode(frame["parent_asin"])
-    rows = prepared.sequences(
+    rows = recipe.sequences(
         users,
         items,
         frame["timestamp"].to_numpy() // 1000,
@@ -124,7 +123,7 @@ def prepare(
     table = _read_metadata(metadata, item_ids, malformed_share, counts)
     untitled = _untitled(table, item_ids, counts)
     codes = recipe.target_codes(rows, CATEGORIES[name].min_history, untitled, counts)
-    return prepared.with_text(prepared.compact(name, rows, codes, user_ids, item_ids), table)
+    return recipe.with_text(recipe.compact(name, rows, codes, user_ids, item_ids), table)
 
 
 def _read_split(path: Path, split: str, malformed_share: float, counts: Counts) -> pl.DataFrame:

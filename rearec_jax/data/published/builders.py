@@ -1,4 +1,4 @@
-"""The paper's five data sets, and the demo, as TensorFlow Datasets builders.
+"""The paper's five data sets as TensorFlow Datasets builders.
 
     interactions = builders.load(config)  # prepares on the first call; config.source == "tfds"
 
@@ -18,10 +18,9 @@ from absl import logging
 import tensorflow_datasets as tfds
 
 from rearec_jax.config import DataConfig
-from rearec_jax.data import demo
 from rearec_jax.data.interactions import Interactions
 from rearec_jax.data.published import amazon2023, downloads, tfds_records, yelp
-from rearec_jax.data.published.prepared import Prepared
+from rearec_jax.data.published.recipe import Prepared
 from rearec_jax.data.published.row_counts import Counts
 from rearec_jax.errors import UserError
 from rearec_jax.run.files import user_cache
@@ -140,23 +139,12 @@ class BabyProducts(_Amazon):
     AUTHORS = amazon2023.CATEGORIES["baby_products"].authors
 
 
-class Demo(SequenceBuilder):
-    """Generated users of a known process; see `demo`."""
-
-    def prepare(self, options: DataConfig, counts: Counts) -> Prepared:
-        data = demo.generate(options)
-        if data.item_text is None:
-            raise ValueError("the demo has titles")
-        return Prepared(data, data.item_text)
-
-
-BUILDERS = {
+BUILDERS: dict[str, type[SequenceBuilder]] = {
     "yelp": Yelp,
     "video_games": VideoGames,
     "software": Software,
     "cds_and_vinyl": CDsAndVinyl,
     "baby_products": BabyProducts,
-    "demo": Demo,
 }
 
 
@@ -219,10 +207,6 @@ def _raw_files(config: DataConfig, root: Path) -> RawFiles:
 
 def _source_key(config: DataConfig, root: Path) -> str:
     """Changes with the raw files where they are local, and with the server where they are not."""
-    if config.builder == "demo":
-        fields = dataclasses.asdict(config)
-        shaping = ("demo_users", "demo_items", "demo_seed")
-        return "generated-" + _short_hash(json.dumps([fields[name] for name in shaping]))
     if config.builder == "yelp":
         prepared = sorted((root / "yelp").glob("files-*/*/dataset_info.json"))
         if not config.path and len(prepared) == 1:  # the raw files may have been deleted since

@@ -17,7 +17,7 @@ from tensorflow_datasets.core import decode
 from tensorflow_datasets.proto import tf_example_pb2
 
 from rearec_jax.data.interactions import Interactions
-from rearec_jax.data.published.prepared import Prepared
+from rearec_jax.data.published.recipe import Prepared
 from rearec_jax.errors import UserError
 
 SPLIT = "users"

@@ -9,9 +9,9 @@ import polars as pl
 
 from rearec_jax.data.interactions import TEST, TRAIN, VALIDATION
 from rearec_jax.data.own_files import filters
-from rearec_jax.data.published import json_lines, prepared, recipe
+from rearec_jax.data.published import json_lines, recipe
 from rearec_jax.data.published.line_blocks import Malformed
-from rearec_jax.data.published.prepared import Prepared
+from rearec_jax.data.published.recipe import Prepared
 from rearec_jax.data.published.row_counts import Counts
 from rearec_jax.data.raw_ids import encode
 from rearec_jax.errors import UserError
@@ -78,8 +78,8 @@ def prepare(businesses: Path, reviews: Path, malformed_share: float, counts: Cou
     users, user_ids = encode(frame["user_id"])
     items, item_ids = encode(frame["business_id"])
     timestamps = frame["timestamp"].to_numpy()
-    order = prepared.in_order(users, timestamps)
-    rows = prepared.sequences(
+    order = recipe.in_order(users, timestamps)
+    rows = recipe.sequences(
         users[order],
         items[order],
         timestamps[order],
@@ -87,8 +87,8 @@ def prepare(businesses: Path, reviews: Path, malformed_share: float, counts: Cou
         np.ones(len(order), dtype=bool),
     )
     codes = recipe.target_codes(rows, (MIN_HISTORY, MIN_HISTORY), None, counts)
-    data = prepared.compact("yelp", rows, codes, user_ids, item_ids)
-    return prepared.with_text(data, _read_businesses(businesses, data.item_ids, malformed_share))
+    data = recipe.compact("yelp", rows, codes, user_ids, item_ids)
+    return recipe.with_text(data, _read_businesses(businesses, data.item_ids, malformed_share))
 
 
 def _read_reviews(path: Path, malformed_share: float, counts: Counts) -> pl.DataFrame:
