@@ -12,7 +12,7 @@ import polars as pl
 from rearec_jax.config import DataConfig
 from rearec_jax.data import demo
 from rearec_jax.data.interactions import Interactions
-from rearec_jax.data.own_files import filters, readers, splits, tables
+from rearec_jax.data.own_files import cells, filters, readers, splits, tables
 from rearec_jax.data.own_files.text import read_item_text
 from rearec_jax.data.raw_ids import encode
 from rearec_jax.errors import UserError
@@ -155,4 +155,4 @@ def _digest(path: Path) -> tuple[str, str, bool]:
     """Content, and what the name says about how to read it."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return digest, tables.suffix(path), path.suffix.lower() == ".gz"
+    return digest, cells.suffix(path), cells.is_gzip(path)

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from rearec_jax.config import Config
-from rearec_jax.data.own_files import tables
+from rearec_jax.data.own_files import cells, tables
 from rearec_jax.errors import UserError
 from rearec_jax.run.files import load_array, write_whole
 
@@ -42,9 +42,9 @@ def read_vectors(
             fit, a vector with a value that is not finite.
     """
     path = tables.existing_file(config.text.vectors, "text.vectors")
-    if tables.suffix(path) == ".npy":
+    if cells.suffix(path) == ".npy":
         source = _read_npy(path, len(item_ids))
-    elif tables.suffix(path) == ".parquet":
+    elif cells.suffix(path) == ".parquet":
         source = _read_parquet(path, config)
     else:
         raise UserError(f"{path} (option text.vectors) is neither a .npy nor a .parquet file")

@@ -7,7 +7,7 @@ import polars as pl
 
 from rearec_jax.config import DataConfig
 from rearec_jax.config.checks import template_parts
-from rearec_jax.data.own_files import tables
+from rearec_jax.data.own_files import cells, tables
 from rearec_jax.errors import UserError
 
 
@@ -26,7 +26,7 @@ def read_item_text(config: DataConfig, item_ids: pl.Series) -> pl.Series:
     option = "data.text_template" if config.text_template else "data.text_columns"
     wanted = {column: option for column in columns_of_text(config)}
     wanted |= {config.text_id_column: "data.text_id_column"}
-    table = tables.read_table(path, wanted, typed_header=tables.suffix(path) == ".item")
+    table = tables.read_table(path, wanted, typed_header=cells.suffix(path) == ".item")
     texts = _join(table, config)
     found = item_ids.cast(pl.String).alias("id").to_frame()
     found = found.join(texts, on="id", how="left", maintain_order="left")["text"]

@@ -1,12 +1,12 @@
-"""Columns of times, as numbers or ISO dates, to whole numbers that sort."""
+"""Reads times, as numbers or ISO dates, as whole numbers that sort."""
 
 from collections.abc import Callable
-import datetime
 import logging
 
 import numpy as np
 import polars as pl
 
+from rearec_jax.data.own_files import cells
 from rearec_jax.errors import UserError
 
 # 10^11 seconds are the year 5138; 10^11 milliseconds are 1973. So a size tells the unit.
@@ -18,14 +18,14 @@ _UNITS = (
 
 
 def parse_column(column: pl.Series, place: Callable[[int], str]) -> tuple[pl.Series, int]:
-    """Times as Int64 in the finest unit the column has, and how many of it make a second.
+    """Returns times as Int64 in the finest unit of the column, and how many of it make a second.
 
     Whole numbers are seconds since 1970; where the median exceeds 10^11 they are milliseconds
     (10^14: microseconds, 10^17: nanoseconds), which is logged. Otherwise ISO dates or date-times,
     UTC unless they say otherwise.
 
     Raises:
-        UserError: names ``place(row)`` of the first value that is neither.
+        UserError: a value is neither; the message names ``place(row)`` of the first.
     """
     if column.dtype.is_temporal():
         times = column.cast(pl.Datetime("us")).dt.epoch("us")
@@ -42,20 +42,17 @@ def parse_column(column: pl.Series, place: Callable[[int], str]) -> tuple[pl.Ser
 
 
 def parse_option(text: str, option: str) -> int:
-    """Seconds since 1970 of an ISO date or date-time (UTC unless it has an offset).
+    """Returns the seconds since 1970 of an option that is an ISO date or date-time.
 
     Raises:
-        UserError: not ISO.
+        UserError: it is not ISO.
     """
     try:
-        time = datetime.datetime.fromisoformat(text)
+        return int(cells.iso_seconds(text))
     except ValueError as error:
         raise UserError(
             f"option {option}={text!r} must be an ISO date or date-time, for example 2016-05-14"
         ) from error
-    if time.tzinfo is None:
-        time = time.replace(tzinfo=datetime.UTC)
-    return int(time.timestamp())
 
 
 def _whole_numbers(column: pl.Series) -> pl.Series:
@@ -73,7 +70,7 @@ def _whole_numbers(column: pl.Series) -> pl.Series:
 
 
 def _iso(column: pl.Series) -> pl.Series:
-    """Microseconds since 1970; null where a value is not ISO."""
+    """Returns microseconds since 1970; null where a value is not ISO."""
     text = pl.col("t").str.strip_chars().str.replace("T", " ").str.replace("Z$", "+00:00")
     text = text.str.replace(r"^(\d{4}-\d{2}-\d{2})$", "$1 00:00:00")
     text = text.str.replace(r"^(\S+ \d{2}:\d{2})($|[+-])", "${1}:00$2")
