@@ -23,6 +23,7 @@ from rearec_jax.run.workdir import Workdir, explained, load_config
 from rearec_jax.training.restored import best_parameters
 
 VECTORS = "item_vectors.npy"
+FILES = (catalogue.FILE, VECTORS, samples.FILE)  # those of ``keep_items``
 
 
 def keep_items(workdir: Workdir, data: Interactions) -> None:

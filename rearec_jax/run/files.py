@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, on a disk or in a bucket (gs://bucket/run)."""
+"""Writes files that appear whole or not at all, on a disk or in a bucket (gs://bucket/run)."""
 
 from collections.abc import Callable, Iterator
 import contextlib
@@ -15,14 +15,14 @@ import numpy as np
 
 from rearec_jax.errors import UserError
 
-STORES = {"gs://": "gcsfs", "s3://": "s3fs"}  # and the package that speaks to it
+STORES = {"gs://": "gcsfs", "s3://": "s3fs"}  # each with the package that it needs
 
 
 def place(path: str | os.PathLike[str]) -> Any:
-    """A `pathlib.Path`; of a path in a bucket the `epath.Path`, which has the same methods.
+    """Returns a `pathlib.Path`; in a bucket, an `epath.Path`, which has the same methods.
 
     Raises:
-        UserError: the package that speaks to the store is not installed.
+        UserError: the package that the store needs is not installed.
     """
     text = os.fspath(path)
     if not is_remote(text):
@@ -46,17 +46,17 @@ def user_cache() -> pathlib.Path:
 
 
 def is_remote(path: str | os.PathLike[str]) -> bool:
-    """Does it lie in a bucket, where there are no locks, no renaming and no appending?"""
+    """Says whether a path is in a bucket, which has no locks, no renaming and no appending."""
     return os.fspath(path).startswith(tuple(STORES))
 
 
 def write_whole(path: pathlib.Path, write: Callable[[BinaryIO], object]) -> None:
-    """Puts what ``write`` writes at ``path``, on the disk before it is seen there.
+    """Writes a file by ``write``; its bytes are on the disk before it is seen at ``path``.
 
     Raises:
         OSError: it cannot be written; what was there stays.
     """
-    if is_remote(path):  # an object is seen when it is complete
+    if is_remote(path):  # a bucket shows an object when it is complete
         whole = io.BytesIO()
         write(whole)
         path.write_bytes(whole.getvalue())
@@ -139,7 +139,7 @@ def _swap(new: pathlib.Path, target: pathlib.Path, scratch: pathlib.Path) -> Non
 
 
 def remove_tree(path: pathlib.Path) -> None:
-    """Deletes a directory with all in it, as far as that is possible."""
+    """Deletes a directory with its content, as far as that is possible."""
     if is_remote(path):
         getattr(path, "rmtree")(missing_ok=True)  # noqa: B009 - of epath
     else:
@@ -147,11 +147,13 @@ def remove_tree(path: pathlib.Path) -> None:
 
 
 def open_to_append(path: pathlib.Path) -> TextIO:
-    """The text file, open at its end. Of a bucket's, ``flush`` writes the whole again."""
+    """Opens a text file at its end. In a bucket, ``flush`` writes the whole file again."""
     return _Growing(path) if is_remote(path) else path.open("a", encoding="utf-8")
 
 
 class _Growing(io.StringIO):
+    """A text file of a bucket, held in memory."""
+
     def __init__(self, path: pathlib.Path):
         super().__init__()
         self._path = path

@@ -1,4 +1,4 @@
-"""Vectors of texts from a language model on disk; a run that is interrupted continues.
+"""Encodes texts by a language model on disk; a run that was interrupted continues.
 
 Texts go through the model in parts, and each finished part is kept as a file. Nothing is ever
 downloaded, and no file is unpickled: weights must be safetensors.
@@ -27,7 +27,7 @@ from rearec_jax.run.progress import Progress
 Encode = Callable[[list[str]], np.ndarray]  # texts of one batch -> [texts, D]
 
 PART = 256  # texts in one file
-_SMALL = 1 << 20  # bytes; of larger files size and time of change stand for the content
+_SMALL = 1 << 20  # bytes; of larger files, size and time of change stand for the content
 
 
 def encode(
@@ -37,20 +37,23 @@ def encode(
     load: Callable[[TextConfig], Encode] | None = None,
     console: Console | None = None,
 ) -> Float32[np.ndarray, "M D"]:
-    """One vector a text, from the model of ``config.model_path``.
+    """Returns one vector a text, from the model of ``config.model_path``.
 
-    Equal texts are encoded once, long texts first, so that a batch wastes little on padding and
-    what needs too much memory fails at once. Parts found in ``directory`` are taken as they are.
+    Equal texts are encoded once, long texts first, so that a batch has little padding and too
+    large a batch fails at once. Parts found in ``directory`` are used as they are.
 
     Args:
-        texts: not empty.
-        config: which model, and how it reads.
-        directory: where parts are kept; may not exist yet. It belongs to these texts and model.
-        load: gives the model; called only when a part is missing. ``load_model`` by default.
-        console: where progress is shown.
+        texts: the texts, at least one.
+        config: the options of the model.
+        directory: the directory of the parts, which may not exist yet; it belongs to these texts
+            and this model.
+        load: returns the model, and is called only when a part is missing; ``load_model`` by
+            default.
+        console: where progress is shown; standard error by default.
 
     Raises:
-        UserError: no such model, the extra ``text`` is not installed, or a vector is not finite.
+        UserError: there is no such model, the extra ``text`` is not installed, or a vector is not
+            finite.
     """
     distinct = sorted(set(texts), key=lambda text: (-len(text), text))
     blocks = [distinct[start : start + PART] for start in range(0, len(distinct), PART)]
@@ -69,15 +72,15 @@ def encode(
             if not progress.console.is_terminal:
                 progress.catch_up()
     vectors = np.concatenate([part for part in parts if part is not None])
-    place = {text: row for row, text in enumerate(distinct)}
-    return vectors[[place[text] for text in texts]]
+    row_of = {text: row for row, text in enumerate(distinct)}
+    return vectors[[row_of[text] for text in texts]]
 
 
 def identity(model_path: str) -> str:
-    """Changes when the model's files do: small ones by content, weights by size and time.
+    """Returns a key that changes with the model's files: their content, or size and time.
 
     Raises:
-        UserError: it is no directory of a model.
+        UserError: the path is no directory of a model.
     """
     root = _model_directory(model_path)
     files: list[list[str | int]] = []
@@ -95,10 +98,11 @@ def identity(model_path: str) -> str:
 
 
 def load_model(config: TextConfig) -> Encode:
-    """The model in ``config.model_path``, on the GPU where PyTorch has one.
+    """Loads the model in ``config.model_path``, onto the GPU where PyTorch has one.
 
-    A sentence-transformers directory (it holds modules.json) pools as its authors trained it; of
-    any other transformers model a text's vector is the mean of its tokens' last hidden states.
+    A sentence-transformers model (its directory holds modules.json) pools as its authors trained
+    it; of any other transformers model, a text's vector is the mean of its tokens' last hidden
+    states.
 
     Raises:
         UserError: a package or the model is missing, or it cannot be loaded.
@@ -219,7 +223,7 @@ def _keep(path: Path, part: np.ndarray) -> None:
 
 
 class _Progress(Progress):
-    """A display of the texts encoded of all."""
+    """A display of the number of texts encoded."""
 
     columns = (TimeRemainingColumn,)
 

@@ -61,7 +61,7 @@ class Table:
         """Returns a column of ids as Strings, null where there is none."""
         return cells.id_texts(self.column(name, "ids"))
 
-    def place(self, row: int) -> str:
+    def location(self, row: int) -> str:
         """Returns 'FILE, line 12' for a row of ``frame``."""
         if self.format is not None:
             filled = (line for line, fields in _records(self.path, self.format) if any(fields))

@@ -17,7 +17,7 @@ _UNITS = (
 )
 
 
-def parse_column(column: pl.Series, place: Callable[[int], str]) -> tuple[pl.Series, int]:
+def parse_column(column: pl.Series, locate: Callable[[int], str]) -> tuple[pl.Series, int]:
     """Returns times as Int64 in the finest unit of the column, and how many of it make a second.
 
     Whole numbers are seconds since 1970; where the median exceeds 10^11 they are milliseconds
@@ -25,20 +25,20 @@ def parse_column(column: pl.Series, place: Callable[[int], str]) -> tuple[pl.Ser
     UTC unless they say otherwise.
 
     Raises:
-        UserError: a value is neither; the message names ``place(row)`` of the first.
+        UserError: a value is neither; the message names ``locate(row)`` of the first.
     """
     if column.dtype.is_temporal():
         times = column.cast(pl.Datetime("us")).dt.epoch("us")
-        _require(column, times, place)
+        _require(column, times, locate)
         return times, 10**6
     numbers = _whole_numbers(column)
     if column.dtype == pl.String and numbers.null_count() > len(numbers) // 2:
         times = _iso(column)
         if times.null_count() < numbers.null_count():
-            _require(column, times, place)
+            _require(column, times, locate)
             return times, 10**6
-    _require(column, numbers, place)
-    return numbers, _per_second(numbers, place)
+    _require(column, numbers, locate)
+    return numbers, _per_second(numbers, locate)
 
 
 def parse_option(text: str, option: str) -> int:
@@ -82,24 +82,24 @@ def _iso(column: pl.Series) -> pl.Series:
     return column.rename("t").to_frame().select(times.dt.epoch("us"))["t"]
 
 
-def _per_second(numbers: pl.Series, place: Callable[[int], str]) -> int:
+def _per_second(numbers: pl.Series, locate: Callable[[int], str]) -> int:
     sizes = np.abs(numbers.to_numpy())
     median, row = np.median(sizes), int(sizes.argmax())
     for bound, per_second, unit in _UNITS:
         if median > bound:
             logging.info("timestamps are read as %s", unit)
-            _warn_of_seconds(numbers, bound, unit, place)
+            _warn_of_seconds(numbers, bound, unit, locate)
             return per_second
         if sizes[row] > bound:
             raise UserError(
-                f"{place(row)}: timestamp {numbers[row]} has another unit than the others, most"
+                f"{locate(row)}: timestamp {numbers[row]} has another unit than the others, most"
                 " of which are far smaller; give all in seconds"
             )
     return 1
 
 
 def _warn_of_seconds(
-    numbers: pl.Series, bound: int, unit: str, place: Callable[[int], str]
+    numbers: pl.Series, bound: int, unit: str, locate: Callable[[int], str]
 ) -> None:
     small = ((numbers > 0) & (numbers < bound)).arg_true()
     if len(small):
@@ -109,16 +109,16 @@ def _warn_of_seconds(
             len(small),
             len(numbers),
             unit,
-            place(small[0]),
+            locate(small[0]),
             numbers[small[0]],
         )
 
 
-def _require(column: pl.Series, times: pl.Series, place: Callable[[int], str]) -> None:
+def _require(column: pl.Series, times: pl.Series, locate: Callable[[int], str]) -> None:
     if times.has_nulls():
         row = int(times.is_null().to_numpy().argmax())
         value = "no timestamp" if column[row] is None else f"timestamp {str(column[row])!r}"
         raise UserError(
-            f"{place(row)}: {value} where seconds since 1970 (a whole number) or an ISO date"
+            f"{locate(row)}: {value} where seconds since 1970 (a whole number) or an ISO date"
             " is needed"
         )

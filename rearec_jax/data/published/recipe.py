@@ -1,7 +1,7 @@
 """The paper's recipe, common to Yelp and Amazon (docs/data_sets.md): from rows to interactions.
 
-A data set's file reads rows; ``sequences`` lines them up by user, ``target_codes`` decides what may
-be a target, ``compact`` keeps what examples need, and ``with_text`` adds the items' text.
+``unfiltered`` makes sequences of the rows of a data set, ``target_codes`` decides what may be a
+target, ``compact`` keeps what examples need, and ``with_text`` adds the items' text.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ from rearec_jax.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
-class Sequences:
+class Unfiltered:
     """All interactions before filtering, user by user, each in time order.
 
     items:      the dense id of each item.
@@ -60,15 +60,15 @@ def in_order(
     return np.lexsort((timestamps, users))
 
 
-def sequences(
+def unfiltered(
     users: Int64[np.ndarray, "total"],
     items: Int64[np.ndarray, "total"],
     timestamps: Int64[np.ndarray, "total"],
     period: UInt8[np.ndarray, "total"],
     target_ok: Bool[np.ndarray, "total"],
-) -> Sequences:
-    """Returns the sequences of rows that are sorted by user; each user up to the last has a row."""
-    return Sequences(
+) -> Unfiltered:
+    """Returns rows that are sorted by user as sequences; each user up to the last has a row."""
+    return Unfiltered(
         items=items.astype(np.int32),
         offsets=_offsets(users, int(users[-1]) + 1),
         timestamps=timestamps,
@@ -78,20 +78,27 @@ def sequences(
 
 
 def target_codes(
-    data: Sequences,
+    data: Unfiltered,
     min_history: tuple[int, int],
     untitled: Bool[np.ndarray, "N"] | None,
     counts: Counts,
 ) -> UInt8[np.ndarray, "total"]:
-    """What each position is as a target after the filters, CONTEXT where it may not be one.
+    """Returns what each position is as a target after the filters, CONTEXT where it is none.
 
-    1. Training: history of at least ``min_history[0]`` items; neither the target nor any item of
-       its history is ``untitled``.
-    2. Validation and test: history of at least ``min_history[1]`` items; then the target, then all
-       items of its history must occur in a row that 1 has left, as target or in the history.
+    1. Training targets need a history of at least ``min_history[0]`` items; neither they nor any
+       item of their history may be ``untitled``.
+    2. Validation and test targets need a history of at least ``min_history[1]`` items; then the
+       target, then all items of its history must occur in a row that step 1 has left, as target or
+       in the history.
+
+    Args:
+        data: the interactions.
+        min_history: the shortest history of a training target, and of a held-out one.
+        untitled: the items without a title; None where titles do not matter.
+        counts: the display of the stages.
 
     Raises:
-        UserError: no target is left in one of the three.
+        UserError: no target is left in training, validation or test.
     """
     held_out = data.period != TRAIN
     codes = np.where(data.target_ok, data.period, CONTEXT)
@@ -114,7 +121,7 @@ def target_codes(
 
 def compact(
     name: str,
-    rows: Sequences,
+    rows: Unfiltered,
     codes: UInt8[np.ndarray, "total"],
     user_ids: pl.Series,
     item_ids: pl.Series,
@@ -162,7 +169,7 @@ def with_text(data: Interactions, table: pl.DataFrame) -> Prepared:
 def needed(
     codes: UInt8[np.ndarray, "total"], offsets: Int64[np.ndarray, "users_plus_1"]
 ) -> Bool[np.ndarray, "total"]:
-    """Positions up to their user's last target: the rest is in no example.
+    """Marks the positions up to their user's last target: no example holds the others.
 
     So the items of the needed positions are just those that occur in training.
     """
@@ -173,8 +180,8 @@ def _offsets(users: Int64[np.ndarray, "total"], count: int) -> Int64[np.ndarray,
     return np.concatenate([[0], np.cumsum(np.bincount(users, minlength=count))])
 
 
-def _known(data: Sequences, codes: UInt8[np.ndarray, "total"]) -> Bool[np.ndarray, "N"]:
-    """Items that occur in a training row, which is a target and all before it."""
+def _known(data: Unfiltered, codes: UInt8[np.ndarray, "total"]) -> Bool[np.ndarray, "N"]:
+    """Marks the items that occur in a training row, which is a target and all before it."""
     last = _last(codes == TRAIN, data.offsets)
     inside = positions(data.offsets) <= np.repeat(last, np.diff(data.offsets))
     known = np.zeros(int(data.items.max()) + 1, dtype=bool)
@@ -185,7 +192,7 @@ def _known(data: Sequences, codes: UInt8[np.ndarray, "total"]) -> Bool[np.ndarra
 def _last(
     mask: Bool[np.ndarray, "total"], offsets: Int64[np.ndarray, "users_plus_1"]
 ) -> Int64[np.ndarray, "users"]:
-    """Position of each user's last True, -1 where there is none. No user may be empty."""
+    """Returns the position of each user's last True, -1 where there is none; no user is empty."""
     marked = np.where(mask, positions(offsets), -1)
     return np.maximum.reduceat(marked, offsets[:-1])
 
@@ -193,7 +200,7 @@ def _last(
 def _up_to_here(
     mask: Bool[np.ndarray, "total"], offsets: Int64[np.ndarray, "users_plus_1"]
 ) -> Bool[np.ndarray, "total"]:
-    """Whether the position or an earlier one of its user is True."""
+    """Says for each position whether it or an earlier one of its user is True."""
     before = np.concatenate([[0], np.cumsum(mask)])
     return before[1:] > np.repeat(before[offsets[:-1]], np.diff(offsets))
 
