@@ -26,7 +26,7 @@ from benchmarks import generated
 from benchmarks.arguments import numbers
 from benchmarks.input_pipeline import read
 from rearec_jax.config import Config
-from rearec_jax.data.batches.loader import latest_batches
+from rearec_jax.data.batches.loader import BatchSize, latest_batches
 from rearec_jax.data.interactions import TEST, Interactions
 from rearec_jax.evaluation import evaluator
 from rearec_jax.models import backbones
@@ -154,7 +154,7 @@ def _newest(data: Interactions, users: int, max_length: int) -> Batch:
     """The histories of the first ``users`` users in one batch."""
     offsets = data.offsets[: users + 1]
     items = data.items[: offsets[-1]]
-    batches = latest_batches(items, offsets, max_length=max_length, batch_size=2 * users)
+    batches = latest_batches(items, offsets, BatchSize(max_length, 2 * users))
     if len(batches) != 1:
         raise ValueError(f"{users} users came in {len(batches)} batches")
     rows = batches.plan.rows  # the rest of the batch is empty

@@ -10,8 +10,8 @@ import numpy as np
 
 from rearec_jax import config as config_lib
 from rearec_jax.config import Config
-from rearec_jax.data.batches.loader import training_batches
-from rearec_jax.data.interactions import CONTEXT, TEST, TRAIN, VALIDATION, Interactions
+from rearec_jax.data.batches.loader import BatchSize, training_batches
+from rearec_jax.data.interactions import CONTEXT, TEST, TRAIN, VALIDATION, Interactions, Sequences
 from rearec_jax.training import catalogue_sample, optimizer
 from rearec_jax.training.step import TrainState, UpdateFunction, initial_state, update_function
 from rearec_jax.training.task import Task
@@ -85,14 +85,10 @@ def training_batch(config: Config, items: int, targets: int, segment: int) -> Ba
     split = np.full(len(drawn), TRAIN, np.uint8)
     split[offsets[:-1]] = CONTEXT
     batches = training_batches(
-        drawn,
-        offsets,
-        split,
-        max_length=config.model.max_length,
-        batch_size=targets,
+        Sequences(drawn, offsets, split),
+        BatchSize(config.model.max_length, targets, rows_multiple=1),  # just so many targets
         seed=0,
         prefixes=config.model.attention == "bidirectional",
-        rows_multiple=1,  # as many targets as are asked for
     )
     return Batch._make(map(jnp.asarray, batches.batch(0, 0)))
 

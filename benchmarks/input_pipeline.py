@@ -16,11 +16,16 @@ import time
 import numpy as np
 
 from rearec_jax.data.batches import packing
-from rearec_jax.data.batches.loader import EvaluationBatches, evaluation_batches, training_batches
-from rearec_jax.data.interactions import CONTEXT, TEST, TRAIN, VALIDATION
+from rearec_jax.data.batches.loader import (
+    BatchSize,
+    EvaluationBatches,
+    evaluation_batches,
+    training_batches,
+)
+from rearec_jax.data.interactions import CONTEXT, TEST, TRAIN, VALIDATION, Sequences
 
 
-def read(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def read(path: Path) -> Sequences:
     """Items, offsets and leave-one-out split of a sequences file."""
     lines = [line.split()[1:] for line in path.read_text().splitlines()]
     offsets = np.cumsum([0] + [len(line) for line in lines])
@@ -29,7 +34,7 @@ def read(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     for from_end, part in ((2, VALIDATION), (1, TEST)):
         split[np.maximum(offsets[1:] - from_end, offsets[:-1])] = part
     split[offsets[:-1]] = CONTEXT
-    return items.astype(np.int32), offsets, split
+    return Sequences(items.astype(np.int32), offsets, split)
 
 
 def seconds(function, repeats: int) -> float:
@@ -42,12 +47,11 @@ def seconds(function, repeats: int) -> float:
     return float(np.median(times))
 
 
-def training(data: tuple[np.ndarray, ...], arguments: argparse.Namespace) -> dict:
+def training(data: Sequences, arguments: argparse.Namespace) -> dict:
     begin = time.perf_counter()
     batches = training_batches(
-        *data,
-        max_length=arguments.max_length,
-        batch_size=arguments.batch_size,
+        data,
+        BatchSize(arguments.max_length, arguments.batch_size),
         stride=arguments.stride,
         seed=0,
     )
@@ -110,10 +114,7 @@ def main() -> None:
         "training": training(data, arguments),
         "test": evaluation(
             evaluation_batches(
-                *data,
-                TEST,
-                max_length=arguments.max_length,
-                batch_size=arguments.eval_batch_size,
+                data, TEST, BatchSize(arguments.max_length, arguments.eval_batch_size)
             )
         ),
     }

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 import os
-import pathlib
 
 from absl import app, flags, logging
 import jax
@@ -25,6 +24,7 @@ from rearec_jax.config import command_line
 from rearec_jax.devices import hosts
 from rearec_jax.errors import UserError
 from rearec_jax.ops.huge_pages import compute_in_first_thread
+from rearec_jax.run.files import user_cache
 
 MODES = {  # --mode=NAME -> its file, with `run` and, for --help, `HELP`
     "train": train,
@@ -79,6 +79,5 @@ def run(started: float) -> None:
 def _use_compilation_cache() -> None:
     """Keeps compiled programs between runs, unless JAX_COMPILATION_CACHE_DIR says otherwise."""
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-        jax.config.update("jax_compilation_cache_dir", f"{base}/rearec_jax/xla")
+        jax.config.update("jax_compilation_cache_dir", str(user_cache() / "xla"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)

@@ -9,7 +9,7 @@ from rearec_jax.config import Config
 from rearec_jax.data.interactions import Interactions
 from rearec_jax.data.read import read_data
 from rearec_jax.devices import hosts
-from rearec_jax.recommend.from_run import keep_items
+from rearec_jax.recommend.from_run import FILES, keep_items
 from rearec_jax.run import files
 from rearec_jax.run.interruption import interruptible
 from rearec_jax.run.workdir import (
@@ -35,7 +35,7 @@ def train_run(path: str, config: Config, name: str, started: float) -> Summary:
         KeyboardInterrupt: stopped by a signal; what could be saved is.
     """
     with contextlib.ExitStack() as stack:
-        opening = opened(path, config) if hosts.is_first() else _found(path)
+        opening = opened(path, config, FILES) if hosts.is_first() else _found(path)
         workdir = hosts.first_then_others(lambda: stack.enter_context(opening))
         data = hosts.first_then_others(lambda: read_data(config))
         hosts.first_then_others(lambda: workdir.check_data(data.digests()))

@@ -45,6 +45,10 @@ FREE_OPTIONS = (
 )
 
 
+# Options that name the files which a run is trained on; their digests are compared.
+DATA_OPTIONS = ("data.path", "data.item_text", "text.vectors")
+
+
 # What a run did that is older than an option, where it isn't what the option's default does now.
 BEFORE = {"train": {"rows_multiple": 1}}
 

@@ -18,7 +18,7 @@ BACKBONES = {  # name -> items, attention, similarity
 ITEMS = ("ids", "whitening", "projection")
 TEMPERATURES = {"dot": 1.0, "cosine": 0.07}  # where method.temperature is 0
 SOURCES = ("demo", "sequences", "table", "recbole", "tfds")
-BUILDERS = ("yelp", "video_games", "software", "cds_and_vinyl", "baby_products", "demo")
+BUILDERS = ("yelp", "video_games", "software", "cds_and_vinyl", "baby_products")
 SPLITS = ("leave_one_out", "time", "time_fraction", "given")
 ENCODERS = ("tfidf", "language_model")
 

@@ -1,1 +1,1 @@
-"""From files to batches: readers, filters, splits, vectors of item text, packing."""
+"""Turns files into batches: readers, filters, splits, vectors of item text, packing."""

@@ -1,4 +1,4 @@
-"""Generated data whose best possible metrics are known.
+"""Generates data whose best possible metrics are known.
 
 A user's next item is drawn from a mixture that depends on nothing but the items so far, so
 p(next | history) can be computed exactly, and with it what the best model can reach:
@@ -21,7 +21,6 @@ import polars as pl
 from rearec_jax.config import DataConfig
 from rearec_jax.data.interactions import TEST, Interactions
 from rearec_jax.data.own_files import splits
-from rearec_jax.data.own_files.by_user import users
 from rearec_jax.errors import UserError
 
 SUCCESSOR, FOLLOW, TASTE, NOISE = 0.25, 0.10, 0.60, 0.05
@@ -52,9 +51,11 @@ _NOUNS = (
 
 @dataclasses.dataclass(frozen=True)
 class Process:
-    """The process that generates users.
+    """The process that generates users. Item n belongs to category n // 20.
 
-    Item n belongs to category n // 20; its weight is its popularity there (sums to 1).
+    weight:     the popularity of each item in its category, where they sum to 1.
+    successors: the items that may follow each item, the likeliest first.
+    followers:  the categories that may follow each category, the likeliest first.
     """
 
     weight: Float64[np.ndarray, "N"]
@@ -63,13 +64,13 @@ class Process:
 
     @property
     def category(self) -> Int64[np.ndarray, "N"]:
-        """Category of each item."""
+        """The category of each item."""
         return np.arange(len(self.weight)) // len(_ADJECTIVES)
 
     def next_item_distribution(
         self, history: Int32[np.ndarray, "length"] | Int64[np.ndarray, "length"]
     ) -> Float64[np.ndarray, "N"]:
-        """p(next item | history), exactly; oldest item first, at least one."""
+        """Returns p(next item | history), exactly; of at least one item, the oldest first."""
         history = np.asarray(history, dtype=np.int64)
         counts = np.bincount(self.category[history], minlength=len(self.followers))
         return self.distributions(history[-1:], counts[None] / len(history))[0]
@@ -77,7 +78,12 @@ class Process:
     def distributions(
         self, last: Int64[np.ndarray, "M"], taste: Float64[np.ndarray, "M C"]
     ) -> Float64[np.ndarray, "M N"]:
-        """The mixture above of M users: their last items, their categories' shares so far."""
+        """Returns the mixture above for M users.
+
+        Args:
+            last: the last item of each user.
+            taste: the share of each category in each user's history.
+        """
         rows = np.arange(len(last))[:, None]
         categories = TASTE * taste
         # A plain += suffices: the three followers, and the three successors, are distinct.
@@ -88,10 +94,10 @@ class Process:
 
 
 def process(config: DataConfig) -> Process:
-    """The process of ``demo_items`` and ``demo_seed``; the same for the same two numbers.
+    """Returns the process of ``demo_items`` and ``demo_seed``; equal numbers give an equal process.
 
     Raises:
-        UserError: a catalogue of fewer than 60 items (three categories).
+        UserError: the catalogue has fewer than 60 items (three categories).
     """
     per = len(_ADJECTIVES)
     if config.demo_items < 3 * per:
@@ -110,13 +116,13 @@ def process(config: DataConfig) -> Process:
 
 
 def generate(config: DataConfig) -> Interactions:
-    """``demo_users`` users over ``demo_items`` items, split as ``config.split`` asks.
+    """Generates ``demo_users`` users over ``demo_items`` items, split by ``config.split``.
 
     Item and user ids count from 1, so dense ids are the process's item numbers. Sequences have 5 to
     40 items, a few days apart, from 2020 on. No filter is applied.
 
     Raises:
-        UserError: a catalogue too small, or a split that leaves no target.
+        UserError: the catalogue is too small, or the split leaves no target.
     """
     if config.demo_users < 1:
         raise UserError(f"data.demo_users={config.demo_users} must be at least 1")
@@ -131,7 +137,7 @@ def generate(config: DataConfig) -> Interactions:
     items = table[inside].astype(np.int32)
     timestamps = _START + _DAY * days[inside]
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    split = splits.assign(config, items, offsets, timestamps)
+    split = splits.assign(config, items, offsets, splits.Given(timestamps))
     return Interactions(
         items=items,
         offsets=offsets,
@@ -146,7 +152,7 @@ def generate(config: DataConfig) -> Interactions:
 
 
 def titles(count: int) -> list[str]:
-    """'Vintage Teapot' and so on: the noun is the category; the 31st is 'Backpack 2'."""
+    """Returns titles such as 'Vintage Teapot': the noun is the category, the 31st 'Backpack 2'."""
     return [_title(n // len(_ADJECTIVES), n % len(_ADJECTIVES)) for n in range(count)]
 
 
@@ -161,11 +167,11 @@ def best_possible(
     split: int = TEST,
     cutoffs: tuple[int, ...] = (10, 20),
 ) -> dict[str, float]:
-    """NDCG that the true probabilities earn, {'ndcg@10': ...}: no model can expect more.
+    """Computes the NDCG of the true probabilities, {'ndcg@10': ...}: no model can expect more.
 
-    Mean over the targets of ``split`` of the *expected* gain, sum_n p_n / log2(1 + rank_n) over
-    ranks up to k, with items ranked by p(n | history). ``interactions`` must come from
-    ``generate(config)``.
+    It is the mean over the targets of ``split`` of the *expected* gain,
+    sum_n p_n / log2(1 + rank_n) over ranks up to k, with items ranked by p(n | history).
+    ``interactions`` must come from ``generate(config)``.
     """
     source = process(config)
     targets = np.flatnonzero(interactions.split == split)
@@ -184,7 +190,7 @@ def best_possible(
 def _state(
     source: Process, interactions: Interactions, targets: Int64[np.ndarray, "M"]
 ) -> tuple[Int64[np.ndarray, "M"], Float64[np.ndarray, "M C"]]:
-    """Last item before each target, and the shares of the categories in its history."""
+    """Returns the last item before each target, and the categories' shares in its history."""
     items = np.asarray(interactions.items, dtype=np.int64)
     start = interactions.offsets[np.searchsorted(interactions.offsets, targets, side="right") - 1]
     lengths = targets - start
@@ -199,7 +205,7 @@ def _state(
 def _sequences(
     source: Process, rng: np.random.Generator, users: int
 ) -> Int64[np.ndarray, "users 40"]:
-    """All users step by step. Each draws which part of the mixture decides, then from that part."""
+    """Generates all users step by step: each draws a part of the mixture, then from that part."""
     table = np.zeros((users, _MAX_LENGTH), dtype=np.int64)
     everyone = np.arange(users)
     table[:, 0] = _from_category(source, rng, rng.integers(0, len(source.followers), users))
@@ -226,7 +232,7 @@ def _sequences(
 def _from_category(
     source: Process, rng: np.random.Generator, category: Int64[np.ndarray, "users"]
 ) -> Int64[np.ndarray, "users"]:
-    """An item of each category, by popularity: weights end to end, category c fills [c, c + 1)."""
+    """Draws an item of each category by popularity: category c fills [c, c + 1) of the weights."""
     bounds = np.cumsum(source.weight)
     item = np.searchsorted(bounds, category + rng.random(len(category)), side="right")
     # Rounding of the running sum must not carry a draw into the next category.
@@ -236,7 +242,7 @@ def _from_category(
 
 
 def _distinct(rng: np.random.Generator, rows: int, values: int) -> Int64[np.ndarray, "rows 3"]:
-    """Three different numbers below ``values`` in each row."""
+    """Draws three different numbers below ``values`` in each row."""
     first = rng.integers(0, values, rows)
     step = rng.integers(1, values, (rows, 2))
     # Distances from the first value: different from 0, and the second moved off the first.

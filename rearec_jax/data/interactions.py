@@ -1,4 +1,4 @@
-"""The one representation of a data set, from reader to device: users' sequences end to end.
+"""Represents a data set, from reader to device, as users' sequences end to end.
 
 Polars, which holds the raw ids and text, is imported only to read and write them: training and
 ranking need the arrays alone.
@@ -9,22 +9,19 @@ import hashlib
 import json
 import os
 from pathlib import Path
-import shutil
-import tempfile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jaxtyping import Float32, Int32, Int64, UInt8
 import numpy as np
 
-from rearec_jax.data import npy
-from rearec_jax.data.own_files.by_user import users
 from rearec_jax.errors import UserError
+from rearec_jax.run import files
 
 if TYPE_CHECKING:
     import polars as pl
 
-# What a position is as a *target*; every earlier position of the user is its history.
-CONTEXT = 0  # never predicted
+# The split codes of a position as a *target*; every earlier position of the user is its history.
+CONTEXT = 0  # it is never predicted
 TRAIN = 1
 VALIDATION = 2
 TEST = 3
@@ -32,20 +29,38 @@ TEST = 3
 _ARRAYS = ("items", "offsets", "split", "timestamps", "training_lengths")
 
 
+class Sequences(NamedTuple):
+    """The arrays of users' sequences, one user after another.
+
+    items:   the dense item id of each position.
+    offsets: the position where each user begins, and the total.
+    split:   CONTEXT, TRAIN, VALIDATION or TEST of each position as a target.
+    """
+
+    items: Int32[np.ndarray, "total"]
+    offsets: Int64[np.ndarray, "users_plus_1"]
+    split: UInt8[np.ndarray, "total"]
+
+
 @dataclasses.dataclass(frozen=True)
 class Interactions:
-    """Compressed sparse rows: user u owns positions offsets[u] .. offsets[u + 1] - 1.
+    """A data set in compressed sparse rows: user u has positions offsets[u] .. offsets[u + 1] - 1.
 
     Dense ids count from 0 in the order of the raw ids: numerical where all raw ids are integers,
     else lexicographic (by UTF-8 bytes), so two runs over the same data agree.
 
-    items:      dense item ids, users one after another, each in time order.
+    items:      the dense item ids, users one after another, each in time order.
+    offsets:    the position where each user begins, and the total.
     split:      CONTEXT, TRAIN, VALIDATION or TEST of each position as a target.
-    timestamps: seconds UTC, or None where the source has none.
-    user_ids, item_ids: raw ids (String); item_text: String, null = none, or None without a file.
-    training_lengths: how many of a user's oldest positions belong to the training period, whether
-        or not they are targets; None = all up to the first VALIDATION or TEST target.
-    item_vectors: of the items' text, for backbones that read it; not saved with the rest.
+    timestamps: the times, seconds UTC; None where the source has none.
+    user_ids:   the raw id of each user (String).
+    item_ids:   the raw id of each item (String).
+    item_text:  the text of each item (String, null = none); None without a file of texts.
+    name:       the name of the data set.
+    training_lengths: the number of each user's oldest positions that belong to the training period,
+        whether or not they are targets; None: all up to the first VALIDATION or TEST target.
+    item_vectors: the vectors of the items' text, for backbones that read it; they are not saved
+        with the rest.
     """
 
     items: Int32[np.ndarray, "total"]
@@ -60,27 +75,32 @@ class Interactions:
     item_vectors: Float32[np.ndarray, "N F"] | None = None
 
     @property
+    def sequences(self) -> Sequences:
+        """The arrays that batches are made of."""
+        return Sequences(self.items, self.offsets, self.split)
+
+    @property
     def num_users(self) -> int:
-        """Users."""
+        """The number of users."""
         return len(self.offsets) - 1
 
     @property
     def num_items(self) -> int:
-        """Items of the catalogue, N."""
+        """The number of items of the catalogue, N."""
         return len(self.item_ids)
 
     @property
     def num_interactions(self) -> int:
-        """Length of ``items``, the docs' *total*."""
+        """The number of interactions: the length of ``items``, *total* in shapes."""
         return len(self.items)
 
     @property
     def lengths(self) -> Int64[np.ndarray, "users"]:
-        """Interactions of each user."""
+        """The number of interactions of each user."""
         return np.diff(self.offsets)
 
     def training_counts(self) -> Int64[np.ndarray, "N"]:
-        """How often each item occurs in the training period: the popularity baseline.
+        """Counts each item in the training period, for the popularity baseline.
 
         A held-out position stays out of it even where a filter has made it CONTEXT.
         """
@@ -96,7 +116,10 @@ class Interactions:
         return np.bincount(self.items[training], minlength=self.num_items)
 
     def digests(self) -> dict[str, str]:
-        """`interactions` changes with any of them and the split; `digest` with item vectors too."""
+        """Returns two digests of the data.
+
+        'interactions' changes with the items, users or split, 'digest' with item vectors too.
+        """
         total = hashlib.sha256()
         for array in (self.items, self.offsets, self.split):
             total.update(np.ascontiguousarray(array).data)
@@ -106,22 +129,17 @@ class Interactions:
         return {"digest": total.hexdigest(), "interactions": interactions}
 
     def save(self, directory: str | os.PathLike[str]) -> None:
-        """Writes to ``directory`` as a whole, in place of what was there.
+        """Writes the data to ``directory`` as a whole, in place of what was there.
 
         Raises:
-            OSError: the place is not writable; nothing is left behind.
+            OSError: the directory cannot be written; nothing is left behind.
         """
         directory = Path(directory)
         directory.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
-        try:
-            self._write(scratch / "new")
-            _put(scratch / "new", directory, scratch / "old")
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+        with files.replaced_directory(directory) as new:
+            self._write(new)
 
     def _write(self, directory: Path) -> None:
-        directory.mkdir()
         present = [key for key in _ARRAYS if getattr(self, key) is not None]
         for key in present:
             np.save(directory / f"{key}.npy", getattr(self, key), allow_pickle=False)
@@ -135,7 +153,7 @@ class Interactions:
 
     @classmethod
     def load(cls, directory: str | os.PathLike[str], mmap: bool = True) -> "Interactions":
-        """Reads what ``save`` wrote; with ``mmap`` the arrays are read-only views of the files.
+        """Loads the data that ``save`` wrote; with ``mmap`` arrays are read-only views of files.
 
         Raises:
             UserError: files are missing, damaged or do not fit together.
@@ -147,7 +165,7 @@ class Interactions:
             about = json.loads((directory / "interactions.json").read_text())
             arrays: dict[str, Any] = dict.fromkeys(_ARRAYS)
             for key in about["arrays"]:
-                arrays[key] = npy.load(directory / f"{key}.npy", mmap)
+                arrays[key] = files.load_array(directory / f"{key}.npy", mmap)
             items = pl.read_parquet(directory / "items.parquet")
             loaded = cls(
                 **arrays,
@@ -166,25 +184,8 @@ class Interactions:
 
 
 def positions(offsets: Int64[np.ndarray, "users_plus_1"]) -> Int64[np.ndarray, "total"]:
-    """Index of each interaction in its user's sequence, 0 = the oldest."""
+    """Returns the index of each interaction in its user's sequence, 0 = the oldest."""
     return np.arange(offsets[-1]) - np.repeat(offsets[:-1], np.diff(offsets))
-
-
-def _put(new: Path, place: Path, old: Path) -> None:
-    """Renames ``new`` to ``place``; another process doing the same at this time is no error."""
-    for _ in range(10):
-        try:
-            os.rename(new, place)
-            return
-        except OSError:
-            if not place.exists():
-                raise
-        try:  # os.rename does not replace a directory that has files
-            os.rename(place, old)
-        except FileNotFoundError:
-            continue
-        shutil.rmtree(old, ignore_errors=True) if old.is_dir() else old.unlink()
-    raise OSError(f"could not replace {place}")
 
 
 def _check(data: Interactions) -> None:

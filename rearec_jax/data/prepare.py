@@ -1,10 +1,9 @@
-"""From a configuration to prepared interactions, kept on disk for the next run."""
+"""Prepares the interactions of a configuration, and keeps them on disk for the next run."""
 
 import dataclasses
 import hashlib
 import json
 import logging
-import os
 from pathlib import Path
 
 import numpy as np
@@ -13,45 +12,46 @@ import polars as pl
 from rearec_jax.config import DataConfig
 from rearec_jax.data import demo
 from rearec_jax.data.interactions import Interactions
-from rearec_jax.data.own_files import filters, readers, splits, tables
+from rearec_jax.data.own_files import cells, filters, readers, splits, tables
 from rearec_jax.data.own_files.text import read_item_text
 from rearec_jax.data.raw_ids import encode
 from rearec_jax.errors import UserError
+from rearec_jax.run.files import user_cache
 
 FORMAT = 1  # raise it whenever the same files and options would give other arrays
 _NOT_IN_RECIPE = ("name", "path", "hint", "cache_dir", "item_text")
 
 
 def prepare(config: DataConfig) -> Interactions:
-    """Reads, filters and splits the data of ``config``, or finds the result of an earlier run.
+    """Reads, filters and splits the data of ``config``, or loads the result of an earlier run.
 
     Prepared arrays are kept in ``cache_dir`` under a key of the files' content and the options;
     a kept result is memory-mapped (its arrays are read-only). A cache that is damaged or cannot be
     written costs a warning and time, no more. The demo is generated anew each time.
 
     Raises:
-        UserError: whatever is wrong with files or options.
+        UserError: something is wrong with the files or options.
     """
     if config.source == "demo":
         return _demo(config)
     if config.source == "tfds":
         return _tfds(config)
-    place = cache_directory(config) / _key(config)
-    if place.exists():
+    directory = cache_directory(config) / _key(config)
+    if directory.exists():
         try:
-            return dataclasses.replace(Interactions.load(place), name=config.name)
+            return dataclasses.replace(Interactions.load(directory), name=config.name)
         except UserError as error:
             logging.warning("preparing the data again: %s", error)
     prepared = build(config)
     try:
-        prepared.save(place)
+        prepared.save(directory)
     except OSError as error:
-        logging.warning("prepared data are not kept in %s (data.cache_dir): %s", place, error)
+        logging.warning("prepared data are not kept in %s (data.cache_dir): %s", directory, error)
     return prepared
 
 
 def build(config: DataConfig) -> Interactions:
-    """``prepare`` without the cache, for sources other than the demo."""
+    """Reads, filters and splits a user's files: ``prepare`` without the cache."""
     frame = filters.filter_ratings(readers.read(config), config)
     frame = _core(frame, config)
     users, user_ids = encode(frame["user"])
@@ -64,15 +64,10 @@ def build(config: DataConfig) -> Interactions:
         for name in ("timestamp", "split", "target_ok")
         if name in frame.columns
     }
-    split = splits.assign(
-        config,
-        items,
-        offsets,
-        timestamps=column.get("timestamp"),
-        given=column.get("split"),
-        target_ok=column["target_ok"],
-        user_ids=user_ids,
+    given = splits.Given(
+        column.get("timestamp"), column.get("split"), column["target_ok"], user_ids
     )
+    split = splits.assign(config, items, offsets, given)
     return Interactions(
         items=items,
         offsets=offsets,
@@ -110,11 +105,9 @@ def _demo(config: DataConfig) -> Interactions:
 
 
 def _tfds(config: DataConfig) -> Interactions:
-    """The recipe of a builder is fixed: an option that would change it is refused, not ignored."""
+    """Loads a published data set; an option that would change its recipe is an error."""
     used = ("name", "source", "hint", "builder", "tfds_dir", "cache_dir", "malformed_share")
-    if config.builder == "demo":
-        used += ("demo_users", "demo_items", "demo_seed")
-    elif config.builder == "yelp":
+    if config.builder == "yelp":
         used += ("path",)
     else:
         used += ("mirror", "download_dir")
@@ -127,23 +120,18 @@ def _tfds(config: DataConfig) -> Interactions:
             f" data.builder={config.builder}, whose recipe and files are fixed"
             " (docs/data_sets.md); leave out what is set there"
         )
-    from rearec_jax.data.published import (
-        builders,  # 0.4 seconds of imports that no other source needs
-    )
+    from rearec_jax.data.published import builders  # 0.4 seconds that no other source needs
 
     return builders.load(config)
 
 
 def cache_directory(config: DataConfig) -> Path:
-    """Where prepared arrays are kept, whether or not it exists."""
-    if config.cache_dir:
-        return Path(config.cache_dir).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "rearec_jax"
+    """Returns the directory of prepared arrays, whether or not it exists."""
+    return Path(config.cache_dir).expanduser() if config.cache_dir else user_cache()
 
 
 def _key(config: DataConfig) -> str:
-    """Changes with the content of the files and with any option that shapes the result."""
+    """Returns a key that changes with the files' content and with options that shape the result."""
     path = tables.existing_file(config.path, "data.path", config.hint)
     recipe = dataclasses.asdict(config)
     for name in _NOT_IN_RECIPE:
@@ -157,7 +145,7 @@ def _key(config: DataConfig) -> str:
 
 
 def _digest(path: Path) -> tuple[str, str, bool]:
-    """Content, and what the name says about how to read it."""
+    """Returns a digest of the content, and the parts of the name that say how to read it."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return digest, tables.suffix(path), path.suffix.lower() == ".gz"
+    return digest, cells.suffix(path), cells.is_gzip(path)

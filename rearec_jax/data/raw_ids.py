@@ -1,16 +1,14 @@
-"""From raw ids to dense ones."""
+"""Maps raw ids to dense ones."""
 
 from jaxtyping import Int64
 import numpy as np
 import polars as pl
 
-from rearec_jax.devices.table_rows import rows
-
 
 def encode(raw: pl.Series) -> tuple[Int64[np.ndarray, "rows"], pl.Series]:
-    """Dense ids of raw String ids, and the raw id of each dense id.
+    """Returns the dense ids of raw String ids, and the raw id of each dense id.
 
-    Order: numerical if every raw id is an integer of 64 bits, else lexicographic.
+    The order is numerical if every raw id is an integer of 64 bits, else lexicographic.
     """
     ids = raw.rename("id").unique().to_frame()
     ids = ids.with_columns(number=pl.col("id").cast(pl.Int64, strict=False))

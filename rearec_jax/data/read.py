@@ -1,4 +1,4 @@
-"""Reads what a run is trained on: interactions, and vectors of the items' text."""
+"""Reads the data of a run: interactions, and vectors of the items' text."""
 
 import dataclasses
 
@@ -9,7 +9,7 @@ from rearec_jax.data.prepare import prepare
 
 
 def read_data(config: Config) -> Interactions:
-    """The interactions, with vectors of the items' text where the backbone reads them."""
+    """Returns the interactions, with vectors of the items' text where the backbone reads them."""
     data = prepare(config.data)
     if config.model.items == "ids":
         return data

@@ -14,7 +14,12 @@ from jaxtyping import Array, Float, Int, Int32, Int64
 import numpy as np
 
 from rearec_jax.config import Config
-from rearec_jax.data.batches.loader import EvaluationBatches, evaluation_batches, prefetch
+from rearec_jax.data.batches.loader import (
+    BatchSize,
+    EvaluationBatches,
+    evaluation_batches,
+    prefetch,
+)
 from rearec_jax.data.interactions import Interactions
 from rearec_jax.devices import mesh as sharding
 from rearec_jax.devices import table_rows
@@ -95,15 +100,15 @@ def make_evaluator(
     On a mesh every host gets all ranks: they are small, and each can then compute the same metrics.
     """
     batches = evaluation_batches(
-        data.items,
-        data.offsets,
-        data.split,
+        data.sequences,
         which,
-        max_length=config.model.max_length,
-        batch_size=config.eval.batch_size,
+        BatchSize(
+            config.model.max_length,
+            config.eval.batch_size,
+            rows_multiple=1 if mesh is None else mesh.shape["data"],
+        ),
         max_users=config.eval.max_users,
         mask=data.num_items if config.train.objective == "cloze" else None,
-        rows_multiple=1 if mesh is None else mesh.shape["data"],
     )
     steps = config.method.steps if config.eval.steps < 0 else config.eval.steps
     shape = data.num_items, config.model.width

@@ -10,7 +10,6 @@ import numpy as np
 from rearec_jax.config import Config
 from rearec_jax.data.interactions import Interactions
 from rearec_jax.data.item_vectors.new_items import TextEncoder
-from rearec_jax.data.item_vectors.vector_files import save_array
 from rearec_jax.data.item_vectors.vectors import item_vectors
 from rearec_jax.data.prepare import prepare
 from rearec_jax.errors import UserError
@@ -19,10 +18,12 @@ from rearec_jax.recommend import items as catalogue
 from rearec_jax.recommend import samples, trained
 from rearec_jax.recommend.items import Items
 from rearec_jax.recommend.recommender import Recommender
+from rearec_jax.run.files import save_array
 from rearec_jax.run.workdir import Workdir, explained, load_config
 from rearec_jax.training.restored import best_parameters
 
 VECTORS = "item_vectors.npy"
+FILES = (catalogue.FILE, VECTORS, samples.FILE)  # those of ``keep_items``
 
 
 def keep_items(workdir: Workdir, data: Interactions) -> None:

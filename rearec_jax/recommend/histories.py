@@ -7,7 +7,6 @@ from jaxtyping import Bool, Int32, Int64
 import numpy as np
 
 from rearec_jax.data.interactions import positions
-from rearec_jax.data.own_files.by_user import users
 from rearec_jax.errors import UserError
 from rearec_jax.recommend.items import Items
 

@@ -26,9 +26,9 @@ from rearec_jax.recommend.recommender import Options, Recommender
 from rearec_jax.recommend.results import MODEL, POPULARITY
 from rearec_jax.run import lock
 from rearec_jax.run.files import write_whole
+from rearec_jax.run.progress import Progress
 
 OUTPUTS = (".parquet", ".csv")
-LINE_SECONDS = 10.0
 SCHEMA = {
     "user_id": pl.String,
     "rank": pl.Int32,
@@ -176,7 +176,8 @@ def _write_parts(
             name = field.name
             setattr(total, name, getattr(total, name) + getattr(counts, name))
         progress.show(total)
-    progress.show(total, last=True)
+    progress.show(total)
+    progress.catch_up()
     return total
 
 
@@ -235,25 +236,29 @@ def _join(parts: pathlib.Path, target: pathlib.Path) -> None:
     write_whole(target, parquet if target.suffix == ".parquet" else delimited)
 
 
-class _Progress:
-    """A line now and then; it does not know how many users there are."""
+class _Progress(Progress):
+    """A display of the interactions read, then of the users done; how many there are is unknown."""
+
+    has_bar = False
 
     def __init__(self, console: Console):
-        self._console, self._started = console, time.monotonic()
-        self._next = self._started + LINE_SECONDS
+        super().__init__("", console=console)
+        self._started, self._reading = time.monotonic(), False
         self.computed = 0
 
     def reading(self, rows: int) -> None:
-        """Rows read so far, if it is time."""
-        self._print(f"{rows:,} interactions read")
+        """Shows the rows read so far, if it is time."""
+        self._reading = True
+        self.update(rows)
 
-    def show(self, counts: Counts, last: bool = False) -> None:
-        """What is done so far, if it is time."""
+    def show(self, counts: Counts) -> None:
+        """Shows the users done so far, if it is time."""
+        self._reading = False
+        self.update(counts.users)
+
+    def line(self) -> str:
+        if self._reading:
+            return f"{self.done:,} interactions read"
         rate = self.computed / max(1e-9, time.monotonic() - self._started)
         speed = f", {rate:,.0f} users/s" if self.computed else ""
-        self._print(f"{counts.users:,} users{speed}", last)
-
-    def _print(self, line: str, last: bool = False) -> None:
-        if last or time.monotonic() >= self._next:
-            self._next = time.monotonic() + LINE_SECONDS
-            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        return f"{self.done:,} users{speed}"

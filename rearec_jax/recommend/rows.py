@@ -13,6 +13,7 @@ import numpy as np
 from rearec_jax.data.batches import cloze, packing
 from rearec_jax.data.batches.packing import PackedBatch
 from rearec_jax.data.batches.windows import Windows, latest_windows
+from rearec_jax.data.interactions import Sequences
 from rearec_jax.recommend.histories import Histories
 
 SHORTEST_ROW = 8
@@ -89,9 +90,10 @@ def batches(
         return
     plan = packing.plan(windows, tokens, _queries_per_row(windows.length, tokens))
     rows = rounded(min(plan.rows, max(1, round(at_once * plan.rows / len(windows)))))
-    order, split = packing.fixed_order(plan), np.zeros(len(items), np.uint8)
+    order = packing.fixed_order(plan)
+    data = Sequences(items, offsets, np.zeros(len(items), np.uint8))
     for index in range(-(-plan.rows // rows)):
-        packed = packing.pack_batch(items, split, plan, order, None, index, rows)
+        packed = packing.pack_batch(data, order, None, index, rows)
         yield _rows(packed if mask is None else cloze.mask_last(packed, None, mask))
 
 

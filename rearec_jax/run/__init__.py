@@ -1,1 +1,1 @@
-"""What one run keeps and hears: its directory, events, checkpoints, lock, signals, progress."""
+"""Keeps the state of one run: its directory, events, checkpoints, lock, signals, progress."""

@@ -1,17 +1,17 @@
-"""Checkpoints of a run: the last ones, to resume from, and the best one, to evaluate.
+"""Saves and restores checkpoints: the last ones, to resume from, and the best, to evaluate.
 
     <directory>/last/<number>/   the newest two
     <directory>/best/<number>/   the best so far
 
 Each holds the state (Orbax: one array a leaf, every host writes its shards) and a small JSON
 record: the caller's progress, and the names, types and shapes of the leaves. The caller's numbers
-rise with what is done. A directory gets its name when all in it is written, and older ones go only
-then, so a crash at any moment leaves a whole checkpoint. Reading falls back to an older one where
-the newest is damaged or of another model, and says so; several processes agree on each attempt, for
-the shard of one of them may be damaged alone.
+ascend. A directory gets its name when all in it is written, and older ones are deleted only then,
+so a crash at any moment leaves a whole checkpoint. Where the newest is damaged or of another model,
+an older one is read, with a warning; several processes agree on each attempt, because the shard of
+one of them may be damaged alone.
 
-Leaves are named by their path in the tree ("params.encoder.kernel"), so what is on disk does not
-depend on the Python types of the containers, and nothing is pickled.
+Leaves are named by their path in the tree ("params.encoder.kernel"), so the files do not depend on
+the Python types of the containers, and nothing is pickled.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -41,21 +41,21 @@ _log = logging.getLogger(__name__)
 
 
 class _UnusableError(Exception):
-    """Why a checkpoint cannot be used, in words for people."""
+    """A reason, in words for users, why a checkpoint cannot be used."""
 
 
 class Checkpoints:
-    """Saves and restores the state of a run. Every process of a run makes the same calls.
+    """The checkpoints of a run. Every process of the run makes the same calls.
 
     Saving returns once the state is copied to host memory: its buffers may be donated to the next
-    step at once, and the writing goes on in the background. One save is under way at a time and
-    kind; the next one of that kind waits for it.
+    step at once, and the writing goes on in the background. Of each kind, last and best, one save
+    is under way at a time; the next one waits for it.
     """
 
     def __init__(self, directory: pathlib.Path):
         self._last = _Series(directory / "last", keep=2)
         self._best = _Series(directory / "best", keep=1)
-        self._newest_best: int | None = None  # number of the best checkpoint, saved or being saved
+        self._newest_best: int | None = None  # of the best checkpoint, saved or being saved
         self._pending_best: int | None = None
 
     def load_ahead(self) -> None:
@@ -64,9 +64,9 @@ class Checkpoints:
         threading.Thread(target=load, args=(module,), name="orbax").start()
 
     def save_last(self, number: int, state: PyTree, progress: Progress) -> None:
-        """Saves what a later process resumes from; the newest two are kept."""
-        # The progress of this checkpoint speaks of the best one. If the process dies while both
-        # are being written, ``restore_last`` sees which is missing and goes back one; that needs
+        """Saves the state from which a later process resumes; the newest two are kept."""
+        # The record of this checkpoint names the best one. If the process dies while both are
+        # being written, ``restore_last`` sees which is missing and goes back one; that needs
         # the checkpoint before this one, so only the save of the same number may be under way.
         if self._pending_best not in (None, number):
             self._best.wait()
@@ -74,18 +74,18 @@ class Checkpoints:
         self._last.save(number, state, {"progress": progress, "best_step": self._newest_best})
 
     def save_best(self, number: int, state: PyTree, progress: Progress) -> None:
-        """Saves a new best; the old one goes when this one is whole. Call before ``save_last``."""
+        """Saves a new best, before ``save_last``; the old one is deleted when this one is whole."""
         self._best.save(number, state, {"progress": progress, "best_step": number})
         self._newest_best = self._pending_best = number
 
     def restore_last(self, abstract_state: PyTree) -> tuple[PyTree, dict[str, Any]] | None:
-        """State and progress to resume from, or None where nothing was saved.
+        """Returns the state and progress to resume from, or None where nothing was saved.
 
         ``abstract_state`` has the tree of the state with a ``jax.ShapeDtypeStruct`` a leaf; arrays
-        are placed on its shardings (on the first local device where it has none).
+        are placed by its shardings (on the first local device where it has none).
 
         Raises:
-            UserError: there are checkpoints, and each is damaged or of another model.
+            UserError: there are checkpoints, but each is damaged or of another model.
         """
         found = self._last.newest(abstract_state, self._lacks_its_best)
         if found is None:
@@ -95,9 +95,9 @@ class Checkpoints:
         return state, record["progress"]
 
     def restore_best(self, abstract_state: PyTree) -> tuple[PyTree, dict[str, Any]] | None:
-        """State and progress of the best checkpoint; as ``restore_last``.
+        """Returns the state and progress of the best checkpoint, as ``restore_last``.
 
-        Waits for a best one that is being saved, and for no other.
+        It waits for a best one that is being saved, and for no other.
         """
         self._best.wait()
         self._pending_best = None
@@ -105,15 +105,15 @@ class Checkpoints:
         return None if found is None else (found[0], found[1]["progress"])
 
     def best_progress(self) -> dict[str, Any] | None:
-        """Progress alone of the best checkpoint, or None."""
+        """Returns the progress of the best checkpoint without its state, or None."""
         return self._best.newest_progress()
 
     def last_progress(self) -> dict[str, Any] | None:
-        """Progress alone of the newest checkpoint whose record can be read, or None."""
+        """Returns the progress of the newest checkpoint whose record can be read, or None."""
         return self._last.newest_progress()
 
     def wait(self) -> None:
-        """Returns when all that was saved is on disk. Raises UserError if that failed."""
+        """Waits until all that was saved is on disk. Raises UserError if that failed."""
         self._best.wait()
         self._pending_best = None
         self._last.wait()
@@ -130,16 +130,16 @@ class Checkpoints:
         self.close()
 
     def _lacks_its_best(self, record: Record) -> str:
-        """Why this checkpoint must not be resumed from, or ""."""
+        """Returns the reason not to resume from this checkpoint, or ""."""
         number = record["best_step"]
-        # A later best is of steps that will be computed again, and then saved again.
+        # A later best belongs to steps that will be computed and saved again.
         if number is None or any(best >= number for best in self._best.numbers()):
             return ""
         return f"the best checkpoint {number} that it builds on was never finished"
 
 
 class _Series:
-    """One directory of checkpoints, of which the newest ``keep`` stay."""
+    """A directory of checkpoints, of which the newest ``keep`` stay."""
 
     def __init__(self, directory: pathlib.Path, keep: int):
         self.directory = directory.absolute()
@@ -149,7 +149,7 @@ class _Series:
         self._saved = False
 
     def numbers(self) -> list[int]:
-        """Those that are whole on disk, rising. Does not load Orbax where there are none."""
+        """Returns the numbers of whole checkpoints, ascending; without any, Orbax is not loaded."""
         if self._open_manager is None and not self.directory.is_dir():
             return []
         return sorted(self._manager.all_steps())
@@ -168,8 +168,8 @@ class _Series:
                 self._remove_leftovers()
                 self._saved = True
             for stale in self.numbers():
-                # Damaged, or of a future that was abandoned by going back to an older checkpoint:
-                # it would be taken for newer than what is saved now.
+                # It is damaged, or of steps that were undone by going back to an older checkpoint:
+                # it would be taken for newer than the one that is saved now.
                 if stale >= number or stale in self._unusable:
                     self._manager.wait_until_finished()
                     self._manager.delete(stale)
@@ -179,9 +179,9 @@ class _Series:
     def newest(
         self, abstract_state: PyTree, refuse: Callable[[Record], str] = lambda record: ""
     ) -> tuple[PyTree, Record] | None:
-        """(state, record) of the newest checkpoint that can be read, or None if there is none.
+        """Returns (state, record) of the newest checkpoint that can be read, or None without any.
 
-        ``refuse(record)`` gives a reason to prefer an older checkpoint, or "".
+        ``refuse(record)`` returns a reason to prefer an older checkpoint, or "".
         """
         reasons: dict[int, str] = {}
         for number, record in self._records(reasons, refuse):
@@ -192,7 +192,7 @@ class _Series:
             self._warn(reasons, number)
             return state, record
         if reasons:
-            if self._has_changed():  # by a run that goes on: what was read here was replaced
+            if self._has_changed():  # a run goes on and has replaced what was read here
                 return self.newest(abstract_state, refuse)
             listed = "".join(f"\n  {number}: {reason}" for number, reason in reasons.items())
             raise UserError(
@@ -214,7 +214,7 @@ class _Series:
     def _records(
         self, reasons: dict[int, str], refuse: Callable[[Record], str]
     ) -> list[tuple[int, Record]]:
-        """Numbers and their records, best choice first; fills in why not, where that is known."""
+        """Returns numbers and records, best choice first; adds known ``reasons`` against them."""
         good, refused = [], []
         for number in reversed(self.numbers()):
             record, reason = _attempt(functools.partial(self._read_record, number))
@@ -242,7 +242,7 @@ class _Series:
     def _manager(self) -> Any:
         """The Orbax manager, made when first needed.
 
-        A run that starts fresh need not wait for its import (0.4 s) before the first step.
+        So a new run does not wait for its import (0.4 s) before the first step.
         """
         if self._open_manager is None:
             from orbax.checkpoint import CheckpointManager, CheckpointManagerOptions
@@ -255,7 +255,7 @@ class _Series:
             options = CheckpointManagerOptions(
                 preservation_policy=LatestN(self._keep), multiprocessing_options=names
             )
-            # Named, or the manager takes the parts from whatever checkpoint it finds first.
+            # Without names the manager takes the parts from the first checkpoint that it finds.
             self._open_manager = CheckpointManager(
                 self.directory, item_names=("state", "record"), options=options
             )
@@ -272,11 +272,11 @@ class _Series:
     def _attempt_state(
         self, number: int, record: Record, abstract_state: PyTree
     ) -> tuple[PyTree, str]:
-        """The state, or why it cannot be used."""
+        """Returns the state, or the reason why it cannot be used."""
         leaves, reason = _attempt(lambda: self._read_leaves(number, record, abstract_state))
         if leaves is None:
             return None, reason
-        # Sums over all processes' shards, so not before each of them has read its own.
+        # The sums are over all processes' shards, so each must have read its shard before.
         if _checksums(leaves) != record["checksums"]:
             return None, "its arrays are not those that were saved"
         structure = jax.tree.structure(abstract_state)
@@ -285,7 +285,7 @@ class _Series:
     def _read_leaves(
         self, number: int, record: Record, abstract_state: PyTree
     ) -> dict[str, jax.Array]:
-        """In the order of ``abstract_state``."""
+        """Returns the leaves by name, in the order of ``abstract_state``."""
         from orbax.checkpoint import StandardCheckpointHandler, args
 
         wanted = {name: _placed(leaf) for name, leaf in _named_leaves(abstract_state).items()}
@@ -295,7 +295,7 @@ class _Series:
         return {name: restored[name] for name in wanted}
 
     def _read(self, handler: Any, number: int, part: str, *wishes: Any) -> Any:
-        """By this process alone: the manager would wait for one that cannot read its shard."""
+        """Reads a part in this process alone: the manager would wait for one that cannot read."""
         from orbax.checkpoint import Checkpointer
         from orbax.checkpoint.options import MultiprocessingOptions
 
@@ -305,10 +305,10 @@ class _Series:
         return reader.restore(self.directory / str(number) / part, *wishes)
 
     def _remove_leftovers(self) -> None:
-        """Deletes what a crash left half written.
+        """Deletes the files that a crash left half written.
 
-        Only a run that saves may do so: to one that only reads, the same names may be another
-        process's save under way.
+        Only a run that saves may do so: to one that only reads, the same names may belong to a save
+        under way in another process.
         """
         if jax.process_index() == 0:
             for path in self.directory.glob("*.orbax-checkpoint-tmp*"):
@@ -317,7 +317,7 @@ class _Series:
     def _warn(self, reasons: Mapping[int, str], used: int) -> None:
         self._unusable += [number for number in reasons if number != used]
         for number, reason in reasons.items():
-            # An older one: a kill may come while it is being deleted.
+            # An older one may be half deleted: a kill may come in the middle.
             if number < used or not hosts.is_first():
                 continue
             why = f"although {reason}" if number == used else f"not {number}: {reason}"
@@ -328,7 +328,7 @@ class _Series:
         try:
             yield
         except Exception as error:
-            # The array storage reports a full disk as a ValueError with this word in its text.
+            # The array storage reports a full disk as a ValueError with this word in its message.
             if not isinstance(error, OSError) and "os_error_code" not in str(error):
                 raise
             raise UserError(
@@ -338,11 +338,11 @@ class _Series:
 
 
 def _attempt(work: Callable[[], T]) -> tuple[T | None, str]:
-    """What ``work`` returns, or None and why it failed, in this process or in another."""
+    """Returns the result of ``work``, or None and the reason why it failed in some process."""
     result, reason = None, ""
     try:
         result = work()
-    except Exception as error:  # what damage raises is not specified
+    except Exception as error:  # no documentation says which of them damage raises
         reason = _reason(error)
     reason = hosts.any_text(reason)
     return (None if reason else result), reason
@@ -361,7 +361,7 @@ def _check_same_leaves(
 
 
 def _named_leaves(tree: PyTree) -> dict[str, Any]:
-    """Leaves by their path, in the tree's order."""
+    """Returns the leaves by their path, in the tree's order."""
     pairs = jax.tree_util.tree_flatten_with_path(tree)[0]
     named = {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in pairs}
     if len(named) != len(pairs):
@@ -370,7 +370,7 @@ def _named_leaves(tree: PyTree) -> dict[str, Any]:
 
 
 def _checksums(leaves: Mapping[str, Any]) -> dict[str, int]:
-    """Sum of the bits of each array. The storage does not notice a changed byte in an array."""
+    """Returns the sum of the bits of each array: the storage does not notice a changed byte."""
     names = sorted(leaves)
     arrays = [leaves[name] for name in names]
     if all(_is_in_host_memory(array) for array in arrays):
@@ -406,7 +406,7 @@ def _bit_sums(arrays: list[Any]) -> jax.Array:
 
 
 def _describe(leaf: Any) -> str:
-    """Type and shape: ``float32[12101,256]``."""
+    """Returns type and shape, as ``float32[12101,256]``."""
     return f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]"
 
 
@@ -418,7 +418,7 @@ def _placed(leaf: Any) -> jax.ShapeDtypeStruct:
 
 
 def _last_words(error: Exception) -> str:
-    """The operating system's reason: the storage puts the chain of what it was doing before it."""
+    """Returns the operating system's reason, which comes last in messages of the storage."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error).partition(" [os_error_code")[0].rpartition(": ")[2]

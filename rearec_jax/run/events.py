@@ -1,4 +1,4 @@
-"""The log of a run: metrics.jsonl, a JSON object a line, and the same numbers for TensorBoard."""
+"""Logs the events of a run: metrics.jsonl, and the same numbers for TensorBoard."""
 
 from collections.abc import Callable, Iterator, Mapping
 import json
@@ -12,7 +12,7 @@ from rearec_jax.run.workdir import Workdir, explained, finite, write_whole
 
 
 class EventLog:
-    """metrics.jsonl, one JSON object a line, and the same numbers for TensorBoard.
+    """The log of a run: metrics.jsonl, one JSON object a line, and TensorBoard's numbers.
 
     An event is a dict with an integer "step"; its other values are numbers, strings, or one level
     of dicts of them ("valid": {"ndcg@10": ...}). Numbers that are not finite are written as null.
@@ -29,7 +29,7 @@ class EventLog:
             self._file = files.open_to_append(workdir.events)
 
     def append(self, event: Mapping[str, Any]) -> None:
-        """Writes one event, on disk when this returns. Raises UserError if the disk is full."""
+        """Writes one event to the file at once. Raises UserError if the disk is full."""
         step = int(event["step"])
         with explained(self._workdir.events):
             self._file.write(json.dumps(finite(event), allow_nan=False) + "\n")
@@ -38,13 +38,16 @@ class EventLog:
                 self._mirror(step, event)
 
     def read(self) -> list[dict[str, Any]]:
-        """All events, oldest first."""
+        """Returns all events, oldest first."""
         return read_events(self._workdir)
 
     def truncate_after(
         self, step: int, keep: Callable[[dict[str, Any]], bool] = lambda event: True
     ) -> None:
-        """Drops events of later steps, and those that ``keep`` refuses: they will come again."""
+        """Drops the events of later steps, and those for which ``keep`` is False.
+
+        A run that goes on from ``step`` logs them again.
+        """
         kept = [event for event in self.read() if event["step"] <= step and keep(event)]
         self._file.close()
         write_whole(self._workdir.events, "".join(json.dumps(event) + "\n" for event in kept))
@@ -54,7 +57,7 @@ class EventLog:
         self._purge_step = step + 1
 
     def close(self) -> None:
-        """Closes both files; later events are an error."""
+        """Closes both files; no event may follow."""
         self._file.close()
         self._close_writer()
 
@@ -81,15 +84,15 @@ class EventLog:
 
 
 class NoLog:
-    """The log of a process that keeps none: another one does."""
+    """The log of a process that writes none, because another one does."""
 
     def append(self, event: Mapping[str, Any]) -> None:
-        """Nothing."""
+        """Does nothing."""
 
     def truncate_after(
         self, step: int, keep: Callable[[dict[str, Any]], bool] = lambda event: True
     ) -> None:
-        """Nothing."""
+        """Does nothing."""
 
     def __enter__(self) -> "NoLog":
         return self
@@ -99,10 +102,10 @@ class NoLog:
 
 
 def read_events(workdir: Workdir) -> list[dict[str, Any]]:
-    """Events of metrics.jsonl, oldest first; a last line cut off by a crash is left out.
+    """Reads the events of metrics.jsonl, oldest first, without a last line that a crash cut off.
 
     Raises:
-        UserError: another line that is not an event.
+        UserError: another line is not an event.
     """
     if not workdir.events.exists():
         return []
@@ -121,7 +124,7 @@ def read_events(workdir: Workdir) -> list[dict[str, Any]]:
 
 
 def _cut_half_line(path: pathlib.Path) -> None:
-    """Removes what a crash left after the last newline, so that the next event starts a line."""
+    """Removes the bytes that a crash left after the last newline: the next event starts a line."""
     if path.exists():
         text = path.read_bytes()
         whole = text.rfind(b"\n") + 1

@@ -1,24 +1,28 @@
-"""Files that appear whole or not at all, on a disk or in a bucket (gs://bucket/run)."""
+"""Writes files that appear whole or not at all, on a disk or in a bucket (gs://bucket/run)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+import contextlib
 import importlib.util
 import io
 import os
 import pathlib
 import shutil
 import tempfile
+import tokenize
 from typing import Any, BinaryIO, TextIO
+
+import numpy as np
 
 from rearec_jax.errors import UserError
 
-STORES = {"gs://": "gcsfs", "s3://": "s3fs"}  # and the package that speaks to it
+STORES = {"gs://": "gcsfs", "s3://": "s3fs"}  # each with the package that it needs
 
 
 def place(path: str | os.PathLike[str]) -> Any:
-    """A `pathlib.Path`; of a path in a bucket the `epath.Path`, which has the same methods.
+    """Returns a `pathlib.Path`; in a bucket, an `epath.Path`, which has the same methods.
 
     Raises:
-        UserError: the package that speaks to the store is not installed.
+        UserError: the package that the store needs is not installed.
     """
     text = os.fspath(path)
     if not is_remote(text):
@@ -31,18 +35,28 @@ def place(path: str | os.PathLike[str]) -> Any:
     return epath.Path(text)
 
 
+def user_cache() -> pathlib.Path:
+    """Returns the user's cache directory for this program, whether or not it exists.
+
+    On Linux it is $XDG_CACHE_HOME/rearec_jax or ~/.cache/rearec_jax.
+    """
+    import platformdirs  # bare machines measure speed without it (benchmarks/)
+
+    return platformdirs.user_cache_path("rearec_jax", appauthor=False)
+
+
 def is_remote(path: str | os.PathLike[str]) -> bool:
-    """Does it lie in a bucket, where there are no locks, no renaming and no appending?"""
+    """Says whether a path is in a bucket, which has no locks, no renaming and no appending."""
     return os.fspath(path).startswith(tuple(STORES))
 
 
 def write_whole(path: pathlib.Path, write: Callable[[BinaryIO], object]) -> None:
-    """Puts what ``write`` writes at ``path``, on the disk before it is seen there.
+    """Writes a file by ``write``; its bytes are on the disk before it is seen at ``path``.
 
     Raises:
         OSError: it cannot be written; what was there stays.
     """
-    if is_remote(path):  # an object is seen when it is complete
+    if is_remote(path):  # a bucket shows an object when it is complete
         whole = io.BytesIO()
         write(whole)
         path.write_bytes(whole.getvalue())
@@ -60,8 +74,72 @@ def write_whole(path: pathlib.Path, write: Callable[[BinaryIO], object]) -> None
         raise
 
 
+def save_array(path: pathlib.Path, array: np.ndarray) -> None:
+    """Writes a .npy file, whole or not at all, in a directory that is made if it is not there.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, lambda file: np.save(file, array, allow_pickle=False))
+
+
+def load_array(path: pathlib.Path, mmap: bool = True) -> np.ndarray:
+    """Reads a .npy file that may be damaged; nothing is unpickled. ``mmap``: read-only.
+
+    Raises:
+        OSError: there is no such file, or it cannot be read.
+        ValueError: it is no whole .npy file of numbers. (NumPy raises many types for those.)
+    """
+    try:
+        return np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
+    except (EOFError, SyntaxError, tokenize.TokenError, TypeError, ArithmeticError) as error:
+        raise ValueError(f"not a .npy file: {error}") from error
+    except (MemoryError, RecursionError) as error:
+        raise ValueError("not a .npy file: its header is damaged") from error
+
+
+@contextlib.contextmanager
+def replaced_directory(directory: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Yields an empty directory to be filled, which then takes the place of ``directory``.
+
+    Several processes may do this at once: the last one wins.
+
+    Raises:
+        OSError: it cannot be written; what was there stays, as after any other exception.
+    """
+    scratch = pathlib.Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+    try:
+        new = scratch / "new"
+        new.mkdir()
+        yield new
+        _swap(new, directory, scratch)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _swap(new: pathlib.Path, target: pathlib.Path, scratch: pathlib.Path) -> None:
+    """Renames ``new`` to ``target``; what was there comes back if that fails."""
+    for attempt in range(10):
+        old = scratch / f"old{attempt}"
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(target, old)  # os.rename replaces no directory that has files
+        try:
+            os.rename(new, target)
+            return
+        except BaseException as error:
+            if not target.exists():
+                if old.exists():
+                    os.rename(old, target)
+                raise
+            if not isinstance(error, OSError):
+                raise
+        # Another process has put its directory there since: it is replaced in its turn.
+    raise OSError(f"could not replace {target}")
+
+
 def remove_tree(path: pathlib.Path) -> None:
-    """Deletes a directory with all in it, as far as that is possible."""
+    """Deletes a directory with its content, as far as that is possible."""
     if is_remote(path):
         getattr(path, "rmtree")(missing_ok=True)  # noqa: B009 - of epath
     else:
@@ -69,11 +147,13 @@ def remove_tree(path: pathlib.Path) -> None:
 
 
 def open_to_append(path: pathlib.Path) -> TextIO:
-    """The text file, open at its end. Of a bucket's, ``flush`` writes the whole again."""
+    """Opens a text file at its end. In a bucket, ``flush`` writes the whole file again."""
     return _Growing(path) if is_remote(path) else path.open("a", encoding="utf-8")
 
 
 class _Growing(io.StringIO):
+    """A text file of a bucket, held in memory."""
+
     def __init__(self, path: pathlib.Path):
         super().__init__()
         self._path = path

@@ -1,7 +1,7 @@
-"""Ctrl-C and SIGTERM as a request that the training loop honours between two updates.
+"""Turns Ctrl-C and SIGTERM into a request that the training loop honours between two updates.
 
-Who sends SIGTERM (a scheduler, a cloud that wants its machine back) kills soon after, so there it
-is a request with a deadline.
+A scheduler or cloud that sends SIGTERM kills the process soon after, so that request has a
+deadline.
 """
 
 from collections.abc import Iterator
@@ -20,11 +20,11 @@ STDERR = 2
 
 @contextlib.contextmanager
 def deadline(seconds: float, code: int) -> Iterator[None]:
-    """So many seconds after a SIGTERM the process ends with ``code``, whatever it is doing.
+    """Ends the process with ``code`` so many seconds after a SIGTERM, whatever it is doing.
 
-    Python's own handlers wait until compiled code returns, and XLA may compile for minutes. The
-    system writes the signal's number into a pipe at once, and a thread reads it there. Nothing is
-    lost but what was not saved yet: files are whole at any moment.
+    Python's handlers wait until compiled code returns, and XLA may compile for minutes. The system
+    writes the signal's number into a pipe at once, and a thread reads it there. Only what was not
+    saved yet is lost: files are whole at any moment.
     """
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
@@ -49,9 +49,9 @@ def deadline(seconds: float, code: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """The first signal raises KeyboardInterrupt: at once, or at the end if Python dropped it.
+    """Raises KeyboardInterrupt at the first signal: at once, or at the end if Python dropped it.
 
-    What is raised inside a callback is dropped, and JAX's tracing is full of callbacks.
+    Python drops what is raised inside a callback, and JAX's tracing is full of callbacks.
     """
     with Interruption() as interruption, interruption.at_once():
         yield
@@ -60,10 +60,13 @@ def interruptible() -> Iterator[None]:
 
 
 class Interruption:
-    """While open, the first SIGINT or SIGTERM sets ``requested``; a second SIGINT stops at once."""
+    """A request to stop: the first SIGINT or SIGTERM; a second SIGINT stops at once.
+
+    It listens to signals inside ``with``.
+    """
 
     def __init__(self, deadline: float = math.inf) -> None:
-        """``deadline``: a `time.monotonic()` from which on it is as if a signal had come."""
+        """``deadline``: the `time.monotonic()` at which a stop is requested without a signal."""
         self.signalled = False
         self._deadline = deadline
         self._at_once = False
@@ -71,7 +74,7 @@ class Interruption:
 
     @property
     def requested(self) -> bool:
-        """Is it time to save and stop?"""
+        """Whether it is time to save and stop."""
         return self.signalled or time.monotonic() >= self._deadline
 
     def __enter__(self) -> "Interruption":
@@ -91,10 +94,10 @@ class Interruption:
 
     @contextlib.contextmanager
     def at_once(self) -> Iterator[None]:
-        """Where nothing is lost by stopping: the first signal raises KeyboardInterrupt."""
+        """Raises KeyboardInterrupt at the first signal, where nothing is lost by stopping."""
         self._at_once = True
         try:
-            if self.signalled:  # a moment ago, when it was a request for later
+            if self.signalled:  # a moment ago, when the request was for later
                 raise KeyboardInterrupt
             yield
         finally:

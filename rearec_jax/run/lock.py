@@ -1,75 +1,68 @@
-"""One run at a time in a directory: a file lock, which the system takes back from the dead."""
+"""Keeps a directory for one run at a time: a file lock, which no dead process holds."""
 
 from collections.abc import Iterator
 import contextlib
 import errno
-import fcntl
 import logging
 import os
 import pathlib
 import socket
-from typing import TextIO
+
+import filelock
 
 from rearec_jax.errors import UserError
 
 FILE = "run.lock"
-_NOT_HERE = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF)
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF)
 
 _log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
 def alone(directory: pathlib.Path, option: str = "--workdir") -> Iterator[None]:
-    """No other process gets past here for the same directory; the file goes when this one leaves.
+    """Holds the lock of a directory, so that no second process enters, and removes it at the end.
 
-    The lock belongs to the open file, not to the file's being there: a process that dies, however
-    it dies, holds it no longer.
+    The lock belongs to the open file and not to the file's name, so the system takes it back from
+    a process that dies, however it dies. On a file system without locks there is a warning.
 
     Args:
-        directory: where the lock lies; it must exist.
-        option: of the command line, by which another directory is chosen.
+        directory: the directory to hold, in which the lock file lies.
+        option: the command-line option by which a person chooses another directory.
 
     Raises:
-        UserError: another process is there; the message names it.
+        UserError: another process holds the lock; the message names the process.
         OSError: the file cannot be written.
     """
     path = directory / FILE
-    with _locked(path, option) as file:
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
-        try:
-            yield
-        finally:
-            with contextlib.suppress(OSError):
-                path.unlink()
-
-
-def _locked(path: pathlib.Path, option: str) -> TextIO:
-    """The open file, locked, and still the one of that name."""
-    while True:
-        file = path.open("a+", encoding="utf-8")
-        try:
-            _lock(file, path, option)
-            with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                    return file
-        except BaseException:
-            file.close()
-            raise
-        file.close()  # its last owner has removed it since it was opened
-
-
-def _lock(file: TextIO, path: pathlib.Path, option: str) -> None:
+    held = filelock.FileLock(path, blocking=False, fallback_to_soft=False)
+    _acquire(held, path, option)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        file.seek(0)
-        raise UserError(
-            f"{path.parent} is in use by another run ({file.read(200) or 'just starting'}); wait"
-            f" until it has ended, or choose another {option}"
-        ) from error
-    except OSError as error:
-        if error.errno not in _NOT_HERE:
-            raise
-        _log.warning("%s: this file system has no locks; start no second run there", path.parent)
+        path.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            path.unlink()  # still locked: later it might be the lock of another process
+        held.release()
+
+
+def _acquire(held: filelock.BaseFileLock, path: pathlib.Path, option: str) -> None:
+    while True:
+        try:
+            held.acquire()
+            return
+        except filelock.Timeout as error:
+            try:
+                holder = path.read_text(encoding="utf-8")[:200]
+            except FileNotFoundError:
+                continue  # its holder has removed it a moment ago
+            raise UserError(
+                f"{path.parent} is in use by another run ({holder or 'just starting'}); wait"
+                f" until it has ended, or choose another {option}"
+            ) from error
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            _log.warning(
+                "%s: this file system has no locks; start no second run there", path.parent
+            )
+            return

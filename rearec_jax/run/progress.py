@@ -1,12 +1,13 @@
-"""Where training stands: a bar in a terminal, a plain line now and then elsewhere."""
+"""Shows how far a piece of work is: a bar in a terminal, a plain line now and then elsewhere."""
 
 from collections.abc import Mapping
 import datetime
 import time
 from types import TracebackType
+from typing import ClassVar, TypeVar
 
+from rich import progress as bars
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
 
 BAR_SECONDS = 0.1
 LINE_SECONDS = 10.0
@@ -16,41 +17,57 @@ SHORT = {
     "contrastive": "contrast",
     "kl_diversity": "kl",
 }
+_MB = 1_000_000
+P = TypeVar("P", bound="Progress")
 
 
-class TrainingProgress:
-    """Shows the epoch, how far it is, its loss parts, targets a second and the time it has left.
+class Progress:
+    """A display of so much of so much, which a subclass puts into words in ``line``.
 
-    ``update`` may be called every step: between two displays it only keeps the numbers. It takes
-    plain floats, so showing them never waits for the device. The time left is that of the epoch:
-    when the run ends is decided by early stopping.
+    ``update`` may be called often: between two displays it only keeps the numbers. Outside a
+    terminal the first line comes after ten seconds, so quick work shows nothing.
     """
 
-    def __init__(self, total_steps: int, steps_per_epoch: int, *, console: Console | None = None):
-        """``total_steps``: updates of the whole run if it does not stop early."""
-        self._console = console or Console()
-        self._total_steps = total_steps
-        self._steps_per_epoch = steps_per_epoch
-        self._step = 0
-        self._parts: Mapping[str, float] = {}
-        self._rate = 0.0
-        self._step_seconds = 0.0
-        self._interval = BAR_SECONDS if self._console.is_terminal else LINE_SECONDS
-        self._next_display = 0.0
-        self._shown_step = 0
-        self._bar: Progress | None = None
+    has_bar: ClassVar[bool] = True
+    columns: ClassVar[tuple[type[bars.ProgressColumn], ...]] = ()  # right of the line
+    first_line_seconds: ClassVar[float | None] = None  # None: LINE_SECONDS
 
-    def __enter__(self) -> "TrainingProgress":
-        if self._console.is_terminal:
-            self._bar = Progress(
-                BarColumn(bar_width=12),
-                TextColumn("{task.description}"),
-                console=self._console,
-                auto_refresh=False,  # a refresh thread would compete with the training loop
+    def __init__(
+        self, name: str, total: int | None = None, done: int = 0, console: Console | None = None
+    ):
+        """Keeps the numbers to begin with; the bar is shown inside ``with``.
+
+        Args:
+            name: the name of the work, shown in the bar until there is a first line.
+            total: all that there is to do; None where that is not known.
+            done: what is done already.
+            console: where the work is shown; standard output by default.
+        """
+        self.name, self.total, self.done = name, total, done
+        self.console = console or Console()
+        self._bar: bars.Progress | None = None
+        self._is_new = False  # numbers that no line has shown
+        self._interval = LINE_SECONDS
+        wait = self.first_line_seconds
+        self._next_display = time.monotonic() + (LINE_SECONDS if wait is None else wait)
+
+    def line(self) -> str:
+        """Returns the numbers in words."""
+        raise NotImplementedError
+
+    def __enter__(self: P) -> P:
+        if self.has_bar and self.console.is_terminal:
+            self._bar = bars.Progress(
+                bars.BarColumn(bar_width=12),
+                bars.TextColumn("{task.description}", markup=False),
+                *(column() for column in self.columns),
+                console=self.console,
+                auto_refresh=False,  # a refresh thread would compete with the work
                 transient=True,
             )
-            self._task = self._bar.add_task("compiling", total=None)
+            self._task = self._bar.add_task(self.name, total=self.total, completed=self.done)
             self._bar.start()
+            self._interval, self._next_display = BAR_SECONDS, 0.0
         return self
 
     def __exit__(
@@ -62,63 +79,117 @@ class TrainingProgress:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
-        self._catch_up()
 
-    def update(
+    def advance(self, count: int) -> None:
+        """Adds ``count`` to what is done."""
+        self.update(self.done + count, self.total)
+
+    def update(self, done: int, total: int | None = None) -> None:
+        """Keeps the latest numbers, and shows them if it is time."""
+        self.done, self.total, self._is_new = done, total, True
+        if time.monotonic() < self._next_display:
+            return
+        self._next_display = time.monotonic() + self._interval
+        if self._bar is None:
+            self.catch_up()
+        else:
+            self._bar.update(self._task, completed=done, total=total, description=self.line())
+            self._bar.refresh()
+
+    def message(self, text: str) -> None:
+        """Prints a line that stays, below the numbers that led to it."""
+        self.catch_up()
+        self._print(text)
+
+    def catch_up(self) -> None:
+        """Prints the latest numbers as a line that stays, unless a line has shown them."""
+        if self._is_new:
+            self._is_new = False
+            self._print(self.line())
+
+    def _print(self, text: str) -> None:
+        # soft_wrap: a file or a pipe has no width to break lines at.
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+class ByteProgress(Progress):
+    """A display of the bytes done of one file, on standard error."""
+
+    columns = (bars.TransferSpeedColumn,)
+
+    def __init__(self, name: str, total: int | None, done: int = 0, console: Console | None = None):
+        super().__init__(name, total, done, console or Console(stderr=True))
+
+    def line(self) -> str:
+        """Returns 'file.gz: 3 of 5 MB'."""
+        of = f" of {self.total / _MB:,.0f}" if self.total else ""
+        return f"{self.name}: {self.done / _MB:,.0f}{of} MB"
+
+
+class TrainingProgress(Progress):
+    """A display of the epoch, its share done, its losses, targets a second and the time left.
+
+    ``show`` takes plain floats, so that showing them never waits for the device. The time left is
+    that of the epoch: early stopping decides when the run ends.
+    """
+
+    first_line_seconds = 0.0
+
+    def __init__(self, total_steps: int, steps_per_epoch: int, *, console: Console | None = None):
+        """``total_steps``: updates of the whole run if it does not stop early."""
+        super().__init__("compiling", console=console)
+        self._total_steps = total_steps
+        self._steps_per_epoch = steps_per_epoch
+        self._epoch = 1
+        self._parts: Mapping[str, float] = {}
+        self._rate = 0.0
+        self._step_seconds = 0.0
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        self.catch_up()
+
+    def show(
         self,
         step: int,
         parts: Mapping[str, float],
         targets_per_second: float = 0.0,
         seconds_per_step: float = 0.0,
     ) -> None:
-        """Latest numbers. ``step``: updates done in the whole run; 0.0: not known yet."""
-        self._step, self._parts = step, parts
+        """Keeps the latest numbers, and shows them if it is time.
+
+        Args:
+            step: updates done in the whole run.
+            parts: the loss and its parts by their names.
+            targets_per_second: the speed; 0.0 where it is not known yet.
+            seconds_per_step: the time of an update; 0.0 where it is not known yet.
+        """
+        self._parts = parts
         self._rate, self._step_seconds = targets_per_second, seconds_per_step
-        if time.monotonic() >= self._next_display:
-            self._display()
+        epoch, done = divmod(max(0, step - 1), self._steps_per_epoch)
+        self._epoch = epoch + 1
+        rest = self._total_steps - epoch * self._steps_per_epoch  # the last epoch may be cut short
+        self.update(done + 1, min(rest, self._steps_per_epoch))
 
-    def message(self, text: str) -> None:
-        """Prints a line that stays, below what led to it."""
-        self._catch_up()
-        self._print(text)
-
-    def _catch_up(self) -> None:
-        """The numbers of the latest step, as a line that stays."""
-        if self._shown_step != self._step:
-            self._shown_step = self._step
-            self._print(self._line())
-
-    def _display(self) -> None:
-        self._next_display = time.monotonic() + self._interval
-        if self._bar is None:
-            self._catch_up()
-        else:
-            _, done, length = self._place()
-            self._bar.update(self._task, completed=done, total=length, description=self._line())
-            self._bar.refresh()
-
-    def _print(self, text: str) -> None:
-        # soft_wrap: a file or a pipe has no width to break lines at.
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-    def _place(self) -> tuple[int, int, int]:
-        """Epoch from 1, steps done in it, its steps (the last epoch may be cut short)."""
-        epoch, done = divmod(max(0, self._step - 1), self._steps_per_epoch)
-        rest = self._total_steps - epoch * self._steps_per_epoch
-        return epoch + 1, done + 1, min(rest, self._steps_per_epoch)
-
-    def _line(self) -> str:
-        epoch, done, length = self._place()
+    def line(self) -> str:
+        """Returns 'epoch 1/2  44%  loss 12.5  ce 8.9  1,460 targets/s  0:14 left'."""
+        left = (self.total or 0) - self.done
         epochs = -(-self._total_steps // self._steps_per_epoch)
-        pieces = [f"epoch {epoch}/{epochs} {100 * done // length:3d}%", *self._losses()]
+        percent = 100 * self.done // (self.total or 1)
+        pieces = [f"epoch {self._epoch}/{epochs} {percent:3d}%", *self._losses()]
         if self._rate:
             pieces.append(f"{self._rate:,.0f} targets/s")
-        if self._step_seconds and done < length:
-            pieces.append(f"{_clock((length - done) * self._step_seconds)} left")
+        if self._step_seconds and left > 0:
+            pieces.append(f"{_clock(left * self._step_seconds)} left")
         return "  ".join(pieces)
 
     def _losses(self) -> list[str]:
-        """The loss and, where it has several, its parts."""
+        """Returns the loss and, where it has several, its parts."""
         names = sorted(self._parts, key=lambda name: name != "loss")
         if len(names) == 2 and len(set(self._parts.values())) == 1:
             names = names[:1]
@@ -126,5 +197,5 @@ class TrainingProgress:
 
 
 def _clock(seconds: float) -> str:
-    """1:05 or 2:00:05."""
+    """Returns 1:05 or 2:00:05."""
     return str(datetime.timedelta(seconds=round(seconds))).removeprefix("0:").removeprefix("0")

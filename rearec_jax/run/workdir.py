@@ -1,65 +1,66 @@
-"""A work directory: config.json, metrics.jsonl with its TensorBoard mirror, summary.json.
+"""Opens work directories: config.json, metrics.jsonl with its TensorBoard mirror, summary.json.
 
-Nothing here knows what an experiment computes. Files appear whole or not at all, except
-metrics.jsonl, which grows by a line an event and forgives a last line cut off by a crash.
+Files appear whole or not at all, except metrics.jsonl, which grows by a line an event and may end
+in a line that a crash cut off.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 import contextlib
 import dataclasses
 import json
 import math
 import os
 import pathlib
-import shutil
-import tempfile
 from typing import Any
 
 from rearec_jax import config as config_lib
 from rearec_jax.config import Config
-from rearec_jax.config.compare import clashes, with_defaults
+from rearec_jax.config.compare import DATA_OPTIONS, clashes, with_defaults
 from rearec_jax.errors import UserError
 from rearec_jax.run import files, lock
 
 
 @dataclasses.dataclass(frozen=True)
 class Workdir:
-    """Names of what lies in a work directory."""
+    """A work directory.
+
+    path: the directory; the properties are the paths of the files in it.
+    """
 
     path: pathlib.Path
 
     @property
     def config(self) -> pathlib.Path:
-        """The options of the run, all of them."""
+        """The file of all options of the run."""
         return self.path / "config.json"
 
     @property
     def events(self) -> pathlib.Path:
-        """One JSON object a line, see ``EventLog``."""
+        """The file of events, one JSON object a line (see `events.EventLog`)."""
         return self.path / "metrics.jsonl"
 
     @property
     def tensorboard(self) -> pathlib.Path:
-        """Directory of the TensorBoard events."""
+        """The directory of the TensorBoard events."""
         return self.path / "tensorboard"
 
     @property
     def checkpoints(self) -> pathlib.Path:
-        """Directory of the checkpoints."""
+        """The directory of the checkpoints."""
         return self.path / "checkpoints"
 
     @property
     def summary(self) -> pathlib.Path:
-        """The results, written when the run is finished."""
+        """The file of results, written when the run is finished."""
         return self.path / "summary.json"
 
     @property
     def data(self) -> pathlib.Path:
-        """What the run was trained on, as digests."""
+        """The file of digests of the data that the run was trained on."""
         return self.path / "data.json"
 
     def check_data(self, digests: Mapping[str, str]) -> None:
-        """Notes `Interactions.digests` in a new run, and compares them in one that goes on.
+        """Records the digests of the data in a new run, and compares them in one that goes on.
 
         Raises:
             UserError: the data are not those that the run began with.
@@ -68,14 +69,13 @@ class Workdir:
             write_whole(self.data, json.dumps(dict(digests)) + "\n")
         elif _read_json(self.data).get("digest") != digests["digest"]:
             raise UserError(
-                f"the data (data.path, data.item_text, text.vectors) are no longer those that"
-                f" {self.path} was trained on; bring the old files back, or choose another"
-                " --workdir"
+                f"the data ({', '.join(DATA_OPTIONS)}) are no longer those that {self.path} was"
+                " trained on; bring the old files back, or choose another --workdir"
             )
 
     @property
     def is_trained(self) -> bool:
-        """Does it hold a whole checkpoint? One being written has another name than a number."""
+        """Whether there is a whole checkpoint, named by a number."""
         return any(path.name.isdigit() for path in self.checkpoints.glob("last/*"))
 
     def write_summary(self, summary: Mapping[str, Any], path: pathlib.Path | None = None) -> None:
@@ -84,11 +84,11 @@ class Workdir:
 
 
 def open_workdir(path: str | os.PathLike[str], config: Config) -> Workdir:
-    """Creates the directory and its config.json, or takes up an existing one.
+    """Creates the directory and its config.json, or opens an existing one.
 
     Raises:
         UserError: the directory holds a run of another configuration (the message lists the
-            options that differ, those of ``FREE_OPTIONS`` aside), or cannot be written.
+            options that differ and may not), or cannot be written.
     """
     workdir = Workdir(files.place(path))
     with explained(workdir.path):
@@ -109,8 +109,15 @@ def open_workdir(path: str | os.PathLike[str], config: Config) -> Workdir:
 
 
 @contextlib.contextmanager
-def opened(path: str | os.PathLike[str], config: Config) -> Iterator[Workdir]:
-    """``open_workdir`` for the time of a run; a new run that fails before it saves leaves nothing.
+def opened(
+    path: str | os.PathLike[str], config: Config, more_files: Sequence[str] = ()
+) -> Iterator[Workdir]:
+    """Opens a work directory for one run; a new run that fails before it saves leaves nothing.
+
+    Args:
+        path: the directory.
+        config: the options of the run.
+        more_files: the names of files that the caller writes into the directory.
 
     Raises:
         UserError: as ``open_workdir``, or another run is there.
@@ -123,7 +130,7 @@ def opened(path: str | os.PathLike[str], config: Config) -> Iterator[Workdir]:
             if not files.is_remote(workdir.path):
                 with explained(workdir.path):
                     held.enter_context(lock.alone(workdir.path))
-            with _discarded_if_new(workdir):
+            with _discarded_if_new(workdir, more_files):
                 open_workdir(path, config)
                 yield workdir
     except BaseException:
@@ -134,11 +141,11 @@ def opened(path: str | os.PathLike[str], config: Config) -> Iterator[Workdir]:
 
 
 @contextlib.contextmanager
-def _discarded_if_new(workdir: Workdir) -> Iterator[None]:
-    """What a new run has written goes if it fails before it saves; what was there before stays."""
+def _discarded_if_new(workdir: Workdir, more_files: Sequence[str]) -> Iterator[None]:
+    """Deletes the files of a new run that fails before it saves; what was there before stays."""
     is_new = not workdir.config.exists()
-    kept = ("items.parquet", "item_vectors.npy", "samples.parquet")  # see inference/runs.py
-    written = workdir.config, workdir.events, workdir.data, *(workdir.path / name for name in kept)
+    more = (workdir.path / name for name in more_files)
+    written = workdir.config, workdir.events, workdir.data, *more
     fresh = [path for path in written if not path.exists()]
     trees = [path for path in (workdir.tensorboard, workdir.checkpoints) if not path.exists()]
     try:
@@ -153,10 +160,10 @@ def _discarded_if_new(workdir: Workdir) -> Iterator[None]:
 
 
 def load_config(path: str | os.PathLike[str]) -> Config:
-    """Configuration of a run from its work directory.
+    """Loads the configuration of a run from its work directory.
 
     Raises:
-        UserError: no such directory, no config.json in it, or one that cannot be understood.
+        UserError: there is no such directory, no config.json in it, or one that is damaged.
     """
     workdir = Workdir(files.place(path))
     if not workdir.path.is_dir():
@@ -172,7 +179,7 @@ def load_config(path: str | os.PathLike[str]) -> Config:
 
 
 def make_directory(path: pathlib.Path) -> None:
-    """With its parents; no error if it is there. Raises UserError if it cannot be made."""
+    """Makes a directory and its parents, unless it is there. Raises UserError if that fails."""
     with explained(path):
         path.mkdir(parents=True, exist_ok=True)
 
@@ -181,7 +188,7 @@ def write_whole(path: pathlib.Path, text: str, option: str = "--workdir") -> Non
     """Writes a text file so that it is seen whole or not at all.
 
     Raises:
-        UserError: it cannot be written; ``option`` is what the message says to change.
+        UserError: it cannot be written; the message names ``option`` as the one to change.
     """
     with explained(path, option):
         files.write_whole(path, lambda file: file.write(text.encode()))
@@ -189,7 +196,7 @@ def write_whole(path: pathlib.Path, text: str, option: str = "--workdir") -> Non
 
 @contextlib.contextmanager
 def explained(path: pathlib.Path, option: str = "--workdir") -> Iterator[None]:
-    """What keeps ``path`` from being written becomes a UserError that says what to do."""
+    """Turns an OSError about writing ``path`` into a UserError that says what to do."""
     try:
         yield
     except OSError as error:
@@ -204,30 +211,11 @@ def replaced(directory: pathlib.Path, option: str = "--workdir") -> Iterator[pat
     """Yields an empty directory to be filled, which then takes the place of ``directory``.
 
     Raises:
-        UserError: it cannot be written (``option`` is what the message says to change); what was
-            there stays, as after any other exception.
+        UserError: it cannot be written (the message names ``option`` as the one to change); what
+            was there stays, as after any other exception.
     """
-    with explained(directory, option):
-        scratch = pathlib.Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
-        try:
-            new = scratch / "new"
-            new.mkdir()
-            yield new
-            _swap(new, directory, scratch / "old")
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _swap(new: pathlib.Path, place: pathlib.Path, old: pathlib.Path) -> None:
-    """``os.rename`` replaces no directory that has files; what was there comes back on failure."""
-    if place.exists():
-        os.rename(place, old)
-    try:
-        os.rename(new, place)
-    except BaseException:
-        if old.exists():
-            os.rename(old, place)
-        raise
+    with explained(directory, option), files.replaced_directory(directory) as new:
+        yield new
 
 
 def _read_json(path: pathlib.Path) -> dict[str, Any]:
@@ -243,7 +231,7 @@ def _read_json(path: pathlib.Path) -> dict[str, Any]:
 
 
 def finite(value: Any) -> Any:
-    """The same value with null for NaN and infinities, which JSON has no word for."""
+    """Returns the same value with null for NaN and infinities, which JSON cannot write."""
     if isinstance(value, Mapping):
         return {key: finite(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):

@@ -211,7 +211,7 @@ class _Loop:
         step, parts = reading.step, reading.parts
         if not math.isfinite(parts["loss"]):
             raise self._diverged(f"the loss is {parts['loss']}", step)
-        self.progress.update(step, parts, reading.targets_per_second, reading.seconds_per_step)
+        self.progress.show(step, parts, reading.targets_per_second, reading.seconds_per_step)
         if step % self.setup.config.train.log_every_steps == 0 or self.setup.epoch_ends(step):
             self.log.append(
                 {

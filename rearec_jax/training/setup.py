@@ -11,7 +11,13 @@ import optax
 
 from rearec_jax.config import Config
 from rearec_jax.data.batches.cloze import Masking
-from rearec_jax.data.batches.loader import TrainingBatches, place, prefetch, training_batches
+from rearec_jax.data.batches.loader import (
+    BatchSize,
+    TrainingBatches,
+    place,
+    prefetch,
+    training_batches,
+)
 from rearec_jax.data.batches.packing import Share
 from rearec_jax.data.interactions import TRAIN, VALIDATION, Interactions
 from rearec_jax.data.item_vectors.vectors import unit_scale
@@ -190,14 +196,10 @@ def _batches(config: Config, data: Interactions) -> TrainingBatches:
     train = config.train
     masking = Masking(data.num_items, train.mask_rate, train.mask_last_only)
     return training_batches(
-        data.items,
-        data.offsets,
-        data.split,
-        max_length=config.model.max_length,
-        batch_size=train.batch_size,
+        data.sequences,
+        BatchSize(config.model.max_length, train.batch_size, train.rows_multiple),
         stride=train.stride,
         prefixes=config.model.attention == "bidirectional",
         masking=masking if train.objective == "cloze" else None,
         seed=config.seed,
-        rows_multiple=train.rows_multiple,
     )

@@ -13,7 +13,7 @@ import pytest
 
 from rearec_jax.config import resolve, to_dict
 from rearec_jax.config.compare import clashes
-from rearec_jax.data.batches.loader import place, training_batches
+from rearec_jax.data.batches.loader import BatchSize, place, training_batches
 from rearec_jax.data.batches.packing import Share
 from rearec_jax.data.prepare import prepare
 from rearec_jax.devices import mesh as sharding
@@ -123,9 +123,7 @@ class TestRules:
 @pytest.fixture(scope="module")
 def batches():
     data = tiny.interactions(tiny.sequences([9] * 13, 20), 20)
-    return training_batches(
-        data.items, data.offsets, data.split, max_length=6, batch_size=30, seed=3
-    )
+    return training_batches(data.sequences, BatchSize(6, 30), seed=3)
 
 
 class TestRows:

@@ -69,7 +69,7 @@ import logging, pathlib
 import jax, numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from rearec_jax.devices import hosts
-from rearec_jax.checkpoint import Checkpoints
+from rearec_jax.run.checkpoint import Checkpoints
 
 hosts.start(f"127.0.0.1:{{PORT}}", 2, NUMBER)
 directory = pathlib.Path({str(tmp_path)!r})

@@ -6,7 +6,7 @@ import numpy as np
 
 from rearec_jax.data.batches.packing import epoch_order, fixed_order, pack_batch, plan
 from rearec_jax.data.batches.windows import evaluation_windows, training_windows
-from rearec_jax.data.interactions import CONTEXT, TEST, TRAIN, VALIDATION
+from rearec_jax.data.interactions import CONTEXT, TEST, TRAIN, VALIDATION, Sequences
 
 
 @st.composite
@@ -17,12 +17,13 @@ def users(draw):
     total = int(offsets[-1])
     codes = st.sampled_from([TRAIN, TRAIN, TRAIN, CONTEXT, VALIDATION, TEST])
     split = draw(st.lists(codes, min_size=total, max_size=total))
-    return np.arange(100, 100 + total, dtype=np.int32), offsets, np.array(split, np.uint8)
+    items = np.arange(100, 100 + total, dtype=np.int32)
+    return Sequences(items, offsets, np.array(split, np.uint8))
 
 
-def batches(items, split, packing, order, which, rows):
-    for index in range(-(-packing.rows // rows)):
-        yield pack_batch(items, split, packing, order, which, index, rows)
+def batches(data, order, which, rows):
+    for index in range(-(-order.plan.rows // rows)):
+        yield pack_batch(data, order, which, index, rows)
 
 
 def check(batch, items, offsets, max_length):
@@ -62,7 +63,7 @@ def test_training(data, max_length, shape, seed):
         order = epoch_order(packing, seed, epoch)
         counted = [
             example
-            for batch in batches(items, split, packing, order, TRAIN, rows)
+            for batch in batches(data, order, TRAIN, rows)
             for example in check(batch, items, offsets, max_length)
         ]
         wanted = np.setdiff1d(
@@ -80,7 +81,7 @@ def test_evaluation(data, max_length, which):
     items, offsets, split = data
     packing = plan(evaluation_windows(offsets, split, which, max_length), max_length)
     seen = []
-    for batch in batches(items, split, packing, fixed_order(packing), which, rows=2):
+    for batch in batches(data, fixed_order(packing), which, rows=2):
         seen += check(batch, items, offsets, max_length)
         for row, query in zip(*np.nonzero(batch.weights), strict=True):
             example = batch.examples[row, query]

@@ -8,7 +8,7 @@ import numpy as np
 
 from rearec_jax.config import DataConfig
 from rearec_jax.data.interactions import CONTEXT, TEST, TRAIN, VALIDATION
-from rearec_jax.data.own_files.splits import assign, time_cuts
+from rearec_jax.data.own_files.splits import Given, assign, time_cuts
 from rearec_jax.errors import UserError
 
 DAY = 86_400
@@ -48,7 +48,7 @@ def test_no_target_leaks(data, options):
     config = DataConfig(**TIMES, **options)
     items, offsets, timestamps, ok, given_split = data
     try:
-        split = assign(config, items, offsets, timestamps, given_split, ok)
+        split = assign(config, items, offsets, Given(timestamps, given_split, ok))
     except UserError as error:
         assert "no target is left for" in str(error)
         return
@@ -108,8 +108,10 @@ def test_a_later_interaction_changes_no_earlier_training_target(data, options):
     lengths = np.diff(offsets) - 1
     shorter = np.concatenate([[0], np.cumsum(lengths)])
     try:
-        whole = assign(config, items, offsets, timestamps, given_split, ok)
-        less = assign(config, items[keep], shorter, timestamps[keep], given_split[keep], ok[keep])
+        whole = assign(config, items, offsets, Given(timestamps, given_split, ok))
+        less = assign(
+            config, items[keep], shorter, Given(timestamps[keep], given_split[keep], ok[keep])
+        )
     except UserError:
         return
     np.testing.assert_array_equal(whole.codes[keep], less.codes)

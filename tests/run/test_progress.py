@@ -8,7 +8,7 @@ from rich.console import Console
 
 from rearec_jax.evaluation.summary_table import print_results
 from rearec_jax.run import progress
-from rearec_jax.run.progress import TrainingProgress
+from rearec_jax.run.progress import ByteProgress, TrainingProgress
 
 
 def console(terminal: bool, width: int = 80) -> Console:
@@ -28,7 +28,7 @@ class TestProgress:
         with TrainingProgress(total, length, console=screen) as bar:
             for step in steps:
                 now[0] += 1.0
-                bar.update(step, {"ce": 10 - step / 10, "loss": 12.5}, 1460.0, 1.0)
+                bar.show(step, {"ce": 10 - step / 10, "loss": 12.5}, 1460.0, 1.0)
                 if step == 25:
                     bar.message("validated")
         return output(screen).splitlines()
@@ -50,20 +50,20 @@ class TestProgress:
         screen = console(terminal=False)
         names = ("loss", "cross_entropy", "shallow_cross_entropy", "contrastive")
         with TrainingProgress(300 * 390, 390, console=screen) as bar:
-            bar.update(299 * 390 + 100, dict.fromkeys(names, 9.87654321), 12_345.0, 2.0)
+            bar.show(299 * 390 + 100, dict.fromkeys(names, 9.87654321), 12_345.0, 2.0)
         (line,) = output(screen).splitlines()
         assert len(line) <= 100, line
 
     def test_one_loss_is_said_once(self):
         screen = console(terminal=False)
         with TrainingProgress(10, 10, console=screen) as bar:
-            bar.update(3, {"loss": 2.5, "cross_entropy": 2.5})
+            bar.show(3, {"loss": 2.5, "cross_entropy": 2.5})
         assert output(screen) == "epoch 1/1  30%  loss 2.5\n"
 
     def test_terminal_shows_a_bar_and_messages(self):
         screen = console(terminal=True, width=120)
         with TrainingProgress(10, 10, console=screen) as bar:
-            bar.update(3, {"loss": 2.5}, 99.0)
+            bar.show(3, {"loss": 2.5}, 99.0)
             bar.message("new best: NDCG@20 [0.1234]")
         assert "epoch 1/1  30%" in output(screen)
         assert "━" in output(screen)
@@ -74,21 +74,48 @@ class TestProgress:
             pytest.raises(KeyError),
             TrainingProgress(10, 10, console=console(terminal=True)) as bar,
         ):
-            bar.update(1, {"loss": float("nan")})
+            bar.show(1, {"loss": float("nan")})
             raise KeyError
 
     @pytest.mark.parametrize("terminal", [False, True])
     def test_costs_nothing_per_step(self, terminal):
         with TrainingProgress(10_000, 10_000, console=console(terminal)) as bar:
             parts = {"ce": 1.0, "contrastive": 2.0}
-            bar.update(1, parts, 1000.0)
+            bar.show(1, parts, 1000.0)
             best = float("inf")
             for _ in range(5):
                 start = time.perf_counter()
                 for step in range(2, 1000):
-                    bar.update(step, parts, 1000.0)
+                    bar.show(step, parts, 1000.0)
                 best = min(best, (time.perf_counter() - start) / 1000)
             assert best < 50e-6
+
+
+class TestBytes:
+    def shown(self, total, done=0, terminal=False):
+        screen = console(terminal, width=100)
+        with ByteProgress("file.gz", total, done, screen) as bar:
+            bar.advance(2_000_000)
+            bar.advance(1_000_000)
+        return output(screen)
+
+    def test_quick_work_is_silent_outside_a_terminal(self):
+        assert self.shown(3_000_000) == ""
+
+    @pytest.mark.parametrize(
+        ("total", "lines"),
+        [(5_000_000, ["3 of 5 MB", "4 of 5 MB"]), (None, ["3 MB", "4 MB"])],
+    )
+    def test_slow_work_says_how_far_it_is(self, monkeypatch, total, lines):
+        monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
+        shown = self.shown(total, done=1_000_000)
+        assert shown.splitlines() == [f"file.gz: {line}" for line in lines]
+
+    @pytest.mark.parametrize("total", [5_000_000, None])
+    def test_a_terminal_gets_a_bar(self, total):
+        shown = self.shown(total, terminal=True)
+        assert "file.gz" in shown
+        assert "━" in shown
 
 
 SUMMARY = {

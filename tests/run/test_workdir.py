@@ -95,8 +95,10 @@ class TestConfig:
         for path in mine:
             path.parent.mkdir(exist_ok=True)
             path.write_text("mine")
-        with pytest.raises(RuntimeError), opened(tmp_path, RESOLVED):
+        with pytest.raises(RuntimeError), opened(tmp_path, RESOLVED, ["items.parquet", "more"]):
+            (tmp_path / "more").write_text("written by the run")
             raise RuntimeError
+        assert not (tmp_path / "more").exists()
         assert all(path.read_text() == "mine" for path in mine)
         assert not (tmp_path / "config.json").exists()
 

@@ -1,1 +1,1 @@
-"""From sequences to packed batches on the devices."""
+"""Makes packed batches of users' sequences, and puts them on the devices."""

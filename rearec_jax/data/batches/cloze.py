@@ -1,9 +1,9 @@
-"""Masked items: what BERT4Rec (arXiv 1904.06690) was trained on. numpy only.
+"""Masks items for the cloze objective of BERT4Rec (arXiv 1904.06690). numpy only.
 
-A window holds its targets themselves: a query stands at the place of its target, whose token is
+A window holds its targets themselves: a query stands at the position of its target, whose token is
 replaced by the mask, id N. Batches are packed like any others, with as many queries in each window
-as items will be masked; ``mask_some`` then decides which, anew in each epoch, and ``mask_last``
-masks the last item, which is how the next item is asked for.
+as items will be masked; ``mask_some`` then chooses these, anew in each epoch, and ``mask_last``
+masks the last item, to predict the next one.
 """
 
 import dataclasses
@@ -18,20 +18,25 @@ from rearec_jax.data.batches.windows import (
     latest_windows,
     training_windows,
 )
-from rearec_jax.data.interactions import TRAIN
+from rearec_jax.data.interactions import TRAIN, Sequences
 
 
 @dataclasses.dataclass(frozen=True)
 class Masking:
-    """How the cloze objective masks."""
+    """The settings of the cloze objective.
 
-    mask: int  # the token's id, N
-    rate: float  # of a window's targets
-    last_only: float  # share of the segments
+    mask:      the id of the mask token, N.
+    rate:      the share of a window's targets that is masked.
+    last_only: the share of the segments in which only the last target is masked.
+    """
+
+    mask: int
+    rate: float
+    last_only: float
 
 
 def with_room(array: np.ndarray) -> np.ndarray:
-    """One place more: a query's own place may be the last, and packing looks at the one after."""
+    """Appends a zero: a query may stand at the last position, and packing reads the one after."""
     return np.append(array, np.zeros(1, array.dtype))
 
 
@@ -42,7 +47,7 @@ def masked_windows(
     stride: int,
     rate: float,
 ) -> Windows:
-    """Training windows that hold their targets; ``rate`` of these, at least one, are queries."""
+    """Returns training windows with their targets; ``rate`` of these, at least 1, are queries."""
     windows = training_windows(offsets, split, max_length - 1, min(stride, max_length - 1))
     masked = np.maximum(1, np.rint(rate * windows.queries)).astype(np.int32)
     return Windows(windows.start, windows.length + 1, masked, windows.user)
@@ -54,43 +59,38 @@ def evaluation_windows_with_target(
     which: int,
     max_length: int,
 ) -> Windows:
-    """The last ``max_length - 1`` items before each target, and its own place."""
+    """Returns the last ``max_length - 1`` items before each target, and the target's position."""
     return _one_longer(evaluation_windows(offsets, split, which, max_length - 1))
 
 
 def latest_windows_with_target(
     offsets: Int64[np.ndarray, "users_plus_1"], max_length: int
 ) -> Windows:
-    """The last ``max_length - 1`` items of each user, and a place for what comes next."""
+    """Returns the last ``max_length - 1`` items of each user, and the position that comes next."""
     return _one_longer(latest_windows(offsets, max_length - 1))
 
 
 def mask_some(
-    packed: PackedBatch,
-    items: Int32[np.ndarray, "total"],
-    split: UInt8[np.ndarray, "total"],
-    masking: Masking,
-    seed: int,
-    epoch: int,
+    packed: PackedBatch, data: Sequences, masking: Masking, seed: int, epoch: int
 ) -> PackedBatch:
     """Masks training targets drawn at random, as many as a segment has queries.
 
-    A share ``masking.last_only`` of the segments masks its last target alone, as evaluation does;
-    their other queries then weigh nothing.
+    In a share ``masking.last_only`` of the segments only the last target is masked, as evaluation
+    does; their other queries then weigh nothing.
     """
-    asked = packed.examples >= 0
-    row, _ = np.nonzero(asked)
-    segment = packed.segments[row, packed.queries[asked]]
+    is_query = packed.examples >= 0
+    row, _ = np.nonzero(is_query)
+    segment = packed.segments[row, packed.queries[is_query]]
     count = np.zeros((len(packed.tokens), packed.segments.max(initial=0) + 1), np.int64)
     np.add.at(count, (row, segment), 1)
-    shift = np.zeros_like(count)  # place in the row -> index in `items`; `examples` is one ahead
-    shift[row, segment] = packed.examples[asked] - 1 - packed.queries[asked]
+    shift = np.zeros_like(count)  # from the column to the index in `items`; `examples` is one ahead
+    shift[row, segment] = packed.examples[is_query] - 1 - packed.queries[is_query]
 
     b, t = np.nonzero(np.take_along_axis(count, packed.segments, 1) * (packed.segments > 0))
     s = packed.segments[b, t]
     index = t + shift[b, s]
-    is_target = split[index] == TRAIN
-    # Last targets first where only they are wanted, others in an order drawn anew each epoch.
+    is_target = data.split[index] == TRAIN
+    # Last targets come first where only they are wanted; the others in an order of the epoch.
     words = _words(index, seed, epoch)
     threshold = np.uint64(masking.last_only * (2.0**64 - 2.0**12))
     alone = _words(shift[b, s] + (1 << 40), seed, epoch) < threshold
@@ -100,37 +100,39 @@ def mask_some(
     rank = _rank_in_group(b, s)
     chosen = rank < count[b, s]
     counts = is_target & ~(alone & (rank > 0))
-    return _masked(
-        packed, asked, (b[chosen], t[chosen]), index[chosen], items, masking.mask, counts[chosen]
-    )
+    at = (b[chosen], t[chosen])
+    return _masked(packed, at, index[chosen], data.items, masking.mask, counts[chosen])
 
 
 def mask_last(
     packed: PackedBatch, items: Int32[np.ndarray, "total"] | None, mask: int
 ) -> PackedBatch:
-    """Masks the place of each query, its target; ``items`` None: the future is unknown."""
-    asked = packed.examples >= 0
-    index = packed.examples[asked] - 1
-    place = np.nonzero(asked)[0], packed.queries[asked]
-    return _masked(packed, asked, place, index, items, mask, np.ones(len(index), bool))
+    """Masks the position of each query, its target; ``items`` None: the future is unknown."""
+    is_query = packed.examples >= 0
+    index = packed.examples[is_query] - 1
+    at = np.nonzero(is_query)[0], packed.queries[is_query]
+    return _masked(packed, at, index, items, mask, np.ones(len(index), bool))
 
 
 def _masked(
     packed: PackedBatch,
-    asked: Bool[np.ndarray, "B Q"],
-    place: tuple[np.ndarray, np.ndarray],
+    at: tuple[np.ndarray, np.ndarray],
     index: Int64[np.ndarray, "n"],
     items: Int32[np.ndarray, "total"] | None,
     mask: int,
     counts: Bool[np.ndarray, "n"],
 ) -> PackedBatch:
-    """Queries at ``place``, one for each query asked, in the same rows."""
+    """Returns the batch with its queries moved to ``at`` (row, column), in the same rows.
+
+    ``index``: the index of each query's target in ``items``; ``counts``: whether it weighs 1.
+    """
+    is_query = packed.examples >= 0
     fields = {name: array.copy() for name, array in packed._asdict().items()}
-    fields["tokens"][place[0][counts], place[1][counts]] = mask
-    fields["queries"][asked] = place[1]
-    fields["targets"][asked] = 0 if items is None else items[index]
-    fields["weights"][asked] = counts
-    fields["examples"][asked] = index
+    fields["tokens"][at[0][counts], at[1][counts]] = mask
+    fields["queries"][is_query] = at[1]
+    fields["targets"][is_query] = 0 if items is None else items[index]
+    fields["weights"][is_query] = counts
+    fields["examples"][is_query] = index
     return PackedBatch(**fields)
 
 
@@ -139,7 +141,7 @@ def _one_longer(windows: Windows) -> Windows:
 
 
 def _rank_in_group(*keys: Int[np.ndarray, "n"]) -> Int64[np.ndarray, "n"]:
-    """0, 1, 2, ... anew wherever a key changes; the keys are sorted."""
+    """Returns 0, 1, 2, ..., anew wherever a key changes; the keys are sorted."""
     changes = np.ones(len(keys[0]), bool)
     changes[1:] = np.any([key[1:] != key[:-1] for key in keys], axis=0)
     starts = np.flatnonzero(changes)
@@ -147,7 +149,7 @@ def _rank_in_group(*keys: Int[np.ndarray, "n"]) -> Int64[np.ndarray, "n"]:
 
 
 def _words(index: Int64[np.ndarray, "n"], seed: int, epoch: int) -> UInt64[np.ndarray, "n"]:
-    """A random word for each index (SplitMix64), other in each epoch."""
+    """Returns a random word for each index (SplitMix64), another one in each epoch."""
     key = np.random.Philox(key=np.array([seed, epoch], np.uint64)).random_raw(1)[0]
     x = (index.astype(np.uint64) + key) * np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -1,7 +1,7 @@
-"""Batches for the device: the only part of ``data/`` that imports JAX.
+"""Makes batches and puts them on the device; no other part of ``data/`` imports JAX.
 
-A batch is a pure function of (data, seed, epoch, index), so there is no iterator state to save:
-resuming asks for the next index.
+A batch is a pure function of (data, seed, epoch, index), so there is no iterator state to save: a
+run that is resumed goes on with the next index.
 """
 
 from collections import OrderedDict, deque
@@ -13,7 +13,7 @@ import threading
 from typing import Any, TypeVar
 
 import jax
-from jaxtyping import Int32, Int64, UInt8
+from jaxtyping import Int32, Int64
 import numpy as np
 
 from rearec_jax.data.batches import cloze, packing
@@ -26,7 +26,7 @@ from rearec_jax.data.batches.windows import (
     latest_windows,
     training_windows,
 )
-from rearec_jax.data.interactions import TRAIN
+from rearec_jax.data.interactions import TRAIN, Sequences
 from rearec_jax.errors import UserError
 from rearec_jax.types import Batch
 
@@ -35,7 +35,7 @@ _END = object()
 
 
 class _EpochOrders:
-    """The orders of the two newest epochs: prefetching is one epoch ahead at the border."""
+    """The orders of epochs, of which the two newest stay: prefetching may be one epoch ahead."""
 
     def __init__(self, plan: packing.Plan, seed: int):
         self._plan, self._seed = plan, seed
@@ -53,11 +53,36 @@ class _EpochOrders:
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainingBatches:
-    """Every training target once an epoch. Made by ``training_batches``."""
+class BatchSize:
+    """The size of batches.
 
-    items: Int32[np.ndarray, "total"]
-    split: UInt8[np.ndarray, "total"]
+    max_length:    the items of a window, and the tokens of a row.
+    targets:       the targets or examples of a batch, on average; rounded to whole rows.
+    rows_multiple: the rows of a batch are a multiple of it, so that devices divide them. 0: 1, and
+        in training the largest power of two that is at most a quarter of the rows (41 rows become
+        40, 328 become 320, 3 stay). That depends on the data and ``targets`` alone: batches are
+        the same on every mesh.
+    """
+
+    max_length: int
+    targets: int
+    rows_multiple: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingBatches:
+    """The batches of training: every target once an epoch. Made by ``training_batches``.
+
+    data:              the users' sequences.
+    plan:              the rows of an epoch.
+    rows_per_batch:    the rows of a batch, B.
+    targets_per_epoch: the number of targets of an epoch.
+    orders:            the order of each epoch.
+    seed:              the seed of the masks.
+    masking:           the settings of the cloze objective; None for the next item.
+    """
+
+    data: Sequences
     plan: packing.Plan
     rows_per_batch: int
     targets_per_epoch: int
@@ -67,68 +92,71 @@ class TrainingBatches:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(B, T, Q) of every batch."""
+        """The shape (B, T, Q) of every batch."""
         return self.rows_per_batch, self.plan.tokens_per_row, self.plan.queries_per_row
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches of an epoch; the last one may hold empty rows."""
+        """The number of batches of an epoch; the last one may hold empty rows."""
         return -(-self.plan.rows // self.rows_per_batch)
 
     @property
     def fill(self) -> float:
-        """Share in use of the places (tokens or queries) that limit the number of rows."""
+        """The share in use of the slots (tokens or queries) that limit the number of rows."""
         return self.plan.fill
 
     def batch(self, epoch: int, index: int, share: Share | None = None) -> Batch:
-        """Batch ``index`` of ``epoch``, numpy arrays. Safe to call from several threads.
+        """Returns batch ``index`` of ``epoch``, as numpy arrays; several threads may call it.
 
-        ``share``: only those of its rows.
+        ``share``: the rows to return, all where it is None.
 
         Raises:
             IndexError: unless 0 <= index < steps_per_epoch.
         """
         _check_index(index, self.steps_per_epoch)
         packed = packing.pack_batch(
-            self.items,
-            self.split,
-            self.plan,
-            self.orders(epoch),
-            TRAIN,
-            index,
-            self.rows_per_batch,
-            share,
+            self.data, self.orders(epoch), TRAIN, index, self.rows_per_batch, share
         )
         if self.masking:
-            packed = cloze.mask_some(packed, self.items, self.split, self.masking, self.seed, epoch)
+            packed = cloze.mask_some(packed, self.data, self.masking, self.seed, epoch)
         return Batch._make(packed[: len(Batch._fields)])
 
     def from_step(self, step: int = 0, share: Share | None = None) -> Iterator[Batch]:
-        """Batches without end, epoch after epoch, from update ``step`` (0 = the very first)."""
+        """Yields batches without end, epoch after epoch, from update ``step`` (0 = the first)."""
         for number in itertools.count(step):
             yield self.batch(*divmod(number, self.steps_per_epoch), share)
 
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationBatches:
-    """Every example of a split once. Made by ``evaluation_batches`` or ``latest_batches``."""
+    """The batches of evaluation: every example of a split once.
 
-    items: Int32[np.ndarray, "total"]
-    split: UInt8[np.ndarray, "total"]
+    Made by ``evaluation_batches`` or ``latest_batches``.
+
+    data:           the users' sequences.
+    plan:           the rows.
+    rows_per_batch: the rows of a batch, B.
+    which:          the split; None where the future is unknown.
+    order:          the order of the rows.
+    mask:           the id of the mask token in the position of the next item (cloze objective);
+        None where the last state predicts the next item.
+    """
+
+    data: Sequences
     plan: packing.Plan
     rows_per_batch: int
     which: int | None
     order: packing.Order
-    mask: int | None  # the id of the mask that asks for the next item; None: the last state does
+    mask: int | None
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(B, T, Q) of every batch."""
+        """The shape (B, T, Q) of every batch."""
         return self.rows_per_batch, self.plan.tokens_per_row, self.plan.queries_per_row
 
     @property
     def examples(self) -> int:
-        """Examples in all the batches together."""
+        """The number of examples in all the batches together."""
         return len(self.plan.windows)
 
     def __len__(self) -> int:
@@ -138,124 +166,103 @@ class EvaluationBatches:
         return (self.batch(index) for index in range(len(self)))
 
     def batch(self, index: int) -> tuple[Batch, Int64[np.ndarray, "B Q"]]:
-        """The batch and, for each query, its target's index in ``items`` (-1: no query).
+        """Returns a batch and, for each query, its target's index in ``items`` (-1: no query).
 
         Raises:
             IndexError: unless 0 <= index < len(self).
         """
         _check_index(index, len(self))
-        packed = packing.pack_batch(
-            self.items, self.split, self.plan, self.order, self.which, index, self.rows_per_batch
-        )
+        packed = packing.pack_batch(self.data, self.order, self.which, index, self.rows_per_batch)
         if self.mask is not None:
-            future = None if self.which is None else self.items
+            future = None if self.which is None else self.data.items
             packed = cloze.mask_last(packed, future, self.mask)
         return Batch._make(packed[: len(Batch._fields)]), packed.examples
 
 
 def training_batches(
-    items: Int32[np.ndarray, "total"],
-    offsets: Int64[np.ndarray, "users_plus_1"],
-    split: UInt8[np.ndarray, "total"],
+    data: Sequences,
+    size: BatchSize,
     *,
-    max_length: int,
-    batch_size: int,
     seed: int,
     stride: int = 0,
     prefixes: bool = False,
     masking: Masking | None = None,
-    queries_per_row: int = 0,
-    rows_multiple: int = 0,
 ) -> TrainingBatches:
-    """Rows of ``max_length`` tokens with about ``batch_size`` targets a batch.
+    """Returns the batches of training.
 
     Args:
-        items: of all users, one after another.
-        offsets: where each user begins.
-        split: what each position is as a target.
-        max_length: items of a window, tokens of a row.
-        batch_size: targets an update, on average; rounded to whole rows.
-        seed: of the order.
-        stride: new targets a window; 0 = ``max_length``, no overlap.
-        prefixes: a window for each target instead, the last ``max_length`` items before it: where
-            attention is bidirectional, prefixes share no states.
-        masking: masked items are the targets instead (the cloze objective).
-        queries_per_row: 0 = chosen; ``max_length`` if windows do not overlap.
-        rows_multiple: rows of a batch are a multiple of this; 0 = the largest power of two that is
-            at most a quarter of them (41 rows become 40, 328 become 320, 3 stay), so that devices
-            divide them. Of the data and ``batch_size`` alone: the same batches on every mesh.
+        data: the users' sequences.
+        size: the size of the batches.
+        seed: the seed of the order.
+        stride: the new targets of a window; 0: ``max_length``, no overlap.
+        prefixes: whether each target has a window of its own instead, the last ``max_length`` items
+            before it: where attention is bidirectional, prefixes share no states.
+        masking: the settings by which masked items are the targets instead (cloze objective).
 
     Raises:
         UserError: no training target has a history.
     """
+    length, stride = size.max_length, stride or size.max_length
     if masking:
-        stride = stride or max_length
-        windows = cloze.masked_windows(offsets, split, max_length, stride, masking.rate)
-        items, split = cloze.with_room(items), cloze.with_room(split)
+        windows = cloze.masked_windows(data.offsets, data.split, length, stride, masking.rate)
+        data = _with_room(data)
     elif prefixes:
-        windows = evaluation_windows(offsets, split, TRAIN, max_length)
+        windows = evaluation_windows(data.offsets, data.split, TRAIN, length)
     else:
-        windows = training_windows(offsets, split, max_length, stride or max_length)
+        windows = training_windows(data.offsets, data.split, length, stride)
     if not len(windows):
         raise UserError(
             "no user has a training target with an item before it; check data.split and the filters"
         )
-    plan = packing.plan(windows, max_length, queries_per_row)
-    targets = int(windows.queries.sum()) if masking else count_targets(split, windows, TRAIN)
+    plan = packing.plan(windows, length)
+    targets = int(windows.queries.sum()) if masking else count_targets(data.split, windows, TRAIN)
     per_row = targets / plan.rows
-    multiple = rows_multiple or _power_of_two(_rows_per_batch(batch_size, per_row, 1) // 4)
-    rows = _rows_per_batch(batch_size, per_row, multiple)
-    return TrainingBatches(
-        items, split, plan, rows, targets, _EpochOrders(plan, seed), seed, masking
-    )
+    quarter = _rows_per_batch(size.targets, per_row, 1) // 4
+    rows = _rows_per_batch(size.targets, per_row, size.rows_multiple or _power_of_two(quarter))
+    return TrainingBatches(data, plan, rows, targets, _EpochOrders(plan, seed), seed, masking)
 
 
 def evaluation_batches(
-    items: Int32[np.ndarray, "total"],
-    offsets: Int64[np.ndarray, "users_plus_1"],
-    split: UInt8[np.ndarray, "total"],
-    which: int,
-    *,
-    max_length: int,
-    batch_size: int,
-    max_users: int = 0,
-    mask: int | None = None,
-    rows_multiple: int = 1,
+    data: Sequences, which: int, size: BatchSize, *, max_users: int = 0, mask: int | None = None
 ) -> EvaluationBatches:
-    """About ``batch_size`` examples a batch, each with the last ``max_length`` items before it.
+    """Returns the batches of a split's examples, each with the last ``max_length`` items before it.
 
-    ``max_users`` keeps a random sample of so many examples, always the same one; 0 = all. A split
-    without examples has no batches. ``mask``: the last token is this one, in the target's place
-    (models of the cloze objective).
+    Args:
+        data: the users' sequences.
+        which: the split; one without examples has no batches.
+        size: the size of the batches.
+        max_users: the size of a random sample of the examples, always the same; 0: all.
+        mask: the id of the mask token, which stands in the target's position (models of the cloze
+            objective); None for other models.
     """
     if mask is None:
-        windows = evaluation_windows(offsets, split, which, max_length)
+        windows = evaluation_windows(data.offsets, data.split, which, size.max_length)
     else:
-        windows = cloze.evaluation_windows_with_target(offsets, split, which, max_length)
+        windows = cloze.evaluation_windows_with_target(
+            data.offsets, data.split, which, size.max_length
+        )
     if 0 < max_users < len(windows):
         words = np.random.Philox(key=0).random_raw(len(windows))
         windows = windows.take(np.sort(np.argsort(words, kind="stable")[:max_users]))
-    return _last_positions(
-        items, split, windows, which, max_length, batch_size, mask, rows_multiple
-    )
+    return _last_positions(data, windows, which, size, mask)
 
 
 def latest_batches(
     items: Int32[np.ndarray, "total"],
     offsets: Int64[np.ndarray, "users_plus_1"],
-    *,
-    max_length: int,
-    batch_size: int,
+    size: BatchSize,
     mask: int | None = None,
-    rows_multiple: int = 1,
 ) -> EvaluationBatches:
-    """One example a user with items, the future unknown: weight 1, target 0. To recommend from."""
-    split = np.zeros(len(items), np.uint8)
+    """Returns batches of one example a user with items, to recommend from.
+
+    The future is unknown: examples weigh 1, and their targets are 0.
+    """
     if mask is None:
-        windows = latest_windows(offsets, max_length)
+        windows = latest_windows(offsets, size.max_length)
     else:
-        windows = cloze.latest_windows_with_target(offsets, max_length)
-    return _last_positions(items, split, windows, None, max_length, batch_size, mask, rows_multiple)
+        windows = cloze.latest_windows_with_target(offsets, size.max_length)
+    data = Sequences(items, offsets, np.zeros(len(items), np.uint8))
+    return _last_positions(data, windows, None, size, mask)
 
 
 def prefetch(
@@ -264,13 +271,18 @@ def prefetch(
     sharding: jax.sharding.Sharding | None = None,
     share: Share | None = None,
 ) -> Generator[T, None, None]:
-    """The items of ``source``, each ``Batch`` on the device, computed ``depth`` ahead in a thread.
+    """Yields the items of ``source``, each ``Batch`` on the device, computed ahead in a thread.
 
-    In a tuple, a ``Batch`` is placed and the rest stays as it is. ``sharding`` holds for every
-    array of the batch; on several hosts, each copies only what its own devices hold. ``share``: the
-    batches of ``source`` are only these rows of the whole. What
-    ``source`` raises is raised here, in its turn. The thread ends with the source, or when the
-    generator is closed or dropped (leaving a ``for`` loop drops it).
+    In a tuple, a ``Batch`` is placed and the rest stays as it is. An exception of ``source`` is
+    raised here, after the items before it. The thread ends with the source, or when the generator
+    is closed or dropped (leaving a ``for`` loop drops it).
+
+    Args:
+        source: the items.
+        depth: the number of items that are computed ahead.
+        sharding: the sharding of every array of a batch; on several hosts, each copies only the
+            rows of its devices.
+        share: the rows of the whole batch that the batches of ``source`` hold; None: all.
     """
     iterator = iter(source)
 
@@ -291,7 +303,7 @@ def prefetch(
 def place(
     item: Any, sharding: jax.sharding.Sharding | None = None, share: Share | None = None
 ) -> Any:
-    """A ``Batch``, or those of a tuple, on the device; see ``prefetch``."""
+    """Returns a ``Batch``, or a tuple with its batches, on the device; see ``prefetch``."""
     if isinstance(item, Batch):
         return Batch(*(_place_array(array, sharding, share) for array in item))
     if type(item) is tuple:
@@ -316,20 +328,18 @@ def _place_array(
 
 
 def _last_positions(
-    items: np.ndarray,
-    split: np.ndarray,
-    windows: Windows,
-    which: int | None,
-    max_length: int,
-    batch_size: int,
-    mask: int | None,
-    rows_multiple: int,
+    data: Sequences, windows: Windows, which: int | None, size: BatchSize, mask: int | None
 ) -> EvaluationBatches:
     if mask is not None:
-        items, split = cloze.with_room(items), cloze.with_room(split)
-    plan = packing.plan(windows, max_length)
-    rows = _rows_per_batch(batch_size, len(windows) / max(1, plan.rows), rows_multiple)
-    return EvaluationBatches(items, split, plan, rows, which, packing.fixed_order(plan), mask)
+        data = _with_room(data)
+    plan = packing.plan(windows, size.max_length)
+    per_row = len(windows) / max(1, plan.rows)
+    rows = _rows_per_batch(size.targets, per_row, size.rows_multiple or 1)
+    return EvaluationBatches(data, plan, rows, which, packing.fixed_order(plan), mask)
+
+
+def _with_room(data: Sequences) -> Sequences:
+    return Sequences(cloze.with_room(data.items), data.offsets, cloze.with_room(data.split))
 
 
 def _rows_per_batch(batch_size: int, per_row: float, multiple: int) -> int:
@@ -337,7 +347,7 @@ def _rows_per_batch(batch_size: int, per_row: float, multiple: int) -> int:
 
 
 def _power_of_two(most: int) -> int:
-    """The largest that is at most ``most``; 1 where there is none."""
+    """Returns the largest power of two that is at most ``most``; 1 where there is none."""
     return 1 << max(0, most.bit_length() - 1)
 
 

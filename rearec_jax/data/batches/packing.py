@@ -5,24 +5,24 @@ segment of a row. Windows of the same (length, queries) form a *class* and are i
 rows are planned once in terms of classes, and an epoch only decides which window of a class goes
 where:
 
-    windows = training_windows(items, offsets, split, max_length, stride)   # what is encoded
-    packing = plan(windows, tokens_per_row, queries_per_row)                # classes -> rows
-    order = epoch_order(packing, seed, epoch)                               # windows -> classes
-    batch = pack_batch(items, split, packing, order, TRAIN, index, rows)    # arrays
+    windows = training_windows(offsets, split, max_length, stride)     # what is encoded
+    packing = plan(windows, tokens_per_row, queries_per_row)           # classes -> rows
+    order = epoch_order(packing, seed, epoch)                          # windows -> slots
+    batch = pack_batch(sequences, order, TRAIN, index, rows)           # arrays
 
-No prefix is ever written down: memory is O(targets), time a batch is O(tokens of the batch).
+No prefix is ever written down: the memory is O(targets), the time of a batch O(its tokens).
 """
 
 import dataclasses
 from typing import NamedTuple
 
-from jaxtyping import Float32, Int32, Int64, UInt8
+from jaxtyping import Float32, Int32, Int64
 import numpy as np
 
 from rearec_jax.data.batches.windows import Windows
-from rearec_jax.devices.table_rows import rows
+from rearec_jax.data.interactions import Sequences
 
-# What a query slot costs in tokens: its reasoning steps in both views and a softmax over the
+# The cost of a query's slot, in tokens: its reasoning steps in both views and a softmax over the
 # catalogue for each, against one pass through the encoder. By hand for PRL, K=2, 12,101 items:
 # 82 MFLOP against 5. Only the choice of the row shape depends on it.
 QUERY_COST = 16
@@ -30,11 +30,18 @@ QUERY_COST = 16
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """Which classes of windows each row holds.
+    """The rows of an epoch, and the class of the window in each of their slots.
 
-    Row r owns the slots ``row_starts[r] : row_starts[r + 1]``; there are as many slots as windows.
-    Slot ``slots[i]`` takes the class of window ``members[i]``: both lists are sorted by class, and
-    ``classes[i]`` is that class. Any permutation of ``members`` within a class is a valid packing.
+    There are as many slots as windows. Slot ``slots[i]`` takes the class of window ``members[i]``;
+    any permutation of ``members`` within a class is a valid packing.
+
+    windows:         all windows.
+    tokens_per_row:  the tokens of a row, T.
+    queries_per_row: the queries of a row, Q.
+    row_starts:      row r has the slots ``row_starts[r] : row_starts[r + 1]``.
+    slots:           the slots, sorted by class.
+    members:         the windows, sorted by class.
+    classes:         the class of each of these slots and windows, ascending.
     """
 
     windows: Windows
@@ -47,35 +54,46 @@ class Plan:
 
     @property
     def rows(self) -> int:
-        """Rows of an epoch, the same in every epoch."""
+        """The number of rows of an epoch, the same in every epoch."""
         return len(self.row_starts) - 1
 
     @property
     def token_fill(self) -> float:
-        """Share of the token places that hold an item."""
+        """The share of the token slots that hold an item."""
         return _share(self.windows.length, self.rows * self.tokens_per_row)
 
     @property
     def query_fill(self) -> float:
-        """Share of the query places that hold a query."""
+        """The share of the query slots that hold a query."""
         return _share(self.windows.queries, self.rows * self.queries_per_row)
 
     @property
     def fill(self) -> float:
-        """Share in use of the places, tokens or queries, that limit the number of rows."""
+        """The share in use of the slots, of tokens or queries, that limit the number of rows."""
         return max(self.token_fill, self.query_fill)
 
 
 @dataclasses.dataclass(frozen=True)
 class Order:
-    """One epoch: the window in each slot, and the order in which rows are visited."""
+    """The order of an epoch.
 
+    plan:    the rows.
+    windows: the window in each slot.
+    rows:    the rows in the order in which batches take them.
+    """
+
+    plan: Plan
     windows: Int64[np.ndarray, "W"]
     rows: Int64[np.ndarray, "rows"]
 
 
 class Share(NamedTuple):
-    """Rows ``start : stop`` of a batch of ``total``: those that a host packs for its devices."""
+    """The share of a batch that a host packs for its devices.
+
+    start: the first row.
+    stop:  the row after the last.
+    total: the rows of the whole batch.
+    """
 
     start: int
     stop: int
@@ -83,10 +101,10 @@ class Share(NamedTuple):
 
 
 class PackedBatch(NamedTuple):
-    """A batch of rows. The first seven fields are those of ``rearec_jax.types.Batch``.
+    """A batch of rows. The first seven fields are those of `rearec_jax.types.Batch`.
 
-    Places without a query have query 0, target 0, weight 0, user -1 and example -1. ``examples`` is
-    the index in ``items`` of each query's target. Within a segment, queries ascend.
+    ``examples`` holds the index in ``items`` of each query's target. A slot without a query has
+    query 0, target 0, weight 0, user -1 and example -1. Within a segment, queries ascend.
     """
 
     tokens: Int32[np.ndarray, "B T"]
@@ -102,14 +120,17 @@ class PackedBatch(NamedTuple):
 def plan(windows: Windows, tokens_per_row: int, queries_per_row: int = 0) -> Plan:
     """Packs windows into rows of two capacities, tokens and queries.
 
-    Best fit, decreasing: a row starts with the largest class left and is filled up with what fits
-    best; the pattern found is repeated while the windows last. So the cost grows with the number of
-    different rows, not with their number.
+    Best fit, decreasing: a row starts with the largest class left and is filled up with the classes
+    that fit best; the pattern found is repeated while the windows last. So the cost grows with the
+    number of different rows, not with the number of rows.
 
     Args:
-        windows: what to pack.
-        tokens_per_row: at least the longest window.
-        queries_per_row: at least the most queries of a window; 0 chooses the cheapest.
+        windows: the windows to pack.
+        tokens_per_row: the tokens of a row, at least those of the longest window.
+        queries_per_row: the queries of a row, at least the most of a window; 0: the cheapest.
+
+    Raises:
+        ValueError: a window does not fit into a row.
     """
     longest, most = windows.length.max(initial=0), windows.queries.max(initial=0)
     if longest > tokens_per_row or most > (queries_per_row or tokens_per_row):
@@ -139,17 +160,17 @@ def plan(windows: Windows, tokens_per_row: int, queries_per_row: int = 0) -> Pla
 
 
 def fixed_order(packing: Plan) -> Order:
-    """Rows and windows as planned: for evaluation."""
+    """Returns the rows and windows as planned: for evaluation."""
     windows = np.empty_like(packing.members)
     windows[packing.slots] = packing.members
-    return Order(windows, np.arange(packing.rows))
+    return Order(packing, windows, np.arange(packing.rows))
 
 
 def epoch_order(packing: Plan, seed: int, epoch: int) -> Order:
-    """Random windows in the slots of their class, and random order of rows.
+    """Returns random windows in the slots of their class, and a random order of rows.
 
-    Pure in (plan, seed, epoch). Raw Philox words are sorted rather than shuffled by numpy's
-    Generator, whose streams may change between versions of numpy: an order never does.
+    A pure function of (packing, seed, epoch). Raw Philox words are sorted rather than shuffled by
+    numpy's Generator, whose streams may change between versions of numpy: an order never does.
     """
     count = len(packing.members)
     words = np.random.Philox(key=np.array([seed, epoch], np.uint64)).random_raw(
@@ -157,32 +178,32 @@ def epoch_order(packing: Plan, seed: int, epoch: int) -> Order:
     )
     windows = np.empty_like(packing.members)
     windows[packing.slots] = packing.members[np.lexsort((words[:count], packing.classes))]
-    return Order(windows, np.argsort(words[count:], kind="stable"))
+    return Order(packing, windows, np.argsort(words[count:], kind="stable"))
 
 
 def pack_batch(
-    items: Int32[np.ndarray, "total"],
-    split: UInt8[np.ndarray, "total"],
-    packing: Plan,
+    data: Sequences,
     order: Order,
     which: int | None,
     index: int,
     rows: int,
     share: Share | None = None,
 ) -> PackedBatch:
-    """Rows ``index * rows : (index + 1) * rows`` of the epoch; empty rows fill up the last batch.
+    """Packs rows ``index * rows : (index + 1) * rows`` of an epoch; the last batch may have fewer.
+
+    Empty rows take the place of those that are missing.
 
     Args:
-        items: of all users, one after another.
-        split: what each position is as a target.
-        packing: the rows.
-        order: of the epoch.
+        data: the users' sequences.
+        order: the order of the epoch.
         which: the split whose targets weigh 1; None where nothing is known of the future: every
-            query weighs 1, targets are 0.
-        index: of the batch.
-        rows: in a batch.
-        share: only these of them; there may be more than ``rows``, and those are empty.
+            query weighs 1, and targets are 0.
+        index: the number of the batch, from 0.
+        rows: the rows of a batch.
+        share: the rows to pack of these, all where it is None; it may reach beyond ``rows``, where
+            rows are empty.
     """
+    packing, (items, _, split) = order.plan, data
     chosen = order.rows[index * rows : (index + 1) * rows]
     if share is not None:
         chosen, rows = chosen[share.start : share.stop], share.stop - share.start
@@ -195,37 +216,40 @@ def pack_batch(
 
     batch = _empty_batch(rows, packing.tokens_per_row, packing.queries_per_row)
     within = _within(window.length)
-    place = np.repeat(row, window.length), np.repeat(token, window.length) + within
-    batch.tokens[place] = items[np.repeat(window.start, window.length) + within]
-    batch.positions[place] = within
-    batch.segments[place] = np.repeat(number + 1, window.length)
+    slots = np.repeat(row, window.length), np.repeat(token, window.length) + within
+    batch.tokens[slots] = items[np.repeat(window.start, window.length) + within]
+    batch.positions[slots] = within
+    batch.segments[slots] = np.repeat(number + 1, window.length)
 
     within = _within(window.queries)
-    place = np.repeat(row, window.queries), np.repeat(query, window.queries) + within
+    slots = np.repeat(row, window.queries), np.repeat(query, window.queries) + within
     within += np.repeat(window.length - window.queries, window.queries)
     example = np.repeat(window.start, window.queries) + within + 1
-    batch.queries[place] = np.repeat(token, window.queries) + within
-    batch.targets[place] = 0 if which is None else items[example]
-    batch.weights[place] = 1 if which is None else split[example] == which
-    batch.users[place] = np.repeat(window.user, window.queries)
-    batch.examples[place] = example
+    batch.queries[slots] = np.repeat(token, window.queries) + within
+    batch.targets[slots] = 0 if which is None else items[example]
+    batch.weights[slots] = 1 if which is None else split[example] == which
+    batch.users[slots] = np.repeat(window.user, window.queries)
+    batch.examples[slots] = example
     return batch
 
 
 def _classes(windows: Windows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Different (length, queries) [C, 2], each window's class [W], windows in each class [C]."""
+    """Returns the different (length, queries) [C, 2], each window's class [W], and counts [C]."""
     base = 1 + int(windows.queries.max(initial=0))
     code = windows.length.astype(np.int64) * base + windows.queries
     code, class_of, counts = np.unique(code, return_inverse=True, return_counts=True)
     return np.stack(np.divmod(code, base), axis=1), class_of, counts
 
 
-def _share(used: np.ndarray, places: int) -> float:
-    return int(used.sum(dtype=np.int64)) / max(1, places)
+def _share(used: np.ndarray, slots: int) -> float:
+    return int(used.sum(dtype=np.int64)) / max(1, slots)
 
 
 def _cheapest_queries_per_row(sizes: np.ndarray, counts: np.ndarray, tokens_per_row: int) -> int:
-    """Few queries a row make many rows, many leave places empty: tries sizes about the average."""
+    """Chooses the queries of a row: few make many rows, many leave slots empty.
+
+    Numbers about the average are tried.
+    """
     tokens, queries = np.maximum(1, counts @ sizes)
     average = tokens_per_row * queries / tokens
     lowest = sizes[:, 1].max(initial=1)
@@ -244,7 +268,7 @@ def _cheapest_queries_per_row(sizes: np.ndarray, counts: np.ndarray, tokens_per_
 def _row_patterns(
     sizes: np.ndarray, counts: np.ndarray, tokens_per_row: int, queries_per_row: int
 ) -> tuple[list[np.ndarray], list[int]]:
-    """Different rows, each the classes that it holds, and how often each is used.
+    """Returns the different rows, each as its classes, and how often each is used.
 
     Balanced filling needs 15-25 % fewer rows where queries and tokens are both scarce (evaluation),
     largest first where one of them is plenty: whichever needs fewer is taken.
@@ -272,10 +296,10 @@ def _fill_rows(
 def _fill_row(
     sizes: np.ndarray, left: np.ndarray, capacity: np.ndarray, balanced: bool
 ) -> np.ndarray:
-    """Classes of one row: the largest, then the best of those that fit, until none does.
+    """Returns the classes of one row: the largest, then the best of those that fit.
 
-    Best is the largest or, balanced, that whose shape is nearest to the room's: room for 20 tokens
-    and 5 queries asks for 4 tokens a query, so that neither runs out before the other.
+    The best is the largest or, balanced, that whose shape is nearest to the room's: room for 20
+    tokens and 5 queries suits 4 tokens a query, so that neither runs out before the other.
     """
     left, room = left.copy(), capacity
     share, shape = (sizes / capacity).max(axis=1), sizes[:, 0] / sizes[:, 1]
@@ -295,13 +319,13 @@ def _fill_row(
 
 
 def _within(lengths: np.ndarray) -> np.ndarray:
-    """0 .. n-1 for each n of ``lengths``: [3, 1, 2] -> 0 1 2 0 0 1."""
+    """Returns 0 .. n-1 for each n of ``lengths``: [3, 1, 2] -> 0 1 2 0 0 1."""
     ends = np.cumsum(lengths, dtype=np.int64)
     return np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)
 
 
 def _starts_in_row(lengths: np.ndarray, segments_in_row: np.ndarray) -> np.ndarray:
-    """Where each segment starts in its row: lengths [3, 1, 2] in rows of [2, 1] -> 0 3 0."""
+    """Returns the start of each segment in its row: [3, 1, 2] in rows of [2, 1] -> 0 3 0."""
     starts = np.cumsum(lengths, dtype=np.int64) - lengths
     first = np.cumsum(segments_in_row) - segments_in_row
     return starts - np.repeat(starts[first], segments_in_row)

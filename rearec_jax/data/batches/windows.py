@@ -1,4 +1,4 @@
-"""Windows: the stretches of users' sequences that are encoded, and their queries.
+"""Cuts users' sequences into windows, the stretches that are encoded, each with its queries.
 
 numpy only, no loop over users. `packing` lays windows into rows.
 """
@@ -13,10 +13,15 @@ from rearec_jax.data.interactions import TRAIN
 
 @dataclasses.dataclass(frozen=True)
 class Windows:
-    """Window w encodes ``items[start[w] : start[w] + length[w]]`` of one user.
+    """The windows: window w encodes ``items[start[w] : start[w] + length[w]]`` of one user.
 
-    Its queries are its last ``queries[w]`` positions, 1 <= queries <= length; earlier ones are
-    context. The target of the query at absolute position p is ``items[p + 1]``.
+    The target of the query at absolute position p is ``items[p + 1]``.
+
+    start:   the absolute position of each window's first item.
+    length:  the number of items of each window.
+    queries: the number of its last positions that are queries, from 1 to ``length``; the earlier
+        positions are context.
+    user:    the user of each window.
     """
 
     start: Int64[np.ndarray, "W"]
@@ -28,7 +33,7 @@ class Windows:
         return len(self.start)
 
     def take(self, indices: Int[np.ndarray, "n"]) -> "Windows":
-        """The windows at ``indices``, in that order."""
+        """Returns the windows at ``indices``, in that order."""
         return Windows(
             self.start[indices], self.length[indices], self.queries[indices], self.user[indices]
         )
@@ -40,7 +45,7 @@ def training_windows(
     max_length: int,
     stride: int,
 ) -> Windows:
-    """Windows in which every training target that has a history occurs exactly once.
+    """Returns windows in which every training target that has a history occurs exactly once.
 
     A user's targets are cut, from the last one backwards, into chunks of ``stride`` positions; a
     chunk's window ends at the input of its last training target and reaches ``max_length`` items
@@ -70,14 +75,17 @@ def evaluation_windows(
     which: int,
     max_length: int,
 ) -> Windows:
-    """One window a position of split ``which``: the last ``max_length`` items before it, if any."""
+    """Returns a window for each position of split ``which`` that has items before it.
+
+    The window holds the last ``max_length`` of these items.
+    """
     targets, user = _targets(offsets, split, which)
     start = np.maximum(offsets[user], targets - max_length)
     return _windows(start, targets - start, np.ones_like(targets), user)
 
 
 def latest_windows(offsets: Int64[np.ndarray, "users_plus_1"], max_length: int) -> Windows:
-    """For each user with items: the last ``max_length`` of them, to recommend what comes next."""
+    """Returns a window for each user with items: the last ``max_length``, to recommend from."""
     user = np.flatnonzero(np.diff(offsets))
     end = offsets[user + 1]
     start = np.maximum(offsets[user], end - max_length)
@@ -85,14 +93,14 @@ def latest_windows(offsets: Int64[np.ndarray, "users_plus_1"], max_length: int) 
 
 
 def count_targets(split: UInt8[np.ndarray, "total"], windows: Windows, which: int) -> int:
-    """Queries of ``windows`` whose target belongs to split ``which``: those of weight 1."""
+    """Counts the queries whose target belongs to split ``which``: those of weight 1."""
     before = np.concatenate([[0], np.cumsum(split == which, dtype=np.int64)])
     end = windows.start + windows.length + 1
     return int((before[end] - before[end - windows.queries]).sum())
 
 
 def _targets(offsets: np.ndarray, split: np.ndarray, which: int) -> tuple[np.ndarray, np.ndarray]:
-    """Positions of the split that have a history, ascending, and their users."""
+    """Returns the positions of the split that have a history, ascending, and their users."""
     positions = np.flatnonzero(split == which)
     users = np.searchsorted(offsets, positions, side="right") - 1
     has_history = positions > offsets[users]

@@ -1,1 +1,1 @@
-"""Vectors of the items' text: made by TF-IDF or a language model, or read from a file."""
+"""Makes vectors of the items' text, by TF-IDF or a language model, or reads them from a file."""

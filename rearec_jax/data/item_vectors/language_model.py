@@ -1,4 +1,4 @@
-"""Vectors of texts from a language model on disk; a run that is interrupted continues.
+"""Encodes texts by a language model on disk; a run that was interrupted continues.
 
 Texts go through the model in parts, and each finished part is kept as a file. Nothing is ever
 downloaded, and no file is unpickled: weights must be safetensors.
@@ -17,18 +17,17 @@ from typing import Any
 from jaxtyping import Float32
 import numpy as np
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import TimeRemainingColumn
 
 from rearec_jax.config import TextConfig
-from rearec_jax.data import npy
-from rearec_jax.data.item_vectors.vector_files import save_array
 from rearec_jax.errors import UserError
+from rearec_jax.run.files import load_array, save_array
+from rearec_jax.run.progress import Progress
 
 Encode = Callable[[list[str]], np.ndarray]  # texts of one batch -> [texts, D]
 
 PART = 256  # texts in one file
-LINE_SECONDS = 10.0  # between two lines where there is no terminal
-_SMALL = 1 << 20  # bytes; of larger files size and time of change stand for the content
+_SMALL = 1 << 20  # bytes; of larger files, size and time of change stand for the content
 
 
 def encode(
@@ -38,20 +37,23 @@ def encode(
     load: Callable[[TextConfig], Encode] | None = None,
     console: Console | None = None,
 ) -> Float32[np.ndarray, "M D"]:
-    """One vector a text, from the model of ``config.model_path``.
+    """Returns one vector a text, from the model of ``config.model_path``.
 
-    Equal texts are encoded once, long texts first, so that a batch wastes little on padding and
-    what needs too much memory fails at once. Parts found in ``directory`` are taken as they are.
+    Equal texts are encoded once, long texts first, so that a batch has little padding and too
+    large a batch fails at once. Parts found in ``directory`` are used as they are.
 
     Args:
-        texts: not empty.
-        config: which model, and how it reads.
-        directory: where parts are kept; may not exist yet. It belongs to these texts and model.
-        load: gives the model; called only when a part is missing. ``load_model`` by default.
-        console: where progress is shown.
+        texts: the texts, at least one.
+        config: the options of the model.
+        directory: the directory of the parts, which may not exist yet; it belongs to these texts
+            and this model.
+        load: returns the model, and is called only when a part is missing; ``load_model`` by
+            default.
+        console: where progress is shown; standard error by default.
 
     Raises:
-        UserError: no such model, the extra ``text`` is not installed, or a vector is not finite.
+        UserError: there is no such model, the extra ``text`` is not installed, or a vector is not
+            finite.
     """
     distinct = sorted(set(texts), key=lambda text: (-len(text), text))
     blocks = [distinct[start : start + PART] for start in range(0, len(distinct), PART)]
@@ -62,21 +64,23 @@ def encode(
     if missing:
         model = (load or load_model)(config)
         done = len(distinct) - sum(len(blocks[number]) for number in missing)
-        with _Counter(len(distinct), done, console or Console(stderr=True)) as counter:
+        with _Progress(len(distinct), done, console or Console(stderr=True)) as progress:
             for number in missing:
-                part = _encode_block(blocks[number], config, model, counter)
+                part = _encode_block(blocks[number], config, model, progress)
                 _keep(_part(directory, number), part)
                 parts[number] = part
+            if not progress.console.is_terminal:
+                progress.catch_up()
     vectors = np.concatenate([part for part in parts if part is not None])
-    place = {text: row for row, text in enumerate(distinct)}
-    return vectors[[place[text] for text in texts]]
+    row_of = {text: row for row, text in enumerate(distinct)}
+    return vectors[[row_of[text] for text in texts]]
 
 
 def identity(model_path: str) -> str:
-    """Changes when the model's files do: small ones by content, weights by size and time.
+    """Returns a key that changes with the model's files: their content, or size and time.
 
     Raises:
-        UserError: it is no directory of a model.
+        UserError: the path is no directory of a model.
     """
     root = _model_directory(model_path)
     files: list[list[str | int]] = []
@@ -94,10 +98,11 @@ def identity(model_path: str) -> str:
 
 
 def load_model(config: TextConfig) -> Encode:
-    """The model in ``config.model_path``, on the GPU where PyTorch has one.
+    """Loads the model in ``config.model_path``, onto the GPU where PyTorch has one.
 
-    A sentence-transformers directory (it holds modules.json) pools as its authors trained it; of
-    any other transformers model a text's vector is the mean of its tokens' last hidden states.
+    A sentence-transformers model (its directory holds modules.json) pools as its authors trained
+    it; of any other transformers model, a text's vector is the mean of its tokens' last hidden
+    states.
 
     Raises:
         UserError: a package or the model is missing, or it cannot be loaded.
@@ -182,7 +187,7 @@ def _hidden_state_model(root: Path, config: TextConfig) -> Encode:
 
 
 def _encode_block(
-    texts: list[str], config: TextConfig, model: Encode, counter: "_Counter"
+    texts: list[str], config: TextConfig, model: Encode, progress: Progress
 ) -> np.ndarray:
     vectors = []
     for start in range(0, len(texts), config.batch_size):
@@ -194,7 +199,7 @@ def _encode_block(
                 f"the model in {config.model_path} gives values that are not finite for the text"
                 f" {batch[bad[0]][:60]!r}; another model or precision is needed"
             )
-        counter.advance(len(batch))
+        progress.advance(len(batch))
     return np.concatenate(vectors)
 
 
@@ -204,7 +209,7 @@ def _part(directory: Path, number: int) -> Path:
 
 def _kept(path: Path, rows: int) -> np.ndarray | None:
     with contextlib.suppress(OSError, ValueError):
-        part = npy.load(path, mmap=False)
+        part = load_array(path, mmap=False)
         if part.ndim == 2 and len(part) == rows and part.dtype == np.float32:
             return part
     return None
@@ -217,39 +222,17 @@ def _keep(path: Path, part: np.ndarray) -> None:
         logging.warning("encoded texts are not kept in %s: %s", path.parent, error)
 
 
-class _Counter:
-    """Texts done of all: a bar in a terminal, elsewhere a line now and then."""
+class _Progress(Progress):
+    """A display of the number of texts encoded."""
+
+    columns = (TimeRemainingColumn,)
 
     def __init__(self, total: int, done: int, console: Console):
-        self._total, self._done, self._console = total, done, console
+        super().__init__("encoding texts", total, done, console)
         self._start, self._clock = done, time.monotonic()
-        self._next = self._clock + LINE_SECONDS
-        self._bar = Progress(console=console, transient=True) if console.is_terminal else None
+        if done and not console.is_terminal:
+            self.message(f"{done:,} of {total:,} texts are encoded already")
 
-    def __enter__(self) -> "_Counter":
-        if self._bar is not None:
-            self._bar.start()
-            self._task = self._bar.add_task(
-                "encoding texts", total=self._total, completed=self._done
-            )
-        elif self._done:
-            self._say(f"{self._done:,} of {self._total:,} texts are encoded already")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-
-    def advance(self, texts: int) -> None:
-        """So many texts more are done."""
-        self._done += texts
-        now = time.monotonic()
-        if self._bar is not None:
-            self._bar.update(self._task, completed=self._done)
-        elif now >= self._next or self._done == self._total:
-            self._next = now + LINE_SECONDS
-            rate = (self._done - self._start) / max(now - self._clock, 1e-9)
-            self._say(f"encoded {self._done:,} of {self._total:,} texts, {rate:,.0f} a second")
-
-    def _say(self, line: str) -> None:
-        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+    def line(self) -> str:
+        rate = (self.done - self._start) / max(time.monotonic() - self._clock, 1e-9)
+        return f"encoded {self.done:,} of {self.total:,} texts, {rate:,.0f} a second"

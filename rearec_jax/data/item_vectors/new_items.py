@@ -1,4 +1,4 @@
-"""Vectors of new items' text, made as those of the catalogue were."""
+"""Computes vectors of new items' text as those of the catalogue were computed."""
 
 from collections.abc import Callable, Sequence
 import dataclasses
@@ -14,26 +14,30 @@ from rearec_jax.config import Config
 from rearec_jax.data.item_vectors import vectors
 from rearec_jax.errors import UserError
 
-TOLERANCE = 1e-4  # of a component: other machines add in another order
+TOLERANCE = 1e-4  # of a component: other machines may sum in another order
 
 
 @dataclasses.dataclass(frozen=True)
 class TextEncoder:
-    """Texts to vectors, in the space of the vectors that the model was trained with.
+    """The encoder of texts, into the space of the vectors that the model was trained with.
 
-    The encoder is fitted to the catalogue's own texts again when it is first needed. Fitting is
-    deterministic; that the result is the same is checked, not hoped for.
+    It is fitted to the catalogue's texts again when it is first needed. Fitting is deterministic;
+    it is checked that the vectors are the same.
+
+    config:  the options of the encoder.
+    texts:   the texts of the items that the model was trained on.
+    trained: their vectors.
     """
 
     config: Config
-    texts: pl.Series  # of the items that the model was trained on
-    trained: Float32[np.ndarray, "N F"]  # their vectors
+    texts: pl.Series
+    trained: Float32[np.ndarray, "N F"]
 
     def __call__(self, texts: Sequence[str | None]) -> Float32[np.ndarray, "n F"]:
-        """Vectors of texts, zeros for those without any.
+        """Returns the vectors of texts, zeros for None and blank texts.
 
         Raises:
-            UserError: the encoder no longer makes the vectors that the model was trained with.
+            UserError: the encoder no longer gives the vectors that the model was trained with.
         """
         return self._fitted(pl.Series("text", list(texts), pl.String))
 

@@ -1,4 +1,4 @@
-"""Vectors of texts without a language model: TF-IDF, and truncated SVD of it."""
+"""Computes vectors of texts without a language model: TF-IDF, and truncated SVD of it."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, cast
@@ -6,16 +6,16 @@ from typing import Any, cast
 from jaxtyping import Float32
 import numpy as np
 
-# Rarer words and pairs tell nothing about other items, and cost time; see docs/design.md.
+# Rarer words and pairs relate no items to each other, and cost time; see docs/design.md.
 TERMS = 20_000
-_POWER_ITERATIONS = 2  # more of them change the vectors, but not what they are worth
+_POWER_ITERATIONS = 2  # more of them change the vectors, but make them no better
 
 
 Project = Callable[[Sequence[str]], Float32[np.ndarray, "n F"]]
 
 
 def encode(texts: Sequence[str], width: int) -> Float32[np.ndarray, "M F"]:
-    """Vectors of length 1, most important component first; the same for the same texts.
+    """Returns vectors of length 1, most important component first; the same for the same texts.
 
     Terms are words (of two letters or more) and pairs of neighbouring words. F is ``width``, or
     less where there are fewer terms or texts. A text without any term has a vector of zeros.
@@ -24,9 +24,9 @@ def encode(texts: Sequence[str], width: int) -> Float32[np.ndarray, "M F"]:
 
 
 def fit(texts: Sequence[str], width: int) -> tuple[Float32[np.ndarray, "M F"], Project]:
-    """``encode``, and what gives any other texts vectors of the same space.
+    """Returns the vectors of ``encode``, and a function that encodes other texts likewise.
 
-    Of the texts themselves it gives the same vectors again.
+    Of the texts themselves the function gives the same vectors again.
     """
     # Here, because they take a second to import, and most commands need no vectors.
     from sklearn.decomposition import TruncatedSVD

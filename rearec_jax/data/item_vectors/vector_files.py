@@ -1,4 +1,4 @@
-"""Files of item vectors: the user's own, and those that encode_items writes."""
+"""Reads and writes files of item vectors, a user's or those of encode_items."""
 
 import dataclasses
 import logging
@@ -10,42 +10,47 @@ import numpy as np
 import polars as pl
 
 from rearec_jax.config import Config
-from rearec_jax.data import npy
-from rearec_jax.data.own_files import tables
+from rearec_jax.data.own_files import cells, tables
 from rearec_jax.errors import UserError
-from rearec_jax.run.files import write_whole
+from rearec_jax.run.files import load_array, write_whole
 
-VECTOR = "vector"  # the column that write_vectors writes
+VECTOR = "vector"  # the name of the column of vectors in files of write_vectors
 
 
 @dataclasses.dataclass(frozen=True)
 class _Source:
-    """What a file holds: one vector for each of ``ids``; None: the catalogue in its order."""
+    """The vectors of a file.
+
+    path:    the file.
+    ids:     the raw item id of each vector; None: the items of the catalogue in its order.
+    vectors: the vectors [rows, F], of any type of number.
+    rows:    the row of each vector in the file, from 1, for messages.
+    """
 
     path: Path
     ids: pl.Series | None
-    vectors: np.ndarray  # [rows, F], any type of number
-    rows: np.ndarray  # of the file, from 1, for messages
+    vectors: np.ndarray
+    rows: np.ndarray
 
 
 def read_vectors(
     config: Config, item_ids: pl.Series
 ) -> tuple[Float32[np.ndarray, "N F"], Bool[np.ndarray, "N"]]:
-    """Vectors of the items in the order of ``item_ids``, and which items the file has.
+    """Returns the vectors of the items in the order of ``item_ids``, and marks the items found.
 
     ``text.vectors`` is a Parquet file with the column ``data.text_id_column`` and a column of
     lists of numbers, or a .npy matrix with ``<name>.ids.txt`` (a raw id a line) beside it or
-    exactly one row an item in the catalogue's order. Items that are not there have zeros; of an id
+    exactly one row an item in the catalogue's order. Items that the file lacks have zeros; of an id
     that occurs twice the first row counts; nothing in a file is ever unpickled.
 
     Raises:
-        UserError: no such file, not such a file, none of its ids is an item's, rows that do not
-            fit, a vector with a value that is not finite.
+        UserError: there is no such file, it is of another kind, none of its ids is an item's, its
+            rows do not fit, or a value is not finite.
     """
     path = tables.existing_file(config.text.vectors, "text.vectors")
-    if tables.suffix(path) == ".npy":
+    if cells.suffix(path) == ".npy":
         source = _read_npy(path, len(item_ids))
-    elif tables.suffix(path) == ".parquet":
+    elif cells.suffix(path) == ".parquet":
         source = _read_parquet(path, config)
     else:
         raise UserError(f"{path} (option text.vectors) is neither a .npy nor a .parquet file")
@@ -64,19 +69,9 @@ def write_vectors(
     write_whole(path, lambda file: frame.write_parquet(file))
 
 
-def save_array(path: Path, array: np.ndarray) -> None:
-    """``np.save``, whole or not at all, in a directory that is made if it is not there.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, lambda file: np.save(file, array, allow_pickle=False))
-
-
 def _read_npy(path: Path, items: int) -> _Source:
     try:
-        vectors = npy.load(path)
+        vectors = load_array(path)
     except (OSError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise UserError(f"{path} is not a .npy file of numbers: {reason}") from error
@@ -125,7 +120,7 @@ def _read_parquet(path: Path, config: Config) -> _Source:
 
 
 def _vector_column(path: Path, schema: dict[str, Any], config: Config) -> str:
-    """The column of vectors; both it and the ids' column are there."""
+    """Returns the name of the column of vectors; raises UserError if that or the ids' is absent."""
     id_column, wanted = config.data.text_id_column, config.text.vectors_column
     names = ", ".join(schema)
     if id_column not in schema:
@@ -179,15 +174,15 @@ def _align(
 ) -> tuple[Float32[np.ndarray, "N F"], Bool[np.ndarray, "N"]]:
     items = len(item_ids)
     if source.ids is None:
-        places = np.arange(items)
+        rows = np.arange(items)
         found = np.ones(items, bool)
     else:
-        there = source.ids.alias("id").to_frame().with_row_index("place")
+        there = source.ids.alias("id").to_frame().with_row_index("row")
         there = there.unique("id", keep="first", maintain_order=True)
-        asked = item_ids.cast(pl.String).alias("id").to_frame()
-        joined = asked.join(there, on="id", how="left", maintain_order="left")["place"]
+        wanted = item_ids.cast(pl.String).alias("id").to_frame()
+        joined = wanted.join(there, on="id", how="left", maintain_order="left")["row"]
         found = joined.is_not_null().to_numpy()
-        places = joined.drop_nulls().to_numpy()
+        rows = joined.drop_nulls().to_numpy()
     if not found.any():
         raise UserError(
             f"{source.path} has vectors for none of the {items} items (an item id is"
@@ -196,16 +191,16 @@ def _align(
     if 2 * found.sum() < items:
         logging.warning("%s has vectors for only %d of %d items", source.path, found.sum(), items)
     vectors = np.zeros((items, source.vectors.shape[1]), np.float32)
-    with np.errstate(over="ignore"):  # too large for float32: infinite, and said below
-        vectors[found] = source.vectors[places]
-    _require_finite(source, vectors[found], places)
+    with np.errstate(over="ignore"):  # too large for float32: infinite, and an error below
+        vectors[found] = source.vectors[rows]
+    _require_finite(source, vectors[found], rows)
     return vectors, found
 
 
-def _require_finite(source: _Source, vectors: np.ndarray, places: np.ndarray) -> None:
+def _require_finite(source: _Source, vectors: np.ndarray, rows: np.ndarray) -> None:
     bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
     if len(bad):
-        row = source.rows[places[bad[0]]]
+        row = source.rows[rows[bad[0]]]
         raise UserError(
             f"{source.path}, row {row}: a value that is not a finite number ({len(bad)} such rows)"
         )

@@ -1,4 +1,4 @@
-"""The matrix of item vectors that text backbones read, kept on disk for the next run."""
+"""Makes the matrix of item vectors that text backbones read, and keeps it for the next run."""
 
 from collections.abc import Callable, Sequence
 import dataclasses
@@ -13,45 +13,50 @@ import numpy as np
 import polars as pl
 
 from rearec_jax.config import Config, TextConfig
-from rearec_jax.data import npy
 from rearec_jax.data.interactions import Interactions
 from rearec_jax.data.item_vectors import language_model, tfidf, vector_files
 from rearec_jax.data.own_files import tables
 from rearec_jax.data.prepare import cache_directory
 from rearec_jax.errors import UserError
+from rearec_jax.run.files import load_array, save_array
 
 FORMAT = 1  # raise it whenever the same texts and options would give other vectors
 
 
 @dataclasses.dataclass(frozen=True)
 class ItemVectors:
-    """One vector an item, in the order of the catalogue; zeros where an item has none."""
+    """The vectors of the items, in the order of the catalogue.
+
+    vectors:  the vectors; zeros where an item has none.
+    has_text: whether each item has a vector.
+    """
 
     vectors: Float32[np.ndarray, "N F"]
     has_text: Bool[np.ndarray, "N"]
 
 
 def item_vectors(config: Config, data: Interactions) -> ItemVectors:
-    """Vectors of the items of ``data``: from ``text.vectors``, or made of the items' text.
+    """Returns the vectors of the items: from ``text.vectors``, or made of the items' text.
 
     F is ``text.width`` or less. Vectors of TF-IDF have length 1; those of a language model, and
-    any that PCA reduces, are centred and have a mean squared length of 1; a user's own that are
-    narrow enough are left as they are. The result is kept in ``data.cache_dir`` under a key of
+    any that PCA reduces, are centred and have a mean squared length of 1; those of a user's file
+    that are narrow enough stay as they are. The result is kept in ``data.cache_dir`` under a key of
     the texts (or the file) and the options, and memory-mapped (read-only) from there. An item
     whose vector is zero counts as one without text.
 
     Raises:
-        UserError: no text and no file, none that belongs to an item, or whatever is wrong in them.
+        UserError: there is neither text nor a file, none of it belongs to an item, or something in
+            it is wrong.
     """
-    place = cache_directory(config.data) / f"vectors-{_key(config, data)}.npy"
-    vectors = _kept(place, data.num_items)
+    path = cache_directory(config.data) / f"vectors-{_key(config, data)}.npy"
+    vectors = _kept(path, data.num_items)
     if vectors is None:
-        vectors = _make(config, data, place)
+        vectors = _make(config, data, path)
     return ItemVectors(vectors, np.asarray(vectors.any(axis=1)))
 
 
 def unit_scale(vectors: Float32[np.ndarray, "N F"]) -> float:
-    """What to multiply the vectors by to make their elements' mean square 1, zero vectors aside.
+    """Returns the factor that makes the mean square of the elements 1, zero vectors aside.
 
     Learning rates and initial weights suit inputs of about 1, whatever encoder made the vectors:
     those of TF-IDF have length 1, so elements of 0.04.
@@ -61,9 +66,9 @@ def unit_scale(vectors: Float32[np.ndarray, "N F"]) -> float:
     return float(np.sqrt(filled * vectors.shape[1] / squares.sum())) if filled else 1.0
 
 
-def _make(config: Config, data: Interactions, place: Path) -> Float32[np.ndarray, "N F"]:
-    """``item_vectors`` without the cache; then puts them there."""
-    parts = place.with_suffix(".parts")
+def _make(config: Config, data: Interactions, path: Path) -> Float32[np.ndarray, "N F"]:
+    """Makes the vectors, and keeps them at ``path``."""
+    parts = path.with_suffix(".parts")
     vectors = build(config, data, parts)
     if not vectors.any():
         raise UserError(
@@ -71,16 +76,16 @@ def _make(config: Config, data: Interactions, place: Path) -> Float32[np.ndarray
             " items' texts?"
         )
     try:
-        vector_files.save_array(place, vectors)
+        save_array(path, vectors)
     except OSError as error:
-        logging.warning("item vectors are not kept in %s (data.cache_dir): %s", place, error)
+        logging.warning("item vectors are not kept in %s (data.cache_dir): %s", path, error)
         return vectors
     shutil.rmtree(parts, ignore_errors=True)
-    return npy.load(place)
+    return load_array(path)
 
 
 def build(config: Config, data: Interactions, parts: Path) -> Float32[np.ndarray, "N F"]:
-    """The vectors, from the file or the texts. ``parts``: where unfinished work is kept."""
+    """Makes the vectors from the file or the texts; ``parts``: the directory of unfinished work."""
     if config.text.vectors:
         given, found = vector_files.read_vectors(config, data.item_ids)
         return _spread(_narrow(given[found], config.text.width), found)
@@ -90,12 +95,12 @@ def build(config: Config, data: Interactions, parts: Path) -> Float32[np.ndarray
 def fit(
     config: Config, texts: pl.Series, parts: Path
 ) -> tuple[Float32[np.ndarray, "N F"], Callable[[pl.Series], Float32[np.ndarray, "n F"]]]:
-    """Vectors of the texts of a catalogue, and what gives other texts vectors of the same space.
+    """Returns the vectors of a catalogue's texts, and a function that encodes others likewise.
 
     Args:
-        config: of the encoder.
-        texts: String; null or blank = none, whose vector is zero.
-        parts: where unfinished work is kept.
+        config: the options of the encoder.
+        texts: the texts (String); the vector of a null or blank one is zero.
+        parts: the directory of unfinished work.
     """
     width = config.text.width
     has_text = _has_text(texts)
@@ -126,9 +131,10 @@ def _has_text(texts: pl.Series) -> Bool[np.ndarray, "N"]:
 def principal_components(
     vectors: Float32[np.ndarray, "M D"], width: int
 ) -> Float32[np.ndarray, "M F"]:
-    """Centred, turned to the ``width`` directions of largest variance, mean squared length 1.
+    """Computes the paper's PCA: the ``width`` directions of largest variance of the vectors.
 
-    F is less than ``width`` where there are fewer dimensions or vectors. The paper's PCA.
+    The result is centred and has a mean squared length of 1. F is less than ``width`` where there
+    are fewer dimensions or vectors.
     """
     return fit_components(vectors, width)[0]
 
@@ -136,11 +142,11 @@ def principal_components(
 def fit_components(
     vectors: Float32[np.ndarray, "M D"], width: int
 ) -> tuple[Float32[np.ndarray, "M F"], Callable[[np.ndarray], Float32[np.ndarray, "n F"]]]:
-    """``principal_components``, and what turns other vectors likewise."""
+    """Returns ``principal_components``, and a function that turns other vectors likewise."""
     from sklearn.decomposition import PCA  # takes a second, and most commands need no vectors
 
     width = min(width, *vectors.shape)
-    # Here, because PCA takes the products of uncentred values, which loses digits in float32.
+    # Centred here, because PCA multiplies uncentred values, which loses digits in float32.
     mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
     centred = vectors - mean
     mean_square = float(np.mean(np.sum(np.square(centred, dtype=np.float64), axis=1)))
@@ -166,7 +172,7 @@ def _narrow(vectors: Float32[np.ndarray, "M D"], width: int) -> Float32[np.ndarr
 def _spread(
     vectors: Float32[np.ndarray, "M F"], found: Bool[np.ndarray, "N"]
 ) -> Float32[np.ndarray, "N F"]:
-    """The rows of the items that have a vector, zeros for the others."""
+    """Returns a row for every item: the vectors of those found, zeros for the others."""
     if found.all():
         return vectors
     spread = np.zeros((len(found), vectors.shape[1]), np.float32)
@@ -187,23 +193,23 @@ def _source(config: Config) -> str:
     return config.text.vectors or f"text.encoder={config.text.encoder}"
 
 
-def _kept(place: Path, items: int) -> Float32[np.ndarray, "N F"] | None:
-    """The matrix of an earlier run; None if there is none, or a damaged one."""
-    if not place.exists():
+def _kept(path: Path, items: int) -> Float32[np.ndarray, "N F"] | None:
+    """Loads the matrix of an earlier run; returns None if there is none, or a damaged one."""
+    if not path.exists():
         return None
     try:
-        vectors = npy.load(place)
+        vectors = load_array(path)
         if vectors.dtype == np.float32 and vectors.ndim == 2 and len(vectors) == items:
             return vectors
         reason = f"it holds {vectors.dtype} of shape {vectors.shape}"
     except (OSError, ValueError) as error:
         reason = str(error)
-    logging.warning("making the item vectors again: %s is damaged (%s)", place, reason)
+    logging.warning("making the item vectors again: %s is damaged (%s)", path, reason)
     return None
 
 
 def _key(config: Config, data: Interactions) -> str:
-    """Changes with the texts, or the file and the items' ids, and with the options of ``text``."""
+    """Returns a key that changes with the texts, or the file and the ids, and with the options."""
     text = config.text
     recipe: list[object] = [FORMAT, text.width]
     if text.vectors:

@@ -1,1 +1,1 @@
-"""A user's own files: interactions, text and histories in CSV, TSV, Parquet or plain text."""
+"""Reads users' files: interactions, text and histories in CSV, TSV, Parquet or plain text."""

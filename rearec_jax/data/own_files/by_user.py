@@ -1,8 +1,8 @@
-"""Interactions of an input file, in any order, gathered by user in bounded memory.
+"""Gathers the interactions of an input file, in any order, by user in bounded memory.
 
 One pass over the file deals its rows out to files by a hash of the user; each of these is small
-enough to be sorted in memory. Such a file grows as the pass goes on: Arrow streams, one after the
-other.
+enough to be sorted in memory. Such a file grows during the pass: it holds Arrow streams, one after
+the other.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,21 +18,21 @@ import pyarrow as pa
 from rearec_jax.data.own_files.user_rows import ROWS, Columns, Piece, Wrong, pieces
 from rearec_jax.run.files import write_whole
 
-FILE_BYTES = 64 * 2**20  # of the input, for each file that is sorted
-MOST_ROWS = 1_000_000  # in memory before they are dealt
+FILE_BYTES = 64 * 2**20  # bytes of the input for each file that is sorted
+MOST_ROWS = 1_000_000  # rows in memory before they are dealt
 DEALT, DONE = ".arrows", "dealt.json"
 
 
 def users(
     path: pathlib.Path, columns: Columns, directory: pathlib.Path, show: Callable[[int], None]
 ) -> Iterator[Piece]:
-    """A row a user, in the order of time, or of the file where it has none.
+    """Yields users with their items in the order of time, or of the file where it has no times.
 
     Args:
         path: the file of interactions.
-        columns: its columns.
-        directory: for the dealt rows; finished ones that lie there are used again.
-        show: is told the number of rows read so far.
+        columns: the names of its columns.
+        directory: the directory for the dealt rows; finished ones that lie there are used again.
+        show: receives the number of rows read so far.
 
     Raises:
         UserError: the file cannot be read.
@@ -67,12 +67,12 @@ def _deal(
                 rows.write_ipc_stream(file, compression="zstd")
     for dealt in directory.glob(f"*{DEALT}"):
         with dealt.open("rb") as file:
-            os.fsync(file.fileno())  # before they are said to be whole
+            os.fsync(file.fileno())  # before a file says that they are whole
     write_whole(directory / DONE, lambda file: file.write(json.dumps(wrong).encode()))
 
 
 def _frame(piece: Piece, count: int) -> pl.DataFrame:
-    """The rows of a piece, and in which of ``count`` parts each belongs."""
+    """Returns the rows of a piece, each with the one of ``count`` parts to which it belongs."""
     return pl.DataFrame(
         {
             "part": [zlib.crc32(user.encode()) % count for user in piece.users],
@@ -92,7 +92,7 @@ def _frame(piece: Piece, count: int) -> pl.DataFrame:
 
 
 def _gathered(frames: Iterator[pl.DataFrame], enough: int) -> Iterator[pl.DataFrame]:
-    """The same rows in frames of at least ``enough``; the last may have fewer."""
+    """Yields the same rows in frames of at least ``enough``; the last may have fewer."""
     held: list[pl.DataFrame] = []
     for frame in frames:
         held.append(frame)

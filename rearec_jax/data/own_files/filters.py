@@ -1,11 +1,10 @@
-"""Which interactions stay, and which may be targets."""
+"""Filters interactions, and marks those that may be targets."""
 
 from jaxtyping import Bool, Int64
 import numpy as np
 import polars as pl
 
 from rearec_jax.config import DataConfig
-from rearec_jax.devices.table_rows import rows
 from rearec_jax.errors import UserError
 
 
@@ -16,7 +15,7 @@ def filter_ratings(frame: pl.DataFrame, config: DataConfig) -> pl.DataFrame:
     only marks them, so that they are never predicted.
 
     Raises:
-        UserError: no ratings to filter by, or nothing is left.
+        UserError: there are no ratings to filter by, or nothing is left.
     """
     if config.rating_above is None:
         return frame.with_columns(target_ok=True)
@@ -39,10 +38,10 @@ def filter_ratings(frame: pl.DataFrame, config: DataConfig) -> pl.DataFrame:
 def core_mask(
     users: Int64[np.ndarray, "rows"], items: Int64[np.ndarray, "rows"], core: int
 ) -> Bool[np.ndarray, "rows"]:
-    """Interactions of the k-core: every user and every item left has at least ``core`` of them.
+    """Marks the interactions of the k-core, where all users and items have at least ``core``.
 
-    Removes users and items with fewer, again and again until none is left to remove. The result
-    does not depend on the order of removal. Repeated interactions count each.
+    Users and items with fewer are removed, again and again until none is left to remove. The result
+    does not depend on the order of removal. Each of repeated interactions counts.
     """
     keep = np.ones(len(users), dtype=bool)
     rows = np.arange(len(users))

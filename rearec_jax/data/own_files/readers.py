@@ -1,4 +1,4 @@
-"""Files of interactions to one table: user, item, and timestamp, rating, split where given."""
+"""Reads files of interactions: user, item, and timestamp, rating and split where given."""
 
 from pathlib import Path
 
@@ -20,12 +20,13 @@ _SPLIT_CODES = {
 def read(config: DataConfig) -> pl.DataFrame:
     """Reads ``config.path``: one row an interaction, users together, each in time order.
 
-    Columns: user, item (String); timestamp (Int64, seconds UTC) unless the source has none;
-    rating (Float64) with ``rating_column``; split (UInt8 code) with ``split=given``. Interactions
-    of a user at the same time keep the order of the file.
+    The columns are user and item (String); timestamp (Int64, seconds UTC) unless the source has
+    none; rating (Float64) with ``rating_column``; split (UInt8 code) with ``split=given``.
+    Interactions of a user at the same time keep the order of the file.
 
     Raises:
-        UserError: file missing or malformed; names the file, the line and what to do.
+        UserError: the file is missing or malformed; the message names the file, the line and the
+            remedy.
     """
     path = tables.existing_file(config.path, "data.path", config.hint)
     if config.source == "sequences":
@@ -34,7 +35,7 @@ def read(config: DataConfig) -> pl.DataFrame:
 
 
 def _read_sequences(path: Path, config: DataConfig) -> pl.DataFrame:
-    """Lines ``user item item ...``, oldest item first, no header."""
+    """Reads lines ``user item item ...``, oldest item first, without a header."""
     if config.rating_column or config.split not in ("leave_one_out",):
         raise UserError(
             f"{path}: lines of 'user item item ...' have no ratings, times or given splits; set"
@@ -71,7 +72,7 @@ def _require_one_line_each(path: Path, frame: pl.DataFrame) -> None:
 
 
 def _read_interactions(path: Path, config: DataConfig) -> pl.DataFrame:
-    """One interaction a row: 'table' and 'recbole'."""
+    """Reads files of one interaction a row: the sources 'table' and 'recbole'."""
     wanted = {config.user_column: "data.user_column", config.item_column: "data.item_column"}
     if config.timestamp_column:
         wanted[config.timestamp_column] = (
@@ -91,7 +92,7 @@ def _read_interactions(path: Path, config: DataConfig) -> pl.DataFrame:
     per_second = 1
     if config.timestamp_column:
         columns["timestamp"], per_second = timestamps.parse_column(
-            table.column(config.timestamp_column, "times", pl.Boolean), table.place
+            table.column(config.timestamp_column, "times", pl.Boolean), table.location
         )
     if config.rating_column:
         columns["rating"] = _ratings(table, config.rating_column)
@@ -100,7 +101,7 @@ def _read_interactions(path: Path, config: DataConfig) -> pl.DataFrame:
     frame = pl.DataFrame(columns)
     if config.split == "leave_one_out" and config.core < 2:
         _require_two_each(table, frame)
-    # Sorted before times are cut to seconds: the finer unit knows the order better.
+    # Rows are sorted before times are cut to seconds: a finer unit keeps more of the order.
     frame = frame.sort([key for key in ("user", "timestamp") if key in frame], maintain_order=True)
     if per_second > 1:
         frame = frame.with_columns(pl.col("timestamp") // per_second)
@@ -123,7 +124,7 @@ def _ids(table: tables.Table, column: str) -> pl.Series:
     ids = table.ids(column)
     empty = (ids.is_null() | (ids == "")).arg_true()
     if len(empty):
-        raise UserError(f"{table.place(empty[0])}: column {column!r} is empty")
+        raise UserError(f"{table.location(empty[0])}: column {column!r} is empty")
     return ids
 
 
@@ -133,7 +134,7 @@ def _ratings(table: tables.Table, column: str) -> pl.Series:
     bad = (~ratings.is_finite().fill_null(False)).arg_true()
     if len(bad):
         raise UserError(
-            f"{table.place(bad[0])}: {column} {str(raw[bad[0]])!r} is not a finite number"
+            f"{table.location(bad[0])}: {column} {str(raw[bad[0]])!r} is not a finite number"
         )
     return ratings
 
@@ -144,7 +145,7 @@ def _splits(table: tables.Table, column: str) -> pl.Series:
     bad = codes.is_null().arg_true()
     if len(bad):
         raise UserError(
-            f"{table.place(bad[0])}: {column} {raw[bad[0]]!r} must be one of"
+            f"{table.location(bad[0])}: {column} {raw[bad[0]]!r} must be one of"
             f" {', '.join(_SPLIT_CODES)}"
         )
     return codes
@@ -154,6 +155,6 @@ def _require_two_each(table: tables.Table, frame: pl.DataFrame) -> None:
     single = frame["user"].is_unique().arg_true()
     if len(single):
         raise UserError(
-            f"{table.place(single[0])}: user {frame['user'][single[0]]} has one interaction only,"
-            " too few to leave one out; set data.core=2 or more to remove such users"
+            f"{table.location(single[0])}: user {frame['user'][single[0]]} has one interaction"
+            " only, too few to leave one out; set data.core=2 or more to remove such users"
         )

@@ -1,4 +1,4 @@
-"""What each position is as a target: the period it lies in, less what may not be predicted."""
+"""Decides what each position is as a target: its period, less what may not be predicted."""
 
 import datetime
 from typing import NamedTuple
@@ -9,28 +9,43 @@ import polars as pl
 
 from rearec_jax.config import DataConfig
 from rearec_jax.data.interactions import CONTEXT, TEST, TRAIN, VALIDATION, positions
-from rearec_jax.data.own_files.by_user import users
 from rearec_jax.data.own_files.timestamps import parse_option
 from rearec_jax.errors import UserError
 
 
 class Split(NamedTuple):
-    """``codes`` of every position, and how many of a user's positions are in training."""
+    """The split of a data set.
+
+    codes:            CONTEXT, TRAIN, VALIDATION or TEST of every position.
+    training_lengths: the number of each user's positions in the training period.
+    """
 
     codes: UInt8[np.ndarray, "total"]
     training_lengths: Int64[np.ndarray, "users"]
+
+
+class Given(NamedTuple):
+    """The columns that a source may give beside users and items; None where it lacks one.
+
+    timestamps: the time of each position, seconds since 1970.
+    split:      the split code of each position.
+    target_ok:  False for positions that may not be targets.
+    user_ids:   the raw id of each user, for errors.
+    """
+
+    timestamps: Int64[np.ndarray, "total"] | None = None
+    split: UInt8[np.ndarray, "total"] | None = None
+    target_ok: Bool[np.ndarray, "total"] | None = None
+    user_ids: pl.Series | None = None
 
 
 def assign(
     config: DataConfig,
     items: Int32[np.ndarray, "total"],
     offsets: Int64[np.ndarray, "users_plus_1"],
-    timestamps: Int64[np.ndarray, "total"] | None = None,
-    given: UInt8[np.ndarray, "total"] | None = None,
-    target_ok: Bool[np.ndarray, "total"] | None = None,
-    user_ids: pl.Series | None = None,
+    given: Given,
 ) -> Split:
-    """Split codes as ``config`` asks, in three steps.
+    """Assigns split codes by ``config``, in three steps.
 
     1. The period of each position (TRAIN, VALIDATION, TEST), by ``config.split``.
     2. CONTEXT where the history is shorter than ``min_history`` or ``target_ok`` is False.
@@ -38,24 +53,24 @@ def assign(
        not occur in the training period (whether as a target or as context).
 
     Raises:
-        UserError: times or splits that the data lacks, a user whose given splits go back in time,
-            or no target left in training, validation or test.
+        UserError: the data lack times or splits, the given splits of a user go back in time, or no
+            target is left in training, validation or test.
     """
-    period = _period(config, offsets, timestamps, given)
-    _require_order(period, offsets, user_ids)
+    period = _period(config, offsets, given)
+    _require_order(period, offsets, given.user_ids)
     codes = period.copy()
     codes[positions(offsets) < config.min_history] = CONTEXT
-    if target_ok is not None:
-        codes[~target_ok] = CONTEXT
+    if given.target_ok is not None:
+        codes[~given.target_ok] = CONTEXT
     if config.known_items_only:
-        # Never true of a training target: all before it is training too.
+        # This never changes a training target: all before it is training too.
         codes[_has_unknown(items, offsets, period)] = CONTEXT
-    _require_targets(codes, config, timestamps)
+    _require_targets(codes, config, given.timestamps)
     return Split(codes, _count_per_user(period == TRAIN, offsets))
 
 
 def leave_one_out(offsets: Int64[np.ndarray, "users_plus_1"]) -> UInt8[np.ndarray, "total"]:
-    """Last position TEST, the one before VALIDATION, else TRAIN.
+    """Returns TEST for a user's last position, VALIDATION for the one before, else TRAIN.
 
     Users with fewer than three interactions only train.
     """
@@ -69,7 +84,10 @@ def leave_one_out(offsets: Int64[np.ndarray, "users_plus_1"]) -> UInt8[np.ndarra
 def by_time(
     timestamps: Int64[np.ndarray, "total"], valid_from: float, test_from: float
 ) -> UInt8[np.ndarray, "total"]:
-    """TEST from ``test_from`` on, VALIDATION from ``valid_from`` on, TRAIN before (seconds)."""
+    """Returns TEST from ``test_from`` on, VALIDATION from ``valid_from`` on, else TRAIN.
+
+    All times are seconds since 1970.
+    """
     period = np.full(len(timestamps), TRAIN, dtype=np.uint8)
     period[timestamps >= valid_from] = VALIDATION
     period[timestamps >= test_from] = TEST
@@ -77,10 +95,10 @@ def by_time(
 
 
 def time_cuts(config: DataConfig, timestamps: Int64[np.ndarray, "total"]) -> tuple[float, float]:
-    """Where validation and test begin, in seconds since 1970.
+    """Returns the times at which validation and test begin, in seconds since 1970.
 
     Raises:
-        UserError: dates that are not ISO, or test before validation.
+        UserError: a date is not ISO, or test begins before validation.
     """
     if config.split == "time_fraction":
         first, last = int(timestamps.min()), int(timestamps.max())
@@ -96,26 +114,23 @@ def time_cuts(config: DataConfig, timestamps: Int64[np.ndarray, "total"]) -> tup
 
 
 def _period(
-    config: DataConfig,
-    offsets: Int64[np.ndarray, "users_plus_1"],
-    timestamps: Int64[np.ndarray, "total"] | None,
-    given: UInt8[np.ndarray, "total"] | None,
+    config: DataConfig, offsets: Int64[np.ndarray, "users_plus_1"], given: Given
 ) -> UInt8[np.ndarray, "total"]:
     if config.split == "leave_one_out":
         return leave_one_out(offsets)
     if config.split == "given":
-        if given is None:
+        if given.split is None:
             raise UserError(
                 f"data.split=given needs a column {config.split_column!r} (data.split_column);"
                 f" data.source={config.source} has none"
             )
-        return given
-    if timestamps is None:
+        return given.split
+    if given.timestamps is None:
         raise UserError(
             f"data.split={config.split} needs times; set data.timestamp_column (and a source"
             " that has them) or data.split=leave_one_out"
         )
-    return by_time(timestamps, *time_cuts(config, timestamps))
+    return by_time(given.timestamps, *time_cuts(config, given.timestamps))
 
 
 def _require_order(
@@ -123,7 +138,10 @@ def _require_order(
     offsets: Int64[np.ndarray, "users_plus_1"],
     user_ids: pl.Series | None,
 ) -> None:
-    """A training target after a held-out one would have that one in its history: a leak."""
+    """Raises UserError where a user's periods go back in time.
+
+    A training target after a held-out one would have that one in its history: a leak.
+    """
     back = np.flatnonzero((period[1:] < period[:-1]) & (positions(offsets)[1:] > 0))
     if len(back):
         user = int(np.searchsorted(offsets, back[0], side="right")) - 1
@@ -139,7 +157,7 @@ def _has_unknown(
     offsets: Int64[np.ndarray, "users_plus_1"],
     period: UInt8[np.ndarray, "total"],
 ) -> Bool[np.ndarray, "total"]:
-    """Whether the target or an item of its history never occurs in training."""
+    """Says for each position whether it or an item before it never occurs in training."""
     known = np.zeros(int(items.max()) + 1, dtype=bool)
     known[items[period == TRAIN]] = True
     unknown = np.concatenate([[0], np.cumsum(~known[items])])

@@ -1,4 +1,4 @@
-"""Text of the items: titles, names, categories."""
+"""Reads the text of the items: titles, names, categories."""
 
 from pathlib import Path
 from typing import Any
@@ -7,26 +7,26 @@ import polars as pl
 
 from rearec_jax.config import DataConfig
 from rearec_jax.config.checks import template_parts
-from rearec_jax.data.own_files import tables
+from rearec_jax.data.own_files import cells, tables
 from rearec_jax.errors import UserError
 
 
 def read_item_text(config: DataConfig, item_ids: pl.Series) -> pl.Series:
-    """Text of each item in the order of ``item_ids`` (String); null where it has none.
+    """Reads the text of each item, in the order of ``item_ids`` (String, null = none).
 
     ``config.item_text`` is a TSV, CSV or Parquet file, or a RecBole .item file whose header types
-    are left out of the column names. ``text_of`` says how columns become a text; lists, as Amazon's
-    metadata have them, with ', ' between their parts. Of an id that occurs twice the first row
-    counts.
+    are left out of the column names. ``text_of`` says how columns become a text; the parts of a
+    list, as Amazon's metadata have them, are joined by ', '. Of an id that occurs twice the first
+    row counts.
 
     Raises:
-        UserError: file or column missing, a malformed line, or no item has text.
+        UserError: the file or a column is missing, a line is malformed, or no item has text.
     """
     path = tables.existing_file(config.item_text, "data.item_text")
     option = "data.text_template" if config.text_template else "data.text_columns"
     wanted = {column: option for column in columns_of_text(config)}
     wanted |= {config.text_id_column: "data.text_id_column"}
-    table = tables.read_table(path, wanted, typed_header=tables.suffix(path) == ".item")
+    table = tables.read_table(path, wanted, typed_header=cells.suffix(path) == ".item")
     texts = _join(table, config)
     found = item_ids.cast(pl.String).alias("id").to_frame()
     found = found.join(texts, on="id", how="left", maintain_order="left")["text"]
@@ -36,10 +36,10 @@ def read_item_text(config: DataConfig, item_ids: pl.Series) -> pl.Series:
 
 
 def columns_of_text(config: DataConfig) -> list[str]:
-    """The columns that ``text_of`` reads: those of the template if there is one.
+    """Returns the columns that ``text_of`` reads: those of the template if there is one.
 
     Raises:
-        UserError: there is none.
+        UserError: no column is named.
     """
     if not config.text_template:
         if not config.text_columns:
@@ -55,12 +55,12 @@ def columns_of_text(config: DataConfig) -> list[str]:
 
 
 def text_of(config: DataConfig) -> pl.Expr:
-    """Text of a row: its filled columns joined by one space, or the template with them put in.
+    """Returns the text of a row: its filled columns joined by a space, or the filled template.
 
-    An empty column leaves its place in the template empty; where all are empty, the text is null.
+    An empty column adds nothing to the template; where all are empty, the text is null.
 
     Raises:
-        UserError: ``columns_of_text`` finds none.
+        UserError: no column is named.
     """
     filled = {column: _filled(column) for column in columns_of_text(config)}
     if not config.text_template:
@@ -87,7 +87,7 @@ def _join(table: tables.Table, config: DataConfig) -> pl.DataFrame:
 
 
 def _as_text(table: tables.Table, name: str) -> pl.Series:
-    """A column as it is, or lists of single values as one text each."""
+    """Returns a column as it is, or lists of single values as one text each."""
     column = table.frame[name]
     kind = column.dtype
     if isinstance(kind, pl.Array):

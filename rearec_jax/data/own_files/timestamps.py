@@ -1,12 +1,12 @@
-"""Columns of times, as numbers or ISO dates, to whole numbers that sort."""
+"""Reads times, as numbers or ISO dates, as whole numbers that sort."""
 
 from collections.abc import Callable
-import datetime
 import logging
 
 import numpy as np
 import polars as pl
 
+from rearec_jax.data.own_files import cells
 from rearec_jax.errors import UserError
 
 # 10^11 seconds are the year 5138; 10^11 milliseconds are 1973. So a size tells the unit.
@@ -17,45 +17,42 @@ _UNITS = (
 )
 
 
-def parse_column(column: pl.Series, place: Callable[[int], str]) -> tuple[pl.Series, int]:
-    """Times as Int64 in the finest unit the column has, and how many of it make a second.
+def parse_column(column: pl.Series, locate: Callable[[int], str]) -> tuple[pl.Series, int]:
+    """Returns times as Int64 in the finest unit of the column, and how many of it make a second.
 
     Whole numbers are seconds since 1970; where the median exceeds 10^11 they are milliseconds
     (10^14: microseconds, 10^17: nanoseconds), which is logged. Otherwise ISO dates or date-times,
     UTC unless they say otherwise.
 
     Raises:
-        UserError: names ``place(row)`` of the first value that is neither.
+        UserError: a value is neither; the message names ``locate(row)`` of the first.
     """
     if column.dtype.is_temporal():
         times = column.cast(pl.Datetime("us")).dt.epoch("us")
-        _require(column, times, place)
+        _require(column, times, locate)
         return times, 10**6
     numbers = _whole_numbers(column)
     if column.dtype == pl.String and numbers.null_count() > len(numbers) // 2:
         times = _iso(column)
         if times.null_count() < numbers.null_count():
-            _require(column, times, place)
+            _require(column, times, locate)
             return times, 10**6
-    _require(column, numbers, place)
-    return numbers, _per_second(numbers, place)
+    _require(column, numbers, locate)
+    return numbers, _per_second(numbers, locate)
 
 
 def parse_option(text: str, option: str) -> int:
-    """Seconds since 1970 of an ISO date or date-time (UTC unless it has an offset).
+    """Returns the seconds since 1970 of an option that is an ISO date or date-time.
 
     Raises:
-        UserError: not ISO.
+        UserError: it is not ISO.
     """
     try:
-        time = datetime.datetime.fromisoformat(text)
+        return int(cells.iso_seconds(text))
     except ValueError as error:
         raise UserError(
             f"option {option}={text!r} must be an ISO date or date-time, for example 2016-05-14"
         ) from error
-    if time.tzinfo is None:
-        time = time.replace(tzinfo=datetime.UTC)
-    return int(time.timestamp())
 
 
 def _whole_numbers(column: pl.Series) -> pl.Series:
@@ -73,7 +70,7 @@ def _whole_numbers(column: pl.Series) -> pl.Series:
 
 
 def _iso(column: pl.Series) -> pl.Series:
-    """Microseconds since 1970; null where a value is not ISO."""
+    """Returns microseconds since 1970; null where a value is not ISO."""
     text = pl.col("t").str.strip_chars().str.replace("T", " ").str.replace("Z$", "+00:00")
     text = text.str.replace(r"^(\d{4}-\d{2}-\d{2})$", "$1 00:00:00")
     text = text.str.replace(r"^(\S+ \d{2}:\d{2})($|[+-])", "${1}:00$2")
@@ -85,24 +82,24 @@ def _iso(column: pl.Series) -> pl.Series:
     return column.rename("t").to_frame().select(times.dt.epoch("us"))["t"]
 
 
-def _per_second(numbers: pl.Series, place: Callable[[int], str]) -> int:
+def _per_second(numbers: pl.Series, locate: Callable[[int], str]) -> int:
     sizes = np.abs(numbers.to_numpy())
     median, row = np.median(sizes), int(sizes.argmax())
     for bound, per_second, unit in _UNITS:
         if median > bound:
             logging.info("timestamps are read as %s", unit)
-            _warn_of_seconds(numbers, bound, unit, place)
+            _warn_of_seconds(numbers, bound, unit, locate)
             return per_second
         if sizes[row] > bound:
             raise UserError(
-                f"{place(row)}: timestamp {numbers[row]} has another unit than the others, most"
+                f"{locate(row)}: timestamp {numbers[row]} has another unit than the others, most"
                 " of which are far smaller; give all in seconds"
             )
     return 1
 
 
 def _warn_of_seconds(
-    numbers: pl.Series, bound: int, unit: str, place: Callable[[int], str]
+    numbers: pl.Series, bound: int, unit: str, locate: Callable[[int], str]
 ) -> None:
     small = ((numbers > 0) & (numbers < bound)).arg_true()
     if len(small):
@@ -112,16 +109,16 @@ def _warn_of_seconds(
             len(small),
             len(numbers),
             unit,
-            place(small[0]),
+            locate(small[0]),
             numbers[small[0]],
         )
 
 
-def _require(column: pl.Series, times: pl.Series, place: Callable[[int], str]) -> None:
+def _require(column: pl.Series, times: pl.Series, locate: Callable[[int], str]) -> None:
     if times.has_nulls():
         row = int(times.is_null().to_numpy().argmax())
         value = "no timestamp" if column[row] is None else f"timestamp {str(column[row])!r}"
         raise UserError(
-            f"{place(row)}: {value} where seconds since 1970 (a whole number) or an ISO date"
+            f"{locate(row)}: {value} where seconds since 1970 (a whole number) or an ISO date"
             " is needed"
         )

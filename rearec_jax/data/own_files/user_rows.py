@@ -1,18 +1,11 @@
-"""Rows of an input file in pieces of bounded size; a wrong row is told, not fatal.
+"""Reads an input file in pieces of bounded size; a wrong row is reported and left out.
 
-Read record by record: a row's line in the file is known, and one bad row spoils no other.
+The file is read record by record: the line of a row is known, and one bad row spoils no other.
 """
 
 from collections.abc import Iterator, Sequence
-import contextlib
-import csv
 import dataclasses
-import datetime
-import decimal
-import gzip
-import io
 import itertools
-import math
 import pathlib
 from typing import Any
 import zlib
@@ -21,19 +14,23 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rearec_jax.data.own_files import cells
 from rearec_jax.errors import UserError
 
 ROWS = 16_384  # of a file in memory at once
 FORMATS = (".parquet", ".csv", ".tsv")
 BAD_BYTES = "surrogateescape"  # what is not UTF-8 becomes characters that no text has
-LARGEST = 2**53  # of whole numbers in a float column: those beyond may have been rounded
-
-csv.field_size_limit(2**31 - 1)  # characters; a long history has more than csv's own 131,072
 
 
 @dataclasses.dataclass(frozen=True)
 class Columns:
-    """Names in the input. A file has ``items``, a row a user, or ``item``, a row an interaction."""
+    """The names of the columns. A file has ``items``, a row a user, or ``item``, a row an item.
+
+    user:      the column of user ids.
+    items:     the column of a user's items, oldest first.
+    item:      the column of an interaction's item.
+    timestamp: the column of an interaction's time; the file may lack it.
+    """
 
     user: str
     items: str
@@ -43,7 +40,11 @@ class Columns:
 
 @dataclasses.dataclass(frozen=True)
 class Wrong:
-    """A row that was left out. line: of the file, the header is 1; of Parquet, the row from 1."""
+    """A row that was left out.
+
+    line:   its line in the file, where the header is 1; of Parquet, its row, from 1.
+    reason: what is wrong with it.
+    """
 
     line: int
     reason: str
@@ -51,9 +52,12 @@ class Wrong:
 
 @dataclasses.dataclass(frozen=True)
 class Piece:
-    """Good rows and wrong ones of a stretch of the file.
+    """The good rows and the wrong ones of a stretch of the file.
 
-    values: of a user's row its list of item ids, of an interaction's its item and time.
+    lines:  the line of each good row.
+    users:  the user id of each good row.
+    values: the list of item ids of a user's row; the item and the time of an interaction.
+    wrong:  the rows that were left out.
     """
 
     lines: list[int]
@@ -63,29 +67,24 @@ class Piece:
 
 
 def existing(path: str) -> pathlib.Path:
-    """The input file.
+    """Returns the path of the input file.
 
     Raises:
-        UserError: there is none, or its kind is unknown.
+        UserError: there is no such file, or its kind is unknown.
     """
-    place = pathlib.Path(path)
-    if not place.is_file():
+    found = pathlib.Path(path)
+    if not found.is_file():
         raise UserError(f"--input={path} does not exist")
-    if suffix(place) not in FORMATS:
+    if cells.suffix(found) not in FORMATS:
         raise UserError(f"--input={path}: its name must end in {', '.join(FORMATS)} (or .csv.gz)")
-    return place
-
-
-def suffix(path: pathlib.Path) -> str:
-    """'.csv' of both a.csv and a.csv.gz."""
-    return pathlib.Path(path.name.lower().removesuffix(".gz")).suffix
+    return found
 
 
 def is_by_user(path: pathlib.Path, columns: Columns) -> bool:
-    """Is a row a user with all items (else one interaction)?
+    """Says whether a row is a user with all items, and not one interaction.
 
     Raises:
-        UserError: neither, or the file cannot be read.
+        UserError: it is neither, or the file cannot be read.
     """
     names = _names(path)
     kinds = f"{columns.items!r} (--items_column) or {columns.item!r} (--item_column)"
@@ -98,7 +97,7 @@ def is_by_user(path: pathlib.Path, columns: Columns) -> bool:
 
 
 def pieces(path: pathlib.Path, columns: Columns) -> Iterator[Piece]:
-    """The file from its start to its end, ``ROWS`` rows a piece.
+    """Yields the file from its start to its end, ``ROWS`` rows a piece.
 
     Raises:
         UserError: the file cannot be read on.
@@ -107,7 +106,8 @@ def pieces(path: pathlib.Path, columns: Columns) -> Iterator[Piece]:
     timed = not by_user and columns.timestamp in names
     wanted = [columns.user, columns.items if by_user else columns.item]
     wanted += [columns.timestamp] if timed else []
-    read = _parquet(path, wanted) if suffix(path) == ".parquet" else _delimited(path, wanted)
+    is_parquet = cells.suffix(path) == ".parquet"
+    read = _parquet(path, wanted) if is_parquet else _delimited(path, wanted)
     for rows in _blocks(path, read):
         piece = Piece([], [], [], [])
         for line, fields in rows:
@@ -127,24 +127,24 @@ def _blocks(path: pathlib.Path, read: Iterator[Any]) -> Iterator[list[Any]]:
         while rows := list(itertools.islice(read, ROWS)):
             yield rows
     except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
-        raise UserError(f"{path} cannot be read on: {_first_line(error)}") from error
+        raise UserError(f"{path} cannot be read on: {cells.first_line(error)}") from error
 
 
 def _names(path: pathlib.Path) -> list[str]:
     try:
-        if suffix(path) == ".parquet":
+        if cells.suffix(path) == ".parquet":
             return pq.read_schema(path).names
-        with _open(path) as file:
+        with cells.open_text(path, BAD_BYTES, newline=None) as file:
             return _fields(file.readline(), path)
     except (OSError, EOFError, ValueError, zlib.error, pa.ArrowException) as error:
-        raise UserError(f"{path} cannot be read: {_first_line(error)}") from error
+        raise UserError(f"{path} cannot be read: {cells.first_line(error)}") from error
 
 
 def _parquet(path: pathlib.Path, wanted: Sequence[str]) -> Iterator[tuple[int, list[Any]]]:
     number = 0
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(ROWS, columns=list(wanted)):
-            # Through Polars: lists of a quarter of a second's rows become Python's in no time.
+            # Polars turns columns of lists into Python's lists far faster than Arrow does.
             columns = [pl.Series(batch.column(name)).to_list() for name in wanted]
             for fields in zip(*columns, strict=True):
                 number += 1
@@ -152,13 +152,13 @@ def _parquet(path: pathlib.Path, wanted: Sequence[str]) -> Iterator[tuple[int, l
 
 
 def _delimited(path: pathlib.Path, wanted: Sequence[str]) -> Iterator[tuple[int, Any]]:
-    """Lines and the wanted fields; a ValueError in their place where a line is malformed.
+    """Yields lines and the wanted fields; a ValueError in their place where a line is malformed.
 
     Each line is parsed for itself: a quote that is never closed spoils one line, not the rest.
     """
-    with _open(path) as file:
+    with cells.open_text(path, BAD_BYTES, newline=None) as file:
         names = _fields(file.readline(), path)
-        places = [names.index(name) for name in wanted]
+        indices = [names.index(name) for name in wanted]
         for number, line in enumerate(file, start=2):
             if not line.strip():
                 continue
@@ -169,22 +169,16 @@ def _delimited(path: pathlib.Path, wanted: Sequence[str]) -> Iterator[tuple[int,
             except ValueError as error:
                 yield number, error
                 continue
-            yield number, [fields[place] for place in places]
+            yield number, [fields[index] for index in indices]
 
 
 def _fields(line: str, path: pathlib.Path) -> list[str]:
-    """Fields of a line; raises ValueError. Only CSV has quotes: ids in TSV may hold bare ones."""
-    tabbed = suffix(path) == ".tsv"
-    separator, quoting = ("\t", csv.QUOTE_NONE) if tabbed else (",", csv.QUOTE_MINIMAL)
-    reader = csv.reader([line.rstrip("\n")], delimiter=separator, quoting=quoting, strict=True)
-    try:
-        return next(reader, [])
-    except csv.Error as error:
-        raise ValueError(str(error)) from error
+    form = cells.TABS if cells.suffix(path) == ".tsv" else cells.COMMAS
+    return form.fields(line.rstrip("\n"), strict=True)
 
 
 def _row(fields: Any, by_user: bool) -> tuple[str, Any]:
-    """User and value of a row. Raises ValueError, which says what is wrong with it."""
+    """Returns user and value of a row. Raises ValueError, which says what is wrong with it."""
     if isinstance(fields, ValueError):
         raise fields
     user = _id(fields[0], "user")
@@ -195,76 +189,19 @@ def _row(fields: Any, by_user: bool) -> tuple[str, Any]:
             raise ValueError(f"items are {items!r}, not a list of ids")
         return user, [_id(item, "item") for item in items]
     item = _id(fields[1], "item")
-    return user, (item, _seconds(fields[2]) if len(fields) > 2 else 0.0)
+    return user, (item, cells.seconds(fields[2]) if len(fields) > 2 else 0.0)
 
 
-def _id(value: Any, what: str) -> str:
+def _id(value: Any, kind: str) -> str:
     try:
-        text = _id_text(value)
+        text = cells.id_text(value)
         text.encode()
     except UnicodeError as error:
-        raise ValueError(f"the {what} id is not UTF-8 text") from error
+        raise ValueError(f"the {kind} id is not UTF-8 text") from error
     except TypeError as error:
         raise ValueError(
-            f"the {what} id {value!r} is neither text nor an exact whole number"
+            f"the {kind} id {value!r} is neither text nor an exact whole number"
         ) from error
     if not text.strip():
-        raise ValueError(f"no {what} id")
+        raise ValueError(f"no {kind} id")
     return text
-
-
-def _id_text(value: Any) -> str:
-    """The id in a column of any type: "17" of 17.0, as pandas has it where a number is missing.
-
-    Raises:
-        UnicodeError: bytes that are no text.
-        TypeError: nothing that an id may be.
-    """
-    match value:
-        case None:
-            return ""
-        case str():
-            return value
-        case bytes():
-            return value.decode()
-        case bool():
-            raise TypeError
-        case int():
-            return str(value)
-        case float() if math.isnan(value):  # what pandas writes for a missing number
-            return ""
-        case float() if value.is_integer() and abs(value) <= LARGEST:
-            return str(int(value))
-        case decimal.Decimal() if value == value.to_integral_value():
-            return str(int(value))
-    raise TypeError
-
-
-def _seconds(value: Any) -> float:
-    """Numbers as they are, dates as seconds since 1970 (UTC unless they say otherwise)."""
-    if isinstance(value, datetime.date | datetime.datetime):
-        value = value.isoformat()
-    with contextlib.suppress(TypeError, ValueError):
-        number = float(value)
-        if math.isfinite(number):
-            return number
-    try:
-        time = datetime.datetime.fromisoformat(str(value))
-    except ValueError as error:
-        raise ValueError(f"timestamp {value!r} is neither a number nor an ISO date") from error
-    if time.tzinfo is None:
-        time = time.replace(tzinfo=datetime.UTC)
-    return time.timestamp()
-
-
-def _open(path: pathlib.Path) -> io.TextIOWrapper:
-    is_gzip = path.suffix.lower() == ".gz"
-    return io.TextIOWrapper(
-        gzip.open(path, "rb") if is_gzip else path.open("rb"),
-        encoding="utf-8-sig",
-        errors=BAD_BYTES,
-    )
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0]

@@ -1,1 +1,1 @@
-"""The paper's data sets: downloaded, prepared once, and read again."""
+"""Downloads the paper's data sets, prepares them once, and reads them again."""

@@ -1,4 +1,4 @@
-"""Amazon Reviews 2023, official 5-core time split, prepared as in the paper (docs/data_sets.md)."""
+"""Prepares Amazon Reviews 2023, official 5-core time split, as the paper (docs/data_sets.md)."""
 
 from collections.abc import Mapping
 import dataclasses
@@ -10,14 +10,12 @@ import numpy as np
 import polars as pl
 
 from rearec_jax.data.interactions import TEST, TRAIN, VALIDATION
-from rearec_jax.data.published import json_lines, line_blocks, prepared, recipe
+from rearec_jax.data.published import json_lines, line_blocks, recipe
 from rearec_jax.data.published.downloads import RemoteFile
 from rearec_jax.data.published.line_blocks import Malformed
-from rearec_jax.data.published.prepared import Prepared
-from rearec_jax.data.published.recipe import Sequences
+from rearec_jax.data.published.recipe import Prepared, Unfiltered
 from rearec_jax.data.published.row_counts import Counts
 from rearec_jax.data.raw_ids import encode
-from rearec_jax.devices.table_rows import rows
 from rearec_jax.errors import UserError
 
 HOMEPAGE = "https://amazon-reviews-2023.github.io"
@@ -25,7 +23,7 @@ SERVER = "https://mcauleylab.ucsd.edu/public_datasets/data/amazon_2023"
 RATING_ABOVE = 3
 COLUMNS = ("user_id", "parent_asin", "rating", "timestamp", "history")
 PERIODS = {"train": TRAIN, "valid": VALIDATION, "test": TEST}
-_HISTORY_ROWS = 200_000  # histories compared at once
+_HISTORY_ROWS = 200_000  # histories that are compared at once
 
 _META = {
     "parent_asin": pl.String,
@@ -37,7 +35,12 @@ _META = {
 
 @dataclasses.dataclass(frozen=True)
 class Category:
-    """One data set. ``min_history``: of training, and of validation and test."""
+    """A category of the reviews, which is a data set.
+
+    name:        the name in the names of its files.
+    min_history: the shortest history of a training target, and of a held-out one.
+    authors:     the counts that the authors print after each stage.
+    """
 
     name: str
     min_history: tuple[int, int]
@@ -45,13 +48,16 @@ class Category:
 
     @property
     def splits(self) -> dict[str, RemoteFile]:
-        """train, valid and test: user, item, rating, time in milliseconds, all items before."""
-        place = f"benchmark/5core/timestamp_w_his/{self.name}"
-        return {split: RemoteFile(f"{place}.{split}.csv.gz") for split in PERIODS}
+        """The files train, valid and test.
+
+        Their columns are user, item, rating, time in milliseconds, and all items before.
+        """
+        stem = f"benchmark/5core/timestamp_w_his/{self.name}"
+        return {split: RemoteFile(f"{stem}.{split}.csv.gz") for split in PERIODS}
 
     @property
     def metadata(self) -> RemoteFile:
-        """Titles, stores and categories of the items."""
+        """The file of the items' titles, stores and categories."""
         return RemoteFile(f"raw/meta_categories/meta_{self.name}.jsonl.gz")
 
 
@@ -61,7 +67,14 @@ def _authors(
     both: tuple[int, int],
     train: int | None = None,
 ) -> dict[str, dict[str, int]]:
-    """(validation, test) rows after each filter, and training rows, as their notebooks print."""
+    """Returns the authors' counts of each stage, as their notebooks print them.
+
+    Args:
+        history: the (validation, test) rows whose history is long enough.
+        target: those of them whose target occurs in training.
+        both: those of them whose history occurs in training too.
+        train: the training rows; None where they are not printed.
+    """
     filters = {
         "history long enough": history,
         "target in training": target,
@@ -94,27 +107,30 @@ CATEGORIES = {
 def prepare(
     name: str, files: Mapping[str, Path], metadata: Path, malformed_share: float, counts: Counts
 ) -> Prepared:
-    """The recipe: targets rated above 3, titles known in training, history lengths, known items.
+    """Prepares a category by the paper's recipe.
+
+    Targets are rated above 3; in training all items have a title; histories are long enough; held
+    out, all items occur in training.
 
     Args:
         name: a key of CATEGORIES.
-        files: train, valid and test; CSV, plain or .gz.
-        metadata: JSON lines, plain or .gz.
-        malformed_share: an error above that share of malformed lines in a file.
-        counts: is told every stage.
+        files: the files train, valid and test; CSV, plain or .gz.
+        metadata: the file of the items; JSON lines, plain or .gz.
+        malformed_share: the share of malformed lines above which a file is an error.
+        counts: the display of the stages.
 
     Raises:
-        UserError: a damaged file, too many malformed lines, or nothing left after a filter.
+        UserError: a file is damaged, has too many malformed lines, or a filter leaves nothing.
     """
     frame = pl.concat(
         [_read_split(files[split], split, malformed_share, counts) for split in PERIODS]
     )
     users, user_ids = encode(frame["user_id"])
-    order = prepared.in_order(users, frame["timestamp"].to_numpy())
+    order = recipe.in_order(users, frame["timestamp"].to_numpy())
     frame, users = frame[order], users[order]
     _compare_histories(frame, users, counts)
     items, item_ids = encode(frame["parent_asin"])
-    rows = prepared.sequences(
+    rows = recipe.unfiltered(
         users,
         items,
         frame["timestamp"].to_numpy() // 1000,
@@ -125,11 +141,11 @@ def prepare(
     table = _read_metadata(metadata, item_ids, malformed_share, counts)
     untitled = _untitled(table, item_ids, counts)
     codes = recipe.target_codes(rows, CATEGORIES[name].min_history, untitled, counts)
-    return prepared.with_text(prepared.compact(name, rows, codes, user_ids, item_ids), table)
+    return recipe.with_text(recipe.compact(name, rows, codes, user_ids, item_ids), table)
 
 
 def _read_split(path: Path, split: str, malformed_share: float, counts: Counts) -> pl.DataFrame:
-    """The file's columns, typed; history is null where it is empty. ``period`` is the split's."""
+    """Reads a file's columns, typed, with its ``period``; an empty history is null."""
     malformed = Malformed(path)
     kept = []
     for line, text in line_blocks.blocks(path):
@@ -155,7 +171,7 @@ def _without_header(path: Path, text: bytes) -> bytes:
 
 
 def _parse(text: bytes, first_line: int, malformed: Malformed) -> pl.DataFrame:
-    """Rows of whole lines without quotes: no field of these files holds a comma."""
+    """Parses whole lines without quotes: no field of these files holds a comma."""
     lines = pl.Series("line", [text.decode("utf-8", errors="replace")]).str.split("\n").explode()
     fields = lines.str.strip_chars_end("\r").str.splitn(",", len(COLUMNS) + 1)
     frame = fields.struct.rename_fields([*COLUMNS, "more"]).struct.unnest()
@@ -186,9 +202,9 @@ def _parse(text: bytes, first_line: int, malformed: Malformed) -> pl.DataFrame:
 def _compare_histories(
     frame: pl.DataFrame, users: Int64[np.ndarray, "rows"], counts: Counts
 ) -> None:
-    """Each history should be that of the user's row before and its item: the rows tell all then.
+    """Compares each history with that of the user's row before and its item.
 
-    Where it is not, the rows count, and this says how often and where first.
+    Where they differ, the rows count; a line says how often that is, and where it is first.
     """
     differs = 0
     first = ""
@@ -213,8 +229,11 @@ def _compare_histories(
     counts.say(f"{len(frame):,} official histories compared with the rows before them: {verdict}")
 
 
-def _require_order(rows: Sequences, users: Int64[np.ndarray, "rows"], user_ids: pl.Series) -> None:
-    """A training row after a held-out one would have that one in its history: a leak."""
+def _require_order(rows: Unfiltered, users: Int64[np.ndarray, "rows"], user_ids: pl.Series) -> None:
+    """Raises UserError where a user's periods go back in time.
+
+    A training row after a held-out one would have that one in its history: a leak.
+    """
     back = np.flatnonzero((rows.period[1:] < rows.period[:-1]) & (users[1:] == users[:-1]))
     if len(back):
         raise UserError(
@@ -226,7 +245,7 @@ def _require_order(rows: Sequences, users: Int64[np.ndarray, "rows"], user_ids: 
 def _read_metadata(
     path: Path, item_ids: pl.Series, malformed_share: float, counts: Counts
 ) -> pl.DataFrame:
-    """id, title, text of the items that occur; text: 'Title. Store. Category, Category'."""
+    """Reads id, title and text ('Title. Store. Category, Category') of the items that occur."""
     malformed = Malformed(path)
     kept = [
         frame.filter(pl.col("parent_asin").is_in(item_ids.implode()))
@@ -247,7 +266,7 @@ def _read_metadata(
 
 
 def _untitled(table: pl.DataFrame, item_ids: pl.Series, counts: Counts) -> Bool[np.ndarray, "N"]:
-    """Which items have no title, or no metadata at all."""
+    """Marks the items that have no title, or no metadata at all."""
     titled = table.filter(pl.col("title").is_not_null())["id"]
     untitled = ~item_ids.is_in(titled.implode()).to_numpy()
     counts.add("5-core", items=len(item_ids), untitled=int(untitled.sum()))

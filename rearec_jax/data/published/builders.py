@@ -1,4 +1,4 @@
-"""The paper's five data sets, and the demo, as TensorFlow Datasets builders.
+"""Prepares and loads the paper's five data sets, as TensorFlow Datasets builders.
 
     interactions = builders.load(config)  # prepares on the first call; config.source == "tfds"
 
@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 import dataclasses
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,25 +18,28 @@ from absl import logging
 import tensorflow_datasets as tfds
 
 from rearec_jax.config import DataConfig
-from rearec_jax.data import demo
 from rearec_jax.data.interactions import Interactions
 from rearec_jax.data.published import amazon2023, downloads, tfds_records, yelp
-from rearec_jax.data.published.prepared import Prepared
+from rearec_jax.data.published.recipe import Prepared
 from rearec_jax.data.published.row_counts import Counts
 from rearec_jax.errors import UserError
+from rearec_jax.run.files import user_cache
 
-_SAMPLE = 1 << 20  # bytes at both ends of a local file that stand for its content
+_SAMPLE = 1 << 20  # bytes at each end of a local file that stand for its content
 
 
 @dataclasses.dataclass
 class RawFiles(tfds.core.BuilderConfig):
-    """Where the raw files lie, and how they are read; ``name`` stands for their content."""
+    """The raw files of a data set; ``name`` stands for their content.
+
+    options: the options that say where the files lie and how they are read.
+    """
 
     options: DataConfig = dataclasses.field(default_factory=DataConfig)
 
 
 class SequenceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """One record a user. Subclasses turn raw files into `Prepared`."""
+    """A builder of one record a user. Its subclasses turn raw files into `Prepared`."""
 
     VERSION = tfds.core.Version("1.0.0")  # raise it when the same files would give other records
     HOMEPAGE: ClassVar[str] = ""
@@ -45,7 +47,7 @@ class SequenceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     url_infos: ClassVar[dict[str, Any]] = {}  # TFDS's own would look for a file of checksums
 
     def prepare(self, options: DataConfig, counts: Counts) -> Prepared:
-        """Raw files to sequences; tells ``counts`` every stage."""
+        """Returns the sequences of the raw files, and shows every stage in ``counts``."""
         raise NotImplementedError
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -58,7 +60,7 @@ class SequenceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         )
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[int, Any]]]:
-        del dl_manager  # cannot continue a download that was cut; see `downloads`
+        del dl_manager  # it cannot continue a download that was cut; `downloads` does
         config = self.builder_config
         if not isinstance(config, RawFiles):
             raise ValueError(f"{self.name} needs config=RawFiles(...); see builders.load")
@@ -76,10 +78,10 @@ class SequenceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         raise NotImplementedError  # _split_generators gives them
 
     def _log_download_bytes(self) -> None:
-        """Nothing that is known before the download."""
+        """Logs nothing: the size is not known before the download."""
 
     def _log_download_done(self) -> None:
-        """Said by `load`."""
+        """Logs nothing: `load` does."""
 
 
 class Yelp(SequenceBuilder):
@@ -140,31 +142,20 @@ class BabyProducts(_Amazon):
     AUTHORS = amazon2023.CATEGORIES["baby_products"].authors
 
 
-class Demo(SequenceBuilder):
-    """Generated users of a known process; see `demo`."""
-
-    def prepare(self, options: DataConfig, counts: Counts) -> Prepared:
-        data = demo.generate(options)
-        if data.item_text is None:
-            raise ValueError("the demo has titles")
-        return Prepared(data, data.item_text)
-
-
-BUILDERS = {
+BUILDERS: dict[str, type[SequenceBuilder]] = {
     "yelp": Yelp,
     "video_games": VideoGames,
     "software": Software,
     "cds_and_vinyl": CDsAndVinyl,
     "baby_products": BabyProducts,
-    "demo": Demo,
 }
 
 
 def load(config: DataConfig) -> Interactions:
-    """The data set ``config.builder``, prepared first if it is not yet.
+    """Loads the data set ``config.builder``, and prepares it first if it is not yet.
 
     Raises:
-        UserError: files that are missing, damaged or cannot be downloaded, or no place to write to.
+        UserError: files are missing, damaged or cannot be downloaded, or cannot be written.
     """
     root = cache_directory(config.tfds_dir, "tfds")
     files = _raw_files(config, root)
@@ -183,11 +174,8 @@ def load(config: DataConfig) -> Interactions:
 
 
 def cache_directory(chosen: str, kind: str) -> Path:
-    """``chosen`` or, where it is empty, the user's cache directory for ``kind``."""
-    if chosen:
-        return Path(chosen).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "rearec_jax" / kind
+    """Returns ``chosen`` or, where it is empty, the user's cache directory for ``kind``."""
+    return Path(chosen).expanduser() if chosen else user_cache() / kind
 
 
 def _prepare(builder: SequenceBuilder) -> None:
@@ -209,7 +197,7 @@ def _prepare(builder: SequenceBuilder) -> None:
 
 
 def _download_directory(options: DataConfig, source: str) -> Path:
-    """Files of different servers are kept apart."""
+    """Returns the directory of downloads, which keeps the files of different servers apart."""
     root = cache_directory(options.download_dir, "downloads")
     server = "amazon_2023" if source == amazon2023.SERVER else _short_hash(source.rstrip("/"))
     return root / server
@@ -221,11 +209,7 @@ def _raw_files(config: DataConfig, root: Path) -> RawFiles:
 
 
 def _source_key(config: DataConfig, root: Path) -> str:
-    """Changes with the raw files where they are local, and with the server where they are not."""
-    if config.builder == "demo":
-        fields = dataclasses.asdict(config)
-        shaping = ("demo_users", "demo_items", "demo_seed")
-        return "generated-" + _short_hash(json.dumps([fields[name] for name in shaping]))
+    """Returns a key that changes with local raw files, and with the server of others."""
     if config.builder == "yelp":
         prepared = sorted((root / "yelp").glob("files-*/*/dataset_info.json"))
         if not config.path and len(prepared) == 1:  # the raw files may have been deleted since
@@ -243,7 +227,7 @@ def _source_key(config: DataConfig, root: Path) -> str:
 
 
 def _sample(path: Path) -> str:
-    """Size and both ends of a file: what a change of release changes, without reading it all."""
+    """Returns the size and a digest of both ends of a file, which differ between releases."""
     size = path.stat().st_size
     digest = hashlib.sha256()
     with path.open("rb") as file:

@@ -1,16 +1,14 @@
-"""Files of a public data set: from its server, a mirror or a directory, whole or not at all.
+"""Gets files of a public data set from its server, a mirror or a directory, whole or not at all.
 
-A download that was cut continues where it stopped (HTTP Range); what arrives is written to
-NAME.part and renamed when its size, and its checksum where one is known, are right. The SHA-256 of
-the first download of each file is kept beside it in NAME.sha256: later downloads of the same file
-must equal it. It says that nothing has changed since, not that the first download was right.
+A download that was cut continues where it stopped (HTTP Range). The bytes are written to NAME.part,
+which is renamed when its size, and its checksum where one is known, are right. The SHA-256 of the
+first download of each file is kept beside it in NAME.sha256: later downloads of the same file must
+equal it. It shows that nothing has changed since, not that the first download was right.
 """
 
 from collections.abc import Iterator
-import contextlib
 import dataclasses
 from email.message import Message
-import fcntl
 import hashlib
 import http.client
 import logging
@@ -22,19 +20,25 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-from rearec_jax.errors import UserError
-from rearec_jax.run.byte_progress import ByteProgress
+import filelock
 
-ATTEMPTS = 5  # without a single new byte; each that brings some starts the count again
-WAIT_SECONDS = 1.0  # before the second attempt; doubles with each
-TIMEOUT_SECONDS = 60.0  # without any byte
+from rearec_jax.errors import UserError
+from rearec_jax.run.progress import ByteProgress
+
+ATTEMPTS = 5  # in a row without a single new byte
+WAIT_SECONDS = 1.0  # the wait before the second attempt; it doubles with each
+TIMEOUT_SECONDS = 60.0  # the time without any byte after which a connection is lost
 _BLOCK = 1 << 20
 _LOST = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError, OSError)
 
 
 @dataclasses.dataclass(frozen=True)
 class RemoteFile:
-    """A file by its path below the server's root, and its SHA-256 where the publisher tells it."""
+    """A file on a server.
+
+    path:   its path below the server's root.
+    sha256: its SHA-256 where the publisher gives it, else "".
+    """
 
     path: str
     sha256: str = ""
@@ -45,19 +49,22 @@ class RemoteFile:
         return self.path.rpartition("/")[2]
 
 
-def is_url(place: str) -> bool:
-    """Whether ``place`` is a URL prefix rather than a directory."""
-    return re.match(r"https?://", place) is not None
+def is_url(source: str) -> bool:
+    """Says whether ``source`` is a URL prefix rather than a directory."""
+    return re.match(r"https?://", source) is not None
 
 
 def find(file: RemoteFile, source: str, directory: Path) -> Path:
-    """The local path of ``file``, which is downloaded to ``directory`` if it is not there yet.
+    """Returns the local path of ``file``, which is downloaded if it is not there yet.
 
-    ``source`` is a URL prefix or a directory; a directory may hold the file under its whole path
-    or just its name, and is read in place.
+    Args:
+        file: the file.
+        source: a URL prefix, or a directory that holds the file under its whole path or its name
+            alone, from where it is then read.
+        directory: the directory for downloads.
 
     Raises:
-        UserError: the file does not exist, is not what it was, or the server cannot be reached.
+        UserError: the file does not exist or has changed, or the server cannot be reached.
     """
     if is_url(source):
         return fetch(file, source, directory)
@@ -72,38 +79,31 @@ def find(file: RemoteFile, source: str, directory: Path) -> Path:
 
 
 def fetch(file: RemoteFile, source: str, directory: Path) -> Path:
-    """Downloads ``file`` from the URL prefix ``source``, or finds it where it was put before.
+    """Downloads ``file`` from the URL prefix ``source``, unless it is in ``directory`` already.
 
     Raises:
         UserError: see `find`.
     """
-    place = directory / file.name
-    if place.is_file():
-        return place
+    path = directory / file.name
+    if path.is_file():
+        return path
     directory.mkdir(parents=True, exist_ok=True)
-    with _alone(directory):
-        return place if place.is_file() else _get(file, source, place)
+    # Other processes wait: two writers of one NAME.part would mix its bytes.
+    with filelock.FileLock(directory / ".lock", fallback_to_soft=False):
+        return path if path.is_file() else _get(file, source, path)
 
 
-@contextlib.contextmanager
-def _alone(directory: Path) -> Iterator[None]:
-    """Other processes wait: two writers of one NAME.part would mix its bytes."""
-    with (directory / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _get(file: RemoteFile, source: str, place: Path) -> Path:
+def _get(file: RemoteFile, source: str, path: Path) -> Path:
     url = f"{source.rstrip('/')}/{urllib.parse.quote(file.path)}"
-    part = place.with_name(f"{place.name}.part")
+    part = path.with_name(f"{path.name}.part")
     _download(url, part)
-    _verify(part, place, file, url)
-    os.replace(part, place)
-    return place
+    _verify(part, path, file, url)
+    os.replace(part, path)
+    return path
 
 
 def _download(url: str, part: Path) -> None:
-    """Fills ``part`` until it has the size that the server tells, through lost connections."""
+    """Fills ``part`` until it has the size that the server gives, through lost connections."""
     failures, reason = 0, ""
     while failures < ATTEMPTS:
         before = _size(part)
@@ -134,13 +134,13 @@ def _refused(url: str, reason: str) -> str:
 
 
 def _continue(url: str, part: Path) -> bool:
-    """One request for what ``part`` lacks. True when the file is complete."""
+    """Requests the bytes that ``part`` lacks; returns True when the file is complete."""
     there = _size(part)
     request = urllib.request.Request(url, headers=_headers(there, part))
     try:
         response = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
     except urllib.error.HTTPError as error:
-        if error.code != 416:  # nothing lies beyond what is there: complete, or another file
+        if error.code != 416:  # no bytes lie beyond: the file is complete, or another one
             raise
         error.close()
         if _total(error.headers, there) == there:
@@ -148,7 +148,7 @@ def _continue(url: str, part: Path) -> bool:
         part.unlink()
         return False
     with response:
-        if response.status != 206:  # the server sends the whole file, whatever we have
+        if response.status != 206:  # the server sends the whole file
             there = 0
         total = _total(response.headers, there)
         _remember_version(part, response.headers)
@@ -176,7 +176,7 @@ def _blocks(
 
 
 def _headers(there: int, part: Path) -> dict[str, str]:
-    """Asks for the rest only if the file on the server is still the one that was begun."""
+    """Returns the headers that request the rest, if the server's file is still the same."""
     headers = {"User-Agent": "rearec_jax", "Accept-Encoding": "identity"}
     version = _version_file(part)
     if there:
@@ -191,7 +191,7 @@ def _version_file(part: Path) -> Path:
 
 
 def _remember_version(part: Path, headers: Message) -> None:
-    """The server's word for this state of the file: a strong ETag, else its date."""
+    """Records the version of the server's file: a strong ETag, else its date."""
     etag = headers.get("ETag", "")
     version = etag if etag.startswith('"') else headers.get("Last-Modified", "")
     if version:
@@ -201,7 +201,7 @@ def _remember_version(part: Path, headers: Message) -> None:
 
 
 def _total(headers: Message, there: int) -> int | None:
-    """Bytes of the whole file: of 'Content-Range: bytes 7-9/10', else of Content-Length."""
+    """Returns the bytes of the whole file, from 'Content-Range: bytes 7-9/10' or Content-Length."""
     match = re.fullmatch(r"bytes .*/(\d+)", headers.get("Content-Range", ""))
     if match is not None:
         return int(match[1])
@@ -209,10 +209,10 @@ def _total(headers: Message, there: int) -> int | None:
     return there + int(length) if length.isdigit() else None
 
 
-def _verify(part: Path, place: Path, file: RemoteFile, url: str) -> None:
-    """Compares with the published checksum, or with that of the first download, and records it."""
+def _verify(part: Path, path: Path, file: RemoteFile, url: str) -> None:
+    """Compares the checksum with the published one, or that of the first download; records it."""
     _version_file(part).unlink(missing_ok=True)
-    record = place.with_name(f"{place.name}.sha256")
+    record = path.with_name(f"{path.name}.sha256")
     known = file.sha256 or (record.read_text().split()[0] if record.is_file() else "")
     with part.open("rb") as content:
         actual = hashlib.file_digest(content, "sha256").hexdigest()
@@ -225,7 +225,7 @@ def _verify(part: Path, place: Path, file: RemoteFile, url: str) -> None:
             + ("" if file.sha256 else f" (delete {record.name} to accept a changed file)")
         )
     scratch = record.with_name(f".{record.name}")
-    scratch.write_text(f"{actual}  {place.name}\n")
+    scratch.write_text(f"{actual}  {path.name}\n")
     os.replace(scratch, record)
 
 

@@ -1,4 +1,4 @@
-"""Columns of large JSON lines files: only the wanted fields are ever kept."""
+"""Reads columns of large JSON lines files; only the wanted fields are ever kept."""
 
 from collections.abc import Iterator, Mapping
 import io
@@ -13,19 +13,19 @@ from rearec_jax.data.published import line_blocks
 from rearec_jax.data.published.line_blocks import Malformed
 
 _LARGEST = sys.float_info.max
-_FEW = 1 << 18  # bytes that are not worth halving again
+_FEW = 1 << 18  # so many bytes are not worth halving again
 _KINDS = {pl.String: "a string", pl.Float64: "a number", pl.List(pl.String): "a list of strings"}
 
 
 def frames(
     path: Path, schema: Mapping[str, Any], required: tuple[str, ...], malformed: Malformed
 ) -> Iterator[pl.DataFrame]:
-    """The columns of ``schema`` of a file, plain or .gz, some 64 MB of text at a time.
+    """Yields the columns of ``schema`` of a file, plain or .gz, some 64 MB of text at a time.
 
     A line is malformed, counted in ``malformed`` and left out if it is no JSON object or if a
-    ``required`` field is absent, null or of another type; a ``date`` that is required must read
-    '2018-07-07 22:09:11'. Any other field that does not fit is null. Where a string is wanted
-    everything fits: a number without quotes is an id as well ("5" and 5 are the same).
+    ``required`` field is absent, null or of another type; a ``date`` that is required must look
+    like '2018-07-07 22:09:11'. Any other field that does not fit is null. Any value fits a string:
+    a number without quotes is an id as well ("5" and 5 are the same).
 
     Raises:
         UserError: the file cannot be read, or its compression is damaged.
@@ -35,7 +35,7 @@ def frames(
 
 
 def seconds(column: str) -> pl.Expr:
-    """Seconds since 1970 of '2018-07-07 22:09:11', taken as UTC; null where it is no such time."""
+    """Returns seconds since 1970 of '2018-07-07 22:09:11', taken as UTC; null for other texts."""
     return pl.col(column).str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False).dt.epoch("s")
 
 
@@ -46,7 +46,7 @@ def _parse(
     malformed: Malformed,
     first_line: int,
 ) -> pl.DataFrame:
-    """All lines at once; where one is malformed halves, until few lines are left to look at."""
+    """Parses all lines at once; where one is malformed, each half, until few lines are left."""
     frame = _at_once(text, schema, required)
     if frame is not None:
         malformed.lines += len(frame)
@@ -66,7 +66,7 @@ def _parse(
 def _at_once(
     text: bytes, schema: Mapping[str, Any], required: tuple[str, ...]
 ) -> pl.DataFrame | None:
-    """All lines, or None if any of them is malformed."""
+    """Parses all lines; returns None if any of them is malformed."""
     if not text.strip():
         return pl.DataFrame(schema=schema)
     try:
@@ -114,7 +114,7 @@ def _line_by_line(
 def _fields(
     line: bytes, schema: Mapping[str, Any], required: tuple[str, ...]
 ) -> dict[str, Any] | str:
-    """The fields of one line, or what is wrong with it."""
+    """Returns the fields of one line, or the reason why it is malformed."""
     try:
         value = json.loads(line)
     except ValueError as error:  # UnicodeDecodeError is one
@@ -131,18 +131,18 @@ def _fields(
 
 
 def _field(value: Any, kind: Any) -> Any:
-    """``value`` where it is of the column's type, else None."""
+    """Returns ``value`` where it is of the column's type, else None."""
     if kind == pl.String:
         return _text(value)
     if kind == pl.Float64:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        # json.loads takes NaN and numbers that no float holds.
+        # json.loads accepts NaN and numbers that no float holds.
         return float(value) if is_number and abs(value) < _LARGEST else None
     return [_text(part) for part in value] if isinstance(value, list) else None
 
 
 def _text(value: Any) -> str | None:
-    """As Polars reads it into a column of strings."""
+    """Returns the value as Polars reads it into a column of strings."""
     if value is None or isinstance(value, str):
         return value
     return json.dumps(value, ensure_ascii=False)

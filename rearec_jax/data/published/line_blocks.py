@@ -1,4 +1,4 @@
-"""Large text files, many lines at a time, and the count of the lines that cannot be used."""
+"""Reads large text files, many lines at a time, and counts the lines that cannot be used."""
 
 from collections.abc import Iterator
 import contextlib
@@ -10,27 +10,33 @@ from typing import IO, cast
 import zlib
 
 from rearec_jax.errors import UserError
-from rearec_jax.run.byte_progress import ByteProgress
+from rearec_jax.run.progress import ByteProgress
 
-BLOCK = 64 << 20  # bytes held at once
+BLOCK = 64 << 20  # bytes in memory at once
 
 
 @dataclasses.dataclass
 class Malformed:
-    """Lines of one file that could not be used."""
+    """The lines of one file that could not be used.
+
+    path:  the file.
+    lines: the number of all lines that are not blank.
+    count: the number of malformed lines.
+    first: the first of them, as 'line 12: reason'.
+    """
 
     path: Path
-    lines: int = 0  # all lines that are not blank
+    lines: int = 0
     count: int = 0
-    first: str = ""  # 'line 12: why'
+    first: str = ""
 
     def add(self, line: int, reason: str, count: int = 1) -> None:
-        """Counts ``count`` more, of which ``line`` is the first."""
+        """Adds ``count`` malformed lines, of which ``line`` is the first."""
         self.count += count
         self.first = self.first or f"line {line}: {reason}"
 
     def check(self, most: float) -> None:
-        """Whether the share is acceptable.
+        """Checks the share of malformed lines.
 
         Raises:
             UserError: the file has no lines, or more than the share ``most`` of them are malformed.
@@ -49,7 +55,7 @@ class Malformed:
 
 
 def blocks(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Number of the first line, and about BLOCK bytes of whole lines; the file is plain or .gz.
+    """Yields the number of the first line, and about BLOCK bytes of whole lines, plain or .gz.
 
     Raises:
         UserError: the file cannot be read, or its compression is damaged.

@@ -1,21 +1,37 @@
-"""The paper's rules for what may be a target, common to Yelp and Amazon (docs/data_sets.md)."""
+"""The paper's recipe, common to Yelp and Amazon (docs/data_sets.md): from rows to interactions.
+
+``unfiltered`` makes sequences of the rows of a data set, ``target_codes`` decides what may be a
+target, ``compact`` keeps what examples need, and ``with_text`` adds the items' text.
+"""
 
 import dataclasses
 
 from jaxtyping import Bool, Int32, Int64, UInt8
 import numpy as np
+import polars as pl
 
-from rearec_jax.data.interactions import CONTEXT, TEST, TRAIN, VALIDATION, positions
-from rearec_jax.data.own_files.by_user import users
+from rearec_jax.data.interactions import (
+    CONTEXT,
+    TEST,
+    TRAIN,
+    VALIDATION,
+    Interactions,
+    positions,
+)
 from rearec_jax.data.published.row_counts import Counts
+from rearec_jax.data.raw_ids import encode
 from rearec_jax.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
-class Sequences:
+class Unfiltered:
     """All interactions before filtering, user by user, each in time order.
 
-    ``period``: TRAIN, VALIDATION or TEST by time; ``target_ok``: False where the rating is too low.
+    items:      the dense id of each item.
+    offsets:    the position where each user begins, and the total.
+    timestamps: the time of each interaction, seconds since 1970.
+    period:     TRAIN, VALIDATION or TEST by time.
+    target_ok:  False where the rating is too low for a target.
     """
 
     items: Int32[np.ndarray, "total"]
@@ -25,21 +41,64 @@ class Sequences:
     target_ok: Bool[np.ndarray, "total"]
 
 
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """A prepared data set, and the titles of its items.
+
+    data:   the interactions, with the items' text.
+    titles: the plain title of each item (String, null = none).
+    """
+
+    data: Interactions
+    titles: pl.Series
+
+
+def in_order(
+    users: Int64[np.ndarray, "rows"], timestamps: Int64[np.ndarray, "rows"]
+) -> Int64[np.ndarray, "rows"]:
+    """Returns the order of rows by user, then time; ties stay in the order of the file."""
+    return np.lexsort((timestamps, users))
+
+
+def unfiltered(
+    users: Int64[np.ndarray, "total"],
+    items: Int64[np.ndarray, "total"],
+    timestamps: Int64[np.ndarray, "total"],
+    period: UInt8[np.ndarray, "total"],
+    target_ok: Bool[np.ndarray, "total"],
+) -> Unfiltered:
+    """Returns rows that are sorted by user as sequences; each user up to the last has a row."""
+    return Unfiltered(
+        items=items.astype(np.int32),
+        offsets=_offsets(users, int(users[-1]) + 1),
+        timestamps=timestamps,
+        period=period,
+        target_ok=target_ok,
+    )
+
+
 def target_codes(
-    data: Sequences,
+    data: Unfiltered,
     min_history: tuple[int, int],
     untitled: Bool[np.ndarray, "N"] | None,
     counts: Counts,
 ) -> UInt8[np.ndarray, "total"]:
-    """What each position is as a target after the filters, CONTEXT where it may not be one.
+    """Returns what each position is as a target after the filters, CONTEXT where it is none.
 
-    1. Training: history of at least ``min_history[0]`` items; neither the target nor any item of
-       its history is ``untitled``.
-    2. Validation and test: history of at least ``min_history[1]`` items; then the target, then all
-       items of its history must occur in a row that 1 has left, as target or in the history.
+    1. Training targets need a history of at least ``min_history[0]`` items; neither they nor any
+       item of their history may be ``untitled``.
+    2. Validation and test targets need a history of at least ``min_history[1]`` items; then the
+       target, then all items of its history must occur in a row that step 1 has left, as target or
+       in the history.
+
+    Args:
+        data: the interactions.
+        min_history: the shortest history of a training target, and of a held-out one.
+        untitled: the items without a title; None where titles do not matter.
+        counts: the display of the stages.
 
     Raises:
-        UserError: no target is left in one of the three.
+        UserError: no target is left in training, validation or test.
     """
     held_out = data.period != TRAIN
     codes = np.where(data.target_ok, data.period, CONTEXT)
@@ -60,18 +119,69 @@ def target_codes(
     return codes
 
 
+def compact(
+    name: str,
+    rows: Unfiltered,
+    codes: UInt8[np.ndarray, "total"],
+    user_ids: pl.Series,
+    item_ids: pl.Series,
+) -> Interactions:
+    """Returns the interactions that examples need, with dense ids of the users and items left.
+
+    Args:
+        name: the name of the data set.
+        rows: all interactions.
+        codes: what each of them is as a target (``target_codes``).
+        user_ids: the raw id of each user of ``rows``.
+        item_ids: the raw id of each item of ``rows``.
+    """
+    keep = needed(codes, rows.offsets)
+    user = np.repeat(np.arange(len(rows.offsets) - 1), np.diff(rows.offsets))[keep]
+    users, left_users = encode(user_ids.gather(user))
+    items, left_items = encode(item_ids.gather(rows.items[keep]))
+    training = np.bincount(users[rows.period[keep] == TRAIN], minlength=len(left_users))
+    return Interactions(
+        items=items.astype(np.int32),
+        offsets=_offsets(users, len(left_users)),
+        split=codes[keep],
+        timestamps=rows.timestamps[keep],
+        user_ids=left_users,
+        item_ids=left_items,
+        item_text=None,
+        name=name,
+        training_lengths=training.astype(np.int64),
+    )
+
+
+def with_text(data: Interactions, table: pl.DataFrame) -> Prepared:
+    """Adds ``title`` and ``text`` of a table with the column ``id``; its last row of an id counts.
+
+    The text is null where it is empty.
+    """
+    table = table.unique("id", keep="last", maintain_order=True).select(
+        "id", "title", text=pl.col("text").str.strip_chars().replace("", None)
+    )
+    found = data.item_ids.alias("id").to_frame()
+    found = found.join(table, on="id", how="left", maintain_order="left")
+    return Prepared(dataclasses.replace(data, item_text=found["text"]), found["title"])
+
+
 def needed(
     codes: UInt8[np.ndarray, "total"], offsets: Int64[np.ndarray, "users_plus_1"]
 ) -> Bool[np.ndarray, "total"]:
-    """Positions up to their user's last target: the rest is in no example.
+    """Marks the positions up to their user's last target: no example holds the others.
 
     So the items of the needed positions are just those that occur in training.
     """
     return positions(offsets) <= np.repeat(_last(codes != CONTEXT, offsets), np.diff(offsets))
 
 
-def _known(data: Sequences, codes: UInt8[np.ndarray, "total"]) -> Bool[np.ndarray, "N"]:
-    """Items that occur in a training row, which is a target and all before it."""
+def _offsets(users: Int64[np.ndarray, "total"], count: int) -> Int64[np.ndarray, "users_plus_1"]:
+    return np.concatenate([[0], np.cumsum(np.bincount(users, minlength=count))])
+
+
+def _known(data: Unfiltered, codes: UInt8[np.ndarray, "total"]) -> Bool[np.ndarray, "N"]:
+    """Marks the items that occur in a training row, which is a target and all before it."""
     last = _last(codes == TRAIN, data.offsets)
     inside = positions(data.offsets) <= np.repeat(last, np.diff(data.offsets))
     known = np.zeros(int(data.items.max()) + 1, dtype=bool)
@@ -82,7 +192,7 @@ def _known(data: Sequences, codes: UInt8[np.ndarray, "total"]) -> Bool[np.ndarra
 def _last(
     mask: Bool[np.ndarray, "total"], offsets: Int64[np.ndarray, "users_plus_1"]
 ) -> Int64[np.ndarray, "users"]:
-    """Position of each user's last True, -1 where there is none. No user may be empty."""
+    """Returns the position of each user's last True, -1 where there is none; no user is empty."""
     marked = np.where(mask, positions(offsets), -1)
     return np.maximum.reduceat(marked, offsets[:-1])
 
@@ -90,7 +200,7 @@ def _last(
 def _up_to_here(
     mask: Bool[np.ndarray, "total"], offsets: Int64[np.ndarray, "users_plus_1"]
 ) -> Bool[np.ndarray, "total"]:
-    """Whether the position or an earlier one of its user is True."""
+    """Says for each position whether it or an earlier one of its user is True."""
     before = np.concatenate([[0], np.cumsum(mask)])
     return before[1:] > np.repeat(before[offsets[:-1]], np.diff(offsets))
 

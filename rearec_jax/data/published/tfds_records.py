@@ -1,8 +1,8 @@
-"""Prepared interactions as TensorFlow Datasets records: one user a record, read in one go.
+"""Writes and reads prepared interactions as TensorFlow Datasets records, one a user.
 
-TensorFlow itself is never imported. Reading and decoding records one by one through the data
-source takes seconds for what the whole file gives in a fraction: all bytes are fetched in one call,
-and the arrays of all users are joined before they become numpy arrays.
+TensorFlow itself is never imported. One by one, records take seconds to read and decode; so all
+bytes are fetched in one call, and the arrays of all users are joined before they become numpy
+arrays.
 """
 
 from array import array
@@ -17,7 +17,7 @@ from tensorflow_datasets.core import decode
 from tensorflow_datasets.proto import tf_example_pb2
 
 from rearec_jax.data.interactions import Interactions
-from rearec_jax.data.published.prepared import Prepared
+from rearec_jax.data.published.recipe import Prepared
 from rearec_jax.errors import UserError
 
 SPLIT = "users"
@@ -25,7 +25,7 @@ ITEMS_FILE = "items.parquet"  # id, title, text: row n describes item n of the r
 
 
 def features() -> tfds.features.FeaturesDict:
-    """A record: raw user id; dense items, seconds UTC and split codes, oldest first."""
+    """Returns the features of a record: raw user id; items, seconds UTC, split; oldest first."""
     return tfds.features.FeaturesDict(
         {
             "user": tfds.features.Text(),
@@ -38,25 +38,25 @@ def features() -> tfds.features.FeaturesDict:
 
 
 def examples(data: Interactions) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(number, record) of every user, in the order of the dense ids."""
+    """Yields (number, record) of every user, in the order of the dense ids."""
     if data.timestamps is None or data.training_lengths is None:
         raise ValueError("records need timestamps and training lengths")
     for user, name in enumerate(data.user_ids):
-        own = slice(int(data.offsets[user]), int(data.offsets[user + 1]))
+        rows = slice(int(data.offsets[user]), int(data.offsets[user + 1]))
         yield (
             user,
             {
                 "user": name,
-                "items": data.items[own],
-                "timestamps": data.timestamps[own],
-                "split": data.split[own],
+                "items": data.items[rows],
+                "timestamps": data.timestamps[rows],
+                "split": data.split[rows],
                 "training_length": data.training_lengths[user],
             },
         )
 
 
 def write_items(prepared: Prepared, directory: Path) -> None:
-    """The item table, beside the records."""
+    """Writes the table of the items beside the records."""
     data = prepared.data
     text = prepared.titles if data.item_text is None else data.item_text
     columns = {"id": data.item_ids, "title": prepared.titles, "text": text}
@@ -64,10 +64,10 @@ def write_items(prepared: Prepared, directory: Path) -> None:
 
 
 def read(builder: tfds.core.DatasetBuilder) -> Interactions:
-    """All records of a prepared builder, and its items.
+    """Reads all records of a prepared builder, and its items.
 
     Raises:
-        UserError: files are missing or damaged.
+        UserError: a file is missing or damaged.
     """
     directory = Path(builder.data_dir)
     try:
@@ -91,7 +91,7 @@ def read(builder: tfds.core.DatasetBuilder) -> Interactions:
 
 
 def _decode(records: list[bytes]) -> dict[str, Any]:
-    """Arrays of all records joined."""
+    """Returns the arrays of all records joined."""
     users, lengths, training = [], [], []
     example: Any = getattr(tf_example_pb2, "Example")  # noqa: B009 - made at run time by protobuf
     joined = {"items": array("q"), "timestamps": array("q"), "split": array("q")}

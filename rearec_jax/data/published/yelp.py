@@ -1,4 +1,4 @@
-"""Yelp's academic data set, prepared as in the paper (docs/data_sets.md)."""
+"""Prepares Yelp's academic data set as in the paper (docs/data_sets.md)."""
 
 import datetime
 from pathlib import Path
@@ -9,12 +9,11 @@ import polars as pl
 
 from rearec_jax.data.interactions import TEST, TRAIN, VALIDATION
 from rearec_jax.data.own_files import filters
-from rearec_jax.data.published import json_lines, prepared, recipe
+from rearec_jax.data.published import json_lines, recipe
 from rearec_jax.data.published.line_blocks import Malformed
-from rearec_jax.data.published.prepared import Prepared
+from rearec_jax.data.published.recipe import Prepared
 from rearec_jax.data.published.row_counts import Counts
 from rearec_jax.data.raw_ids import encode
-from rearec_jax.devices.table_rows import rows
 from rearec_jax.errors import UserError
 
 BUSINESSES = "yelp_academic_dataset_business.json"
@@ -30,7 +29,7 @@ AUTHORS = {
     "targets by time": {"train": 447_161, "valid": 110_176, "test": 66_822},
     "history in training": {"train": 385_589, "valid": 49_353, "test": 8_865},
 }
-_AUTHORS_CUTS = ("2018-09-04 08:16:19", "2020-05-12 22:02:32")  # by their clock
+_AUTHORS_CUTS = ("2018-09-04 08:16:19", "2020-05-12 22:02:32")  # in their local time
 
 _REVIEW = {
     "user_id": pl.String,
@@ -48,17 +47,17 @@ _BUSINESS = {
 
 
 def find(directory: str) -> tuple[Path, Path]:
-    """Paths of the two files, businesses and reviews; also with .gz.
+    """Returns the paths of the two files, businesses and reviews, plain or .gz.
 
     Raises:
-        UserError: a file is missing; says where to get it and where to put it.
+        UserError: a file is missing; the message says where to get it and where to put it.
     """
     root = Path(directory).expanduser()
     found, missing = [], []
     for name in (BUSINESSES, REVIEWS):
-        place = next((p for p in (root / name, root / f"{name}.gz") if p.is_file()), None)
-        found.append(place or root)
-        if not directory or place is None:
+        path = next((p for p in (root / name, root / f"{name}.gz") if p.is_file()), None)
+        found.append(path or root)
+        if not directory or path is None:
             missing.append(name)
     if missing:
         where = f"into {root}" if directory else "into one directory and set data.path to it"
@@ -70,17 +69,20 @@ def find(directory: str) -> tuple[Path, Path]:
 
 
 def prepare(businesses: Path, reviews: Path, malformed_share: float, counts: Counts) -> Prepared:
-    """The recipe: stars > 3, iterated 20-core, cuts at 80 % and 90 % of the time span, filters.
+    """Prepares the data set by the paper's recipe.
+
+    Reviews have more than 3 stars; of these, the iterated 20-core; the time span is cut at 80 % and
+    90 %; then the filters of `recipe.target_codes`.
 
     Raises:
-        UserError: a damaged file, too many malformed lines, or nothing left after a filter.
+        UserError: a file is damaged, has too many malformed lines, or a filter leaves nothing.
     """
     frame = _core(_read_reviews(reviews, malformed_share, counts), counts)
     users, user_ids = encode(frame["user_id"])
     items, item_ids = encode(frame["business_id"])
     timestamps = frame["timestamp"].to_numpy()
-    order = prepared.in_order(users, timestamps)
-    rows = prepared.sequences(
+    order = recipe.in_order(users, timestamps)
+    rows = recipe.unfiltered(
         users[order],
         items[order],
         timestamps[order],
@@ -88,12 +90,12 @@ def prepare(businesses: Path, reviews: Path, malformed_share: float, counts: Cou
         np.ones(len(order), dtype=bool),
     )
     codes = recipe.target_codes(rows, (MIN_HISTORY, MIN_HISTORY), None, counts)
-    data = prepared.compact("yelp", rows, codes, user_ids, item_ids)
-    return prepared.with_text(data, _read_businesses(businesses, data.item_ids, malformed_share))
+    data = recipe.compact("yelp", rows, codes, user_ids, item_ids)
+    return recipe.with_text(data, _read_businesses(businesses, data.item_ids, malformed_share))
 
 
 def _read_reviews(path: Path, malformed_share: float, counts: Counts) -> pl.DataFrame:
-    """user_id, business_id, timestamp of the good reviews; nothing else of a block is kept."""
+    """Reads user_id, business_id and timestamp of the good reviews; nothing else is kept."""
     malformed = Malformed(path)
     kept = [
         frame.filter(pl.col("stars") > STARS_ABOVE).select(
@@ -129,7 +131,10 @@ def _sizes(frame: pl.DataFrame) -> dict[str, int]:
 
 
 def _periods(timestamps: Int64[np.ndarray, "rows"], counts: Counts) -> UInt8[np.ndarray, "rows"]:
-    """Up to the first cut training, up to the second validation; whole numbers, so exact."""
+    """Returns TRAIN up to the first cut, VALIDATION up to the second, then TEST.
+
+    The arithmetic is that of whole numbers, so the cuts are exact.
+    """
     start, span = int(timestamps.min()), int(timestamps.max() - timestamps.min())
     tenths = 10 * (timestamps - start)
     period = np.full(len(timestamps), TRAIN, dtype=np.uint8)
@@ -141,9 +146,9 @@ def _periods(timestamps: Int64[np.ndarray, "rows"], counts: Counts) -> UInt8[np.
 
 
 def _cut(start: int, seconds: float, theirs: str) -> str:
-    """A cut beside the authors', whose clock was not UTC: whole hours between them change nothing.
+    """Returns a cut beside the authors', which may differ by a time zone of whole hours.
 
-    The share of the time span is the same by any clock.
+    Their times were not UTC; the share of the time span does not depend on that.
     """
     cut = datetime.datetime.fromtimestamp(int(start + seconds), datetime.UTC)
     hours = (cut - datetime.datetime.fromisoformat(f"{theirs}+00:00")).total_seconds() / 3600
@@ -153,7 +158,7 @@ def _cut(start: int, seconds: float, theirs: str) -> str:
 
 
 def _read_businesses(path: Path, item_ids: pl.Series, malformed_share: float) -> pl.DataFrame:
-    """id, title, text of the businesses that are left; text: 'Name. Categories. City, State'."""
+    """Reads id, title and text ('Name. Categories. City, State') of the businesses left."""
     malformed = Malformed(path)
     kept = [
         frame.filter(pl.col("business_id").is_in(item_ids.implode()))

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from rearec_jax.data.interactions import Interactions
 from rearec_jax.errors import DivergedError
-from rearec_jax.recommend.from_run import keep_items
+from rearec_jax.recommend.from_run import FILES, keep_items
 from rearec_jax.run.checkpoint import Checkpoints
 from rearec_jax.run.events import read_events
 from rearec_jax.run.workdir import Workdir, opened
@@ -67,7 +67,7 @@ def trial_directory(
     directory: pathlib.Path, candidate: Candidate, data: Interactions
 ) -> Iterator[Workdir]:
     """The candidate's work directory, which any mode of the program understands."""
-    with opened(directory, candidate.config) as workdir:
+    with opened(directory, candidate.config, FILES) as workdir:
         workdir.check_data(data.digests())
         keep_items(workdir, data)
         yield workdir

@@ -5,6 +5,7 @@ import pytest
 
 from rearec_jax.data.batches import loader
 from rearec_jax.data.batches.cloze import Masking
+from rearec_jax.data.batches.loader import BatchSize
 from rearec_jax.data.interactions import TEST, TRAIN, VALIDATION
 from tests import tiny
 
@@ -19,11 +20,8 @@ def data():
 
 def training(data, rate=0.3, last_only=0.0, max_length=8, seed=0):
     return loader.training_batches(
-        data.items,
-        data.offsets,
-        data.split,
-        max_length=max_length,
-        batch_size=8,
+        data.sequences,
+        BatchSize(max_length, 8),
         seed=seed,
         masking=Masking(MASK, rate, last_only),
     )
@@ -31,12 +29,9 @@ def training(data, rate=0.3, last_only=0.0, max_length=8, seed=0):
 
 def evaluation(data, which, max_length=8):
     return loader.evaluation_batches(
-        data.items,
-        data.offsets,
-        data.split,
+        data.sequences,
         which,
-        max_length=max_length,
-        batch_size=4,
+        BatchSize(max_length, 4),
         mask=MASK,
     )
 
@@ -130,7 +125,7 @@ def test_evaluation_asks_for_the_target_in_its_place(data, which):
 
 
 def test_the_latest_items_and_a_mask_to_recommend_from(data):
-    batches = loader.latest_batches(data.items, data.offsets, max_length=8, batch_size=4, mask=MASK)
+    batches = loader.latest_batches(data.items, data.offsets, BatchSize(8, 4), mask=MASK)
     users = []
     for batch, _ in batches:
         for tokens, _, targets, weights, user in segments(batch):

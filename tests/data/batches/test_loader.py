@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from rearec_jax.data.batches.loader import (
+    BatchSize,
     evaluation_batches,
     latest_batches,
     prefetch,
     training_batches,
 )
-from rearec_jax.data.interactions import CONTEXT, TEST, TRAIN, VALIDATION
+from rearec_jax.data.interactions import CONTEXT, TEST, TRAIN, VALIDATION, Sequences
 from rearec_jax.errors import UserError
 from rearec_jax.types import Batch
 
@@ -25,12 +26,15 @@ def leave_one_out(seed=0, users=40):
     split = np.full(offsets[-1], TRAIN, np.uint8)
     split[offsets[:-1]] = CONTEXT
     split[offsets[1:] - 2], split[offsets[1:] - 1] = VALIDATION, TEST
-    return items, offsets, split
+    return Sequences(items, offsets, split)
 
 
 def make(seed=0, **options):
-    options = {"max_length": 8, "batch_size": 32} | options
-    return training_batches(*leave_one_out(), seed=seed, **options)
+    return training(leave_one_out(), seed=seed, **{"max_length": 8, "batch_size": 32} | options)
+
+
+def training(data, max_length, batch_size, rows_multiple=0, **options):
+    return training_batches(data, BatchSize(max_length, batch_size, rows_multiple), **options)
 
 
 def full_rows(**options):
@@ -38,7 +42,7 @@ def full_rows(**options):
     users = 50
     split = np.tile(np.array([CONTEXT, TRAIN, TRAIN, TRAIN, TRAIN], np.uint8), users)
     offsets = np.arange(users + 1, dtype=np.int64) * 5
-    return training_batches(np.zeros(5 * users, np.int32), offsets, split, seed=0, **options)
+    return training(Sequences(np.zeros(5 * users, np.int32), offsets, split), seed=0, **options)
 
 
 def same(one, other):
@@ -128,18 +132,15 @@ def test_an_index_out_of_range_is_refused(index):
 def test_no_training_target_is_the_users_mistake():
     with pytest.raises(UserError, match="training target"):
         training_batches(
-            np.zeros(1, np.int32),
-            np.array([0, 1]),
-            np.array([TRAIN], np.uint8),
-            max_length=4,
-            batch_size=8,
+            Sequences(np.zeros(1, np.int32), np.array([0, 1]), np.array([TRAIN], np.uint8)),
+            BatchSize(4, 8),
             seed=0,
         )
 
 
 def test_evaluation_has_every_example_once():
-    items, offsets, split = leave_one_out()
-    batches = evaluation_batches(items, offsets, split, TEST, max_length=8, batch_size=16)
+    items, offsets, _ = data = leave_one_out()
+    batches = evaluation_batches(data, TEST, BatchSize(8, 16))
     found = []
     for batch, examples in batches:
         real = batch.weights == 1
@@ -154,7 +155,7 @@ def test_a_sample_of_examples_is_fixed_and_part_of_all():
     data = leave_one_out()
 
     def examples(count):
-        batches = evaluation_batches(*data, TEST, max_length=8, batch_size=16, max_users=count)
+        batches = evaluation_batches(data, TEST, BatchSize(8, 16), max_users=count)
         return {int(e) for _, examples in batches for e in examples[examples >= 0]}
 
     assert len(examples(10)) == 10
@@ -163,7 +164,7 @@ def test_a_sample_of_examples_is_fixed_and_part_of_all():
 
 def test_recommending_takes_every_user_with_all_items():
     items, offsets, _ = leave_one_out()
-    batches = latest_batches(items, offsets, max_length=30, batch_size=16)
+    batches = latest_batches(items, offsets, BatchSize(30, 16))
     users = []
     for batch, _ in batches:
         for row, place in np.argwhere(batch.weights == 1):
@@ -190,7 +191,7 @@ def test_prefetched_batches_are_the_same_and_on_the_device():
 
 def test_prefetching_leaves_what_is_not_a_batch():
     data = leave_one_out()
-    batches = evaluation_batches(*data, TEST, max_length=8, batch_size=16)
+    batches = evaluation_batches(data, TEST, BatchSize(8, 16))
     for batch, examples in prefetch(batches):
         assert isinstance(batch.tokens, jax.Array)
         assert isinstance(examples, np.ndarray) and examples.dtype == np.int64

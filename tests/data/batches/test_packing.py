@@ -12,7 +12,7 @@ from rearec_jax.data.batches.windows import (
     latest_windows,
     training_windows,
 )
-from rearec_jax.data.interactions import CONTEXT, TEST, TRAIN, VALIDATION
+from rearec_jax.data.interactions import CONTEXT, TEST, TRAIN, VALIDATION, Sequences
 
 
 def ragged(seed, users=12, longest=23):
@@ -23,7 +23,7 @@ def ragged(seed, users=12, longest=23):
     items = random.permutation(offsets[-1]).astype(np.int32)
     shares = random.dirichlet([0.5, 2, 0.5, 0.5])
     split = random.choice([CONTEXT, TRAIN, VALIDATION, TEST], offsets[-1], p=shares)
-    return items, offsets, split.astype(np.uint8)
+    return Sequences(items, offsets, split.astype(np.uint8))
 
 
 def expected_examples(offsets, split, which):
@@ -36,15 +36,15 @@ def expected_examples(offsets, split, which):
     }
 
 
-def batches(items, split, packing, order, which, rows=3):
-    for index in range(-(-packing.rows // rows)):
-        yield pack_batch(items, split, packing, order, which, index, rows)
+def batches(data, order, which, rows=3):
+    for index in range(-(-order.plan.rows // rows)):
+        yield pack_batch(data, order, which, index, rows)
 
 
-def histories(items, split, packing, order, which):
+def histories(data, order, which):
     """[(target position, user, items of the query's segment up to the query)] of weight 1."""
     found = []
-    for batch in batches(items, split, packing, order, which):
+    for batch in batches(data, order, which):
         for row, place in np.argwhere(batch.weights == 1):
             query = batch.queries[row, place]
             same = batch.segments[row, : query + 1] == batch.segments[row, query]
@@ -52,7 +52,7 @@ def histories(items, split, packing, order, which):
             assert batch.positions[row, query] == len(history) - 1
             example = batch.examples[row, place]
             if which is not None:
-                assert batch.targets[row, place] == items[example]
+                assert batch.targets[row, place] == data.items[example]
             found.append((example, batch.users[row, place], history))
     return found
 
@@ -66,10 +66,10 @@ shapes = st.tuples(
 @settings(max_examples=30, deadline=None)
 def test_every_training_target_once_with_its_latest_history(shape):
     seed, length, stride, choose = shape
-    items, offsets, split = ragged(seed)
+    items, offsets, split = data = ragged(seed)
     windows = training_windows(offsets, split, length, stride)
     packing = plan(windows, length, 0 if choose else stride)
-    found = histories(items, split, packing, epoch_order(packing, seed, 1), TRAIN)
+    found = histories(data, epoch_order(packing, seed, 1), TRAIN)
     expected = expected_examples(offsets, split, TRAIN)
     assert sorted(example for example, _, _ in found) == sorted(expected)
     assert count_targets(split, windows, TRAIN) == len(expected)
@@ -83,9 +83,9 @@ def test_every_training_target_once_with_its_latest_history(shape):
 @given(st.integers(0, 2**32), st.integers(1, 9))
 @settings(max_examples=30, deadline=None)
 def test_stride_one_is_the_last_items_of_each_prefix(seed, length):
-    items, offsets, split = ragged(seed)
+    items, offsets, split = data = ragged(seed)
     packing = plan(training_windows(offsets, split, length, 1), length)
-    found = histories(items, split, packing, epoch_order(packing, 0, 0), TRAIN)
+    found = histories(data, epoch_order(packing, 0, 0), TRAIN)
     expected = expected_examples(offsets, split, TRAIN)
     assert len(found) == len(expected)
     for example, user, history in found:
@@ -113,9 +113,9 @@ def test_windows_end_at_the_last_training_target():
 @pytest.mark.parametrize("which", [VALIDATION, TEST])
 @pytest.mark.parametrize("seed", range(4))
 def test_every_evaluation_example_once_with_its_history(which, seed):
-    items, offsets, split = ragged(seed)
+    items, offsets, split = data = ragged(seed)
     packing = plan(evaluation_windows(offsets, split, which, 6), 6)
-    found = histories(items, split, packing, fixed_order(packing), which)
+    found = histories(data, fixed_order(packing), which)
     expected = expected_examples(offsets, split, which)
     assert sorted(example for example, _, _ in found) == sorted(expected)
     for example, user, history in found:
@@ -124,9 +124,9 @@ def test_every_evaluation_example_once_with_its_history(which, seed):
 
 
 def test_latest_windows_are_the_last_items_of_every_user():
-    items, offsets, split = ragged(7)
+    items, offsets, _ = data = ragged(7)
     packing = plan(latest_windows(offsets, 6), 6)
-    found = histories(items, split, packing, fixed_order(packing), None)
+    found = histories(data, fixed_order(packing), None)
     assert sorted(user for _, user, _ in found) == list(np.flatnonzero(np.diff(offsets)))
     for _, user, history in found:
         np.testing.assert_array_equal(history, items[offsets[user] : offsets[user + 1]][-6:])
@@ -152,9 +152,9 @@ def test_rows_keep_to_their_capacities(shape, more_tokens, more_queries):
 
 @pytest.mark.parametrize("stride", [1, 4, 8])
 def test_segments_positions_and_padding(stride):
-    items, offsets, split = ragged(11, users=30)
+    _, offsets, split = data = ragged(11, users=30)
     packing = plan(training_windows(offsets, split, 8, stride), 8)
-    for batch in batches(items, split, packing, epoch_order(packing, 0, 0), TRAIN, rows=4):
+    for batch in batches(data, epoch_order(packing, 0, 0), TRAIN, rows=4):
         padding = batch.segments == 0
         assert not batch.tokens[padding].any() and not batch.positions[padding].any()
         for segments, positions in zip(batch.segments, batch.positions, strict=True):
@@ -174,10 +174,10 @@ def test_segments_positions_and_padding(stride):
 
 
 def test_targets_of_other_splits_weigh_nothing():
-    items, offsets, split = ragged(5, users=30)
+    _, offsets, split = data = ragged(5, users=30)
     packing = plan(training_windows(offsets, split, 8, 8), 8)
     seen = set()
-    for batch in batches(items, split, packing, epoch_order(packing, 0, 0), TRAIN):
+    for batch in batches(data, epoch_order(packing, 0, 0), TRAIN):
         real = batch.examples >= 0
         np.testing.assert_array_equal(batch.weights[real], split[batch.examples[real]] == TRAIN)
         seen |= set(split[batch.examples[real]])
@@ -202,7 +202,8 @@ def test_nothing_to_pack_gives_no_rows():
     packing = plan(training_windows(offsets, split, 4, 2), 4)
     assert packing.rows == 0 and packing.fill == 0
     assert len(epoch_order(packing, 0, 0).rows) == 0
-    batch = pack_batch(np.zeros(1, np.int32), split, packing, fixed_order(packing), TRAIN, 0, 2)
+    data = Sequences(np.zeros(1, np.int32), offsets, split)
+    batch = pack_batch(data, fixed_order(packing), TRAIN, 0, 2)
     assert batch.tokens.shape == (2, 4) and not batch.weights.any()
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from rearec_jax.config import DataConfig
 from rearec_jax.data.interactions import CONTEXT, TEST, TRAIN, VALIDATION
-from rearec_jax.data.own_files.splits import assign, leave_one_out, time_cuts
+from rearec_jax.data.own_files.splits import Given, assign, leave_one_out, time_cuts
 from rearec_jax.errors import UserError
 
 DAY = 86_400
@@ -72,7 +72,7 @@ def test_codes_equal_the_definition(seed, split, min_history, known):
     )
     expected = brute_force(config, items, offsets, timestamps, target_ok)
     try:
-        result = assign(config, items, offsets, timestamps, target_ok=target_ok)
+        result = assign(config, items, offsets, Given(timestamps, target_ok=target_ok))
     except UserError:
         assert set(expected) < {CONTEXT, TRAIN, VALIDATION, TEST}
         assert not {TRAIN, VALIDATION, TEST} <= set(expected)
@@ -93,7 +93,7 @@ def test_dates_are_utc_and_the_cut_itself_is_held_out():
     offsets = np.array([0, 4, 5])
     timestamps = np.array([0, DAY - 1, DAY, 2 * DAY, 0])
     config = DataConfig(split="time", valid_from="1970-01-02", test_from="1970-01-03T00:00:00Z")
-    codes = assign(config, np.zeros(5, np.int32), offsets, timestamps).codes
+    codes = assign(config, np.zeros(5, np.int32), offsets, Given(timestamps)).codes
     assert codes.tolist() == [CONTEXT, TRAIN, VALIDATION, TEST, CONTEXT]
 
 
@@ -101,10 +101,10 @@ def test_given_splits_must_not_go_back_in_time():
     items, offsets = np.zeros(6, np.int32), np.array([0, 3, 6])
     codes = np.array([TRAIN, TRAIN, VALIDATION, TRAIN, TRAIN, TEST], np.uint8)
     config = DataConfig(split="given")
-    assert assign(config, items, offsets, given=codes).codes.tolist() == [0, 1, 2, 0, 1, 3]
+    assert assign(config, items, offsets, Given(split=codes)).codes.tolist() == [0, 1, 2, 0, 1, 3]
     codes[[1, 2]] = VALIDATION, TRAIN
     with pytest.raises(UserError, match=r"user 0: the given splits go back in time"):
-        assign(config, items, offsets, given=codes)
+        assign(config, items, offsets, Given(split=codes))
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_given_splits_must_not_go_back_in_time():
 def test_an_impossible_split_says_what_to_change(options, message):
     items, offsets = np.arange(3, dtype=np.int32), np.array([0, 3])
     with pytest.raises(UserError, match=message):
-        assign(DataConfig(**options), items, offsets, np.arange(3) * DAY)
+        assign(DataConfig(**options), items, offsets, Given(np.arange(3) * DAY))
 
 
 def test_times_of_no_calendar_do_not_hide_what_is_wrong():
@@ -135,9 +135,9 @@ def test_times_of_no_calendar_do_not_hide_what_is_wrong():
     times = np.array([-90_000_000_000, -90_000_000_000 + DAY, -90_000_000_000 + 9 * DAY])
     config = DataConfig(split="time_fraction", min_history=50)
     with pytest.raises(UserError, match=r"no target .* from -90000000000 .*valid_fraction"):
-        assign(config, items, offsets, times)
+        assign(config, items, offsets, Given(times))
 
 
 def test_time_splits_need_times():
     with pytest.raises(UserError, match=r"data\.timestamp_column"):
-        assign(DataConfig(split="time_fraction"), np.zeros(3, np.int32), np.array([0, 3]))
+        assign(DataConfig(split="time_fraction"), np.zeros(3, np.int32), np.array([0, 3]), Given())

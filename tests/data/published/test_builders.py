@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from benchmarks.record_loading import Generated
 from rearec_jax import config as options
 from rearec_jax.config import DataConfig
 from rearec_jax.data import demo
@@ -38,6 +39,13 @@ START = 1_500_000_000
 def config(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return DataConfig(name="mine", source="tfds")
+
+
+@pytest.fixture
+def generated(config, monkeypatch):
+    """For tests of the records alone: a builder without raw files, of 50 generated users."""
+    monkeypatch.setitem(builders.BUILDERS, "generated", Generated)
+    return dataclasses.replace(config, builder="generated", demo_users=50)
 
 
 def yelp_reviews(seed=0, users=12, items=10, count=260):
@@ -384,9 +392,9 @@ def test_a_recipe_that_leaves_nothing_says_so(config, tmp_path):
         prepare(config)
 
 
-def test_the_demo_is_the_same_as_without_records(config):
+def test_records_hold_all_that_was_written(generated):
     tiny = {"demo_users": 50, "demo_items": 60, "demo_seed": 3}
-    stored = prepare(dataclasses.replace(config, builder="demo", **tiny))
+    stored = builders.load(dataclasses.replace(generated, **tiny))
     plain = demo.generate(DataConfig(**tiny))
     for field in ("items", "offsets", "split", "timestamps", "training_lengths"):
         np.testing.assert_array_equal(getattr(stored, field), getattr(plain, field), strict=True)
@@ -404,7 +412,7 @@ def test_the_demo_is_the_same_as_without_records(config):
         {"builder": "software", "min_history": 3},
         {"builder": "software", "path": "x"},
         {"builder": "software", "item_text": "x"},
-        {"builder": "demo", "known_items_only": True},
+        {"builder": "software", "known_items_only": True},
     ],
 )
 def test_options_that_the_recipe_fixes_are_refused(config, changes):
@@ -423,19 +431,17 @@ def damaged(directory, pattern, cut):
 
 @pytest.mark.parametrize("pattern", ["*array_record*", "items.parquet"])
 @pytest.mark.parametrize("cut", [True, False])
-def test_damaged_prepared_data_say_what_to_do(config, tmp_path, pattern, cut):
-    config = dataclasses.replace(config, builder="demo", demo_users=50, demo_items=60)
-    prepare(config)
+def test_damaged_prepared_data_say_what_to_do(generated, pattern, cut):
+    builders.load(generated)
     damaged(os.environ["XDG_CACHE_HOME"], pattern, cut)
     with pytest.raises(UserError, match=r"holds no complete prepared data .*delete it"):
-        prepare(config)
+        builders.load(generated)
 
 
-def test_a_place_that_cannot_be_written(config, tmp_path):
+def test_a_place_that_cannot_be_written(generated, tmp_path):
     (tmp_path / "file").write_text("")
-    config = dataclasses.replace(config, builder="demo", tfds_dir=str(tmp_path / "file"))
     with pytest.raises(UserError, match=r"cannot be written to .*data\.tfds_dir"):
-        prepare(config)
+        builders.load(dataclasses.replace(generated, tfds_dir=str(tmp_path / "file")))
 
 
 @pytest.mark.parametrize(
@@ -457,11 +463,12 @@ def test_all_builders_can_be_chosen():
 
 
 def _prepare(config):
-    assert prepare(config).num_users == 300
+    builders.BUILDERS["generated"] = Generated
+    assert builders.load(config).num_users == 300
 
 
-def test_processes_at_once_prepare_the_same(config):
-    config = dataclasses.replace(config, builder="demo", demo_users=300)
+def test_processes_at_once_prepare_the_same(generated):
+    config = dataclasses.replace(generated, demo_users=300)
     context = get_context("spawn")
     workers = [context.Process(target=_prepare, args=(config,)) for _ in range(2)]
     for worker in workers:
@@ -469,32 +476,30 @@ def test_processes_at_once_prepare_the_same(config):
     for worker in workers:
         worker.join()
     assert [worker.exitcode for worker in workers] == [0, 0]
-    root = Path(os.environ["XDG_CACHE_HOME"]) / "rearec_jax" / "tfds" / "demo"
+    root = Path(os.environ["XDG_CACHE_HOME"]) / "rearec_jax" / "tfds" / "generated"
     assert len(list(root.glob("*/*"))) == 1
 
 
-def test_data_that_another_process_prepared_meanwhile_are_read(config, monkeypatch):
-    config = dataclasses.replace(config, builder="demo", demo_users=50)
+def test_data_that_another_process_prepared_meanwhile_are_read(generated, monkeypatch):
     prepare_one = builders._prepare
 
     def late(builder):
         monkeypatch.setattr(builders, "_prepare", prepare_one)
-        prepare(config)
+        builders.load(generated)
         prepare_one(builder)
 
     monkeypatch.setattr(builders, "_prepare", late)
-    assert prepare(config).num_users == 50
+    assert builders.load(generated).num_users == 50
 
 
-def test_an_interrupted_preparation_leaves_nothing_and_starts_again(config, monkeypatch):
-    config = dataclasses.replace(config, builder="demo", demo_users=50)
+def test_an_interrupted_preparation_leaves_nothing_and_starts_again(generated, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(tfds_records, "examples", interrupt_after_some)
         with pytest.raises(KeyboardInterrupt):
-            prepare(config)
-    root = Path(os.environ["XDG_CACHE_HOME"]) / "rearec_jax" / "tfds" / "demo"
+            builders.load(generated)
+    root = Path(os.environ["XDG_CACHE_HOME"]) / "rearec_jax" / "tfds" / "generated"
     assert list(root.glob("*/*")) == []
-    assert prepare(config).num_users == 50
+    assert builders.load(generated).num_users == 50
 
 
 def interrupt_after_some(data):
@@ -502,7 +507,7 @@ def interrupt_after_some(data):
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("name", [name for name in builders.BUILDERS if name != "demo"])
+@pytest.mark.parametrize("name", builders.BUILDERS)
 def test_configurations_have_the_settings_of_the_paper(name):
     path = ROOT / "configs" / f"{name}.py"
     resolved = options.resolve(runpy.run_path(str(path))["get_config"]())
@@ -516,18 +521,20 @@ def test_configurations_have_the_settings_of_the_paper(name):
 def test_tensorflow_is_never_imported(tmp_path):
     program = (
         "import sys; from rearec_jax.config import DataConfig;"
-        "from rearec_jax.data.prepare import prepare;"
-        f"c = DataConfig(source='tfds', builder='demo', demo_users=50, tfds_dir={str(tmp_path)!r});"
-        "prepare(c); prepare(c);"
+        "from rearec_jax.data.published.builders import BUILDERS, load;"
+        "from benchmarks.record_loading import Generated;"
+        "BUILDERS['generated'] = Generated;"
+        f"c = DataConfig(builder='generated', demo_users=50, tfds_dir={str(tmp_path)!r});"
+        "load(c); load(c);"
         "assert not {'tensorflow', 'jax'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
 
 
-def test_users_are_read_in_bulk(config):
+def test_users_are_read_in_bulk(generated):
     """CPU seconds: one record at a time, 4,000 users would take about three."""
-    config = dataclasses.replace(config, builder="demo", demo_users=4000)
-    prepare(config)
+    config = dataclasses.replace(generated, demo_users=4000)
+    builders.load(config)
     begin = time.process_time()
-    assert prepare(config).num_users == 4000
+    assert builders.load(config).num_users == 4000
     assert time.process_time() - begin < 1.0
