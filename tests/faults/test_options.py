@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from hypothesis import example, given
-from hypothesis import strategies as st
 import pytest
 
 from rearec_jax import config as config_lib
@@ -84,43 +82,6 @@ def test_numbers_that_are_no_numbers():
         ("data", "rating_above"),
     ]:
         assert name in refused({section: {name: float("nan")}})
-
-
-LEAVES = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=6), st.just(10**400)
-)
-VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3), max_leaves=4)
-SECTIONS = config_lib.to_dict(config_lib.resolve({}))
-
-
-@st.composite
-def options(draw):
-    """Real names with any values, now and then another name."""
-    chosen = {}
-    for _ in range(draw(st.integers(1, 3))):
-        section = draw(st.sampled_from(sorted(SECTIONS)))
-        if section == "seed" or draw(st.integers(0, 9)) == 0:
-            chosen[draw(st.sampled_from([section, "sed"]))] = draw(VALUES)
-            continue
-        name = draw(st.one_of(st.sampled_from(sorted(SECTIONS[section])), st.text(max_size=5)))
-        group = chosen.setdefault(section, {})
-        if isinstance(group, dict):
-            group[name] = draw(VALUES)
-    return chosen
-
-
-@given(options=options())
-@example({"train": {"learning_rate": 10**400}})
-@example({"eval": {"cutoffs": []}})
-@example({"data": {"text_template": "{a!r} {"}})
-def test_any_options(options):
-    """They give a configuration that goes through JSON and back, or an error."""
-    try:
-        config = config_lib.resolve(options)
-    except UserError as error:
-        assert str(error)
-        return
-    assert config_lib.resolve(config_lib.to_dict(config)) == config
 
 
 def test_more_model_shards_than_items(tmp_path):
