@@ -109,7 +109,7 @@ def read(path: pathlib.Path) -> UserRanks:
         if not len(frame) or frame.null_count().sum_horizontal()[0]:
             raise ValueError("no rows, or a rank is missing")
         return _from_frame(frame)
-    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
+    except (OSError, ValueError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise UserError(
             f"{path} is not what an evaluation writes ({error}); write it anew with"
             f" --mode=evaluate --workdir={path.parent}"
