@@ -1,14 +1,16 @@
-"""Amazon Video Games (2018, 5-core; 50,597 users, 16,874 items), global time split.
+"""Amazon Video Games (2018, 5-core; 50,597 users, 16,874 items), split at two points in time.
 
-Trained on all before 2016-05-14, validated on the time up to 2017-01-20, tested on the rest: 80 %,
-10 % and 10 % of the interactions. Many users of the test have no training target of their own.
+The model is trained on all interactions before 2016-05-14, validated on those up to 2017-01-20, and
+tested on the rest: 80 %, 10 % and 10 % of the interactions. Many users of the test split have no
+training target.
 
     python -m rearec_jax.main --config=configs/amazon2018_game.py --config.data.path=FILE
 
-Measured on two CPU cores beside another training, one seed: 26 epochs in 41 minutes, best epoch
-21; validation NDCG@20 .0601, test Recall@10 .0671, NDCG@10 .0362 (step 0 alone: .0343).
+With one seed, on two CPU cores beside another training, 26 epochs took 41 minutes, and the best was
+epoch 21: validation NDCG@20 .0601, test Recall@10 .0671, test NDCG@10 .0362 (.0343 by step 0).
 
-Those batches had 41 rows: add --config.train.rows_multiple=1 (the default rounds them to 40).
+To repeat this add --config.train.rows_multiple=1: the batches had 41 rows, and the default rounds
+them to 40.
 """
 
 from ml_collections import config_dict
@@ -29,6 +31,6 @@ def get_config() -> config_dict.ConfigDict:
     options.data.valid_from = "2016-05-14"
     options.data.test_from = "2017-01-20"
     options.model.width = 64
-    options.method.name = "erl"  # half the cost of prl
+    options.method.name = "erl"  # It costs half as much as prl.
     options.train.patience = 5
     return options

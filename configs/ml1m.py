@@ -1,13 +1,14 @@
-"""MovieLens-1M (6,040 users, 3,416 items; histories of 96 items in the median), leave-one-out.
+"""MovieLens-1M (6,040 users, 3,416 items; the median history has 96 items), leave-one-out.
 
     python -m rearec_jax.main --config=configs/ml1m.py --config.data.path=FILE
 
-Measured on two CPU cores, mostly alone (11,300 targets/s), one seed: stopped by hand after 29
-epochs and 43 minutes, the last being the best and patience not yet used up; validation NDCG@20
-.1637, test Recall@10 .2498, NDCG@10 .1305 (step 0 alone: .1103, step 1: .1328; popularity .0162,
-.0079).
+With one seed, on two CPU cores that had little other work (11,300 targets/s), training was stopped
+by hand after 29 epochs and 43 minutes; the last was the best, and patience was not yet used up.
+Validation NDCG@20 is .1637, test Recall@10 .2498 and test NDCG@10 .1305 (.1103 by step 0 alone and
+.1328 by step 1; popularity has Recall@10 .0162 and NDCG@10 .0079).
 
-Those batches had 41 rows: add --config.train.rows_multiple=1 (the default rounds them to 40).
+To repeat this add --config.train.rows_multiple=1: the batches had 41 rows, and the default rounds
+them to 40.
 """
 
 from ml_collections import config_dict
@@ -25,6 +26,6 @@ def get_config() -> config_dict.ConfigDict:
         " into one); for RecBole's ml-1m.inter add --config.data.source=recbole"
     )
     options.model.width = 64
-    options.method.name = "erl"  # half the cost of prl
+    options.method.name = "erl"  # It costs half as much as prl.
     options.train.patience = 5
     return options

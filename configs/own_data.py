@@ -2,9 +2,15 @@
 
     python -m rearec_jax.main --config=configs/own_data.py --config.data.path=FILE
 
-The file has a row an interaction and a header; name its columns below or on the command line
-(--config.data.user_column=customer). Files in another shape: data.source=sequences for lines of
-`user item item ...`, oldest first; data.source=recbole for RecBole's .inter files.
+The file has a header and a row for each interaction. Its columns are user_id, item_id and timestamp
+(in seconds, or as ISO dates), unless you name others below or on the command line:
+
+    --config.data.user_column=customer --config.data.item_column=product
+    --config.data.timestamp_column=""    (the rows are in the order of time already)
+    --config.data.rating_column=stars --config.data.rating_above=3.0    (keeps ratings above 3)
+
+data.source=sequences reads lines of `user item item ...`, oldest first, and data.source=recbole the
+.inter files of RecBole.
 """
 
 from ml_collections import config_dict
@@ -17,12 +23,8 @@ def get_config() -> config_dict.ConfigDict:
     options.data.name = "own_data"
     options.data.source = "table"
     options.data.hint = "your table of interactions: --config.data.path=FILE (.csv, .tsv, .parquet)"
-    options.data.user_column = "user_id"
-    options.data.item_column = "item_id"
-    options.data.timestamp_column = "timestamp"  # seconds, or ISO dates; "" = in time order already
-    options.data.rating_column = ""  # with data.rating_above=3.0: keep ratings above 3
-    options.data.core = 5  # keep users and items with at least 5 interactions
-    options.model.width = 64  # 128 or 256 where there is much data
-    options.method.name = "erl"  # half the cost of prl
+    options.data.core = 5  # Only users and items with at least 5 interactions are kept.
+    options.model.width = 64  # Much data wants 128 or 256.
+    options.method.name = "erl"  # It costs half as much as prl.
     options.train.patience = 5
     return options

@@ -1,13 +1,13 @@
-"""Glossary of dimensions, and the values that travel between the modules.
+"""The names of dimensions, and the values that travel between modules.
 
     B  rows in a batch            V  views of a reasoning step (1, or 2 with the noisy one)
     T  tokens in a row            K  reasoning steps
     Q  queries in a row           D  model width
     N  items in the catalogue     H  attention heads        L  layers
-    M  states to score, one after another (M = B * Q, or queries of an evaluation block)
+    M  examples, one after another (M = B * Q, or the queries of an evaluation block)
 
-A *row* holds several users' sequences end to end, each a *segment*. A *query* is a position of a
-row from which reasoning starts. See docs/design.md for why.
+A *row* holds several users' sequences end to end, each of which is a *segment*. A *query* is a
+position of a row from which reasoning starts. docs/design.md says why.
 """
 
 from typing import NamedTuple
@@ -17,16 +17,17 @@ from jaxtyping import Array, Float, Int, UInt32
 
 
 class Batch(NamedTuple):
-    """Packed rows and their queries (numpy arrays until the loader puts them on the device).
+    """Packed rows and their queries (NumPy arrays until the loader puts them on the device).
 
-    tokens:     item ids; 0 where ``segments`` is 0 (padding; item 0 is a real item elsewhere).
-    positions:  index of the token in its (truncated) sequence, 0 = the oldest item kept.
-    segments:   1, 2, ... within a row; 0 is padding.
-    queries:    token positions, 0 <= query < T, from which reasoning starts.
-    targets:    the item after each query.
-    weights:    1.0 where the query counts; 0.0 for padding of the query list and for queries whose
+    tokens:     The ids of the items; 0 in padding, where ``segments`` is 0 (0 is also an item).
+    positions:  The index of each token in its sequence, where 0 is the oldest item that is kept.
+    segments:   The number of each token's segment in its row, from 1; 0 is padding.
+    queries:    The positions, 0 <= query < T, from which reasoning starts.
+    targets:    The item after each query.
+    weights:    The weight of each query in sums: 1.0, or 0.0 for padding and for queries whose
                 target belongs to another split.
-    users:      user index of each query, -1 in padding: tells one user's examples from another's.
+    users:      The index of each query's user, by which examples of the same user are known; -1 in
+                padding.
     """
 
     tokens: Int[Array, "B T"]
@@ -39,10 +40,10 @@ class Batch(NamedTuple):
 
 
 class KVCache(NamedTuple):
-    """Keys and values of one layer: of a row's items, or of one reasoning token of every query.
+    """The keys and values of one layer, of the items of all rows or of one reasoning step.
 
-    Items:     [B, T, H, D/H], written once by ``prefill``.
-    Reasoning: [B, V, Q, H, D/H], one a step.
+    Those of items have the shape [B, T, H, D/H], and those of a step, of one reasoning token of
+    each query and view, [B, V, Q, H, D/H].
     """
 
     keys: Float[Array, "*tokens H Dh"]
@@ -50,18 +51,19 @@ class KVCache(NamedTuple):
 
 
 Caches = tuple[KVCache, ...]
-"""One cache a layer. Not one stacked array: slicing it would copy every layer at every step."""
+"""The caches of all layers. Slicing one stacked array would copy every layer at every step."""
 
-OwnCaches = tuple[tuple[KVCache, ...], ...]
-"""The reasoning tokens of every layer, newest first, one cache a step. Not one stacked array, which
-every step would copy to write its place, and of which the backward pass would keep all copies."""
+ReasoningCaches = tuple[tuple[KVCache, ...], ...]
+"""The caches of all reasoning steps, newest first, in each layer. One stacked array would be copied
+by every step that writes to it, and the backward pass would keep all of the copies."""
 
 
 class Catalogue(NamedTuple):
-    """What is known of the items besides what is learned; None where nothing reads it.
+    """The constants of the items; None where a run does not read them.
 
-    text:            vectors of their text.
-    cumulative, log_probability: how they are drawn as negatives (see `sampling`).
+    text:            The vectors of their texts.
+    cumulative:      The cumulative probability, in 32 bits, with which each is drawn as a negative.
+    log_probability: The logarithm of that probability (see `training.catalogue_sample`).
     """
 
     text: Float[Array, "N F"] | None = None
@@ -70,12 +72,13 @@ class Catalogue(NamedTuple):
 
 
 class Reasoning(NamedTuple):
-    """What the unroll returns.
+    """The result of reasoning.
 
-    states: r_0 .. r_K of the clean view.
-    noisy:  r~_1 .. r~_K of the noisy view, or None where there is no such view.
-    attention: of the token of r_0 .. r_K to each token of the row, in the last layer, the mean over
-        heads; what it gives to reasoning tokens is missing to 1. None unless asked for.
+    states:    The states r_0 .. r_K of the clean view.
+    noisy:     The states r~_1 .. r~_K of the noisy view, or None where there is no such view.
+    attention: The attention of the tokens of r_0 .. r_K to the tokens of the row in the last layer,
+               the mean over heads; what is missing to 1 goes to reasoning tokens. It is None unless
+               it is requested.
     """
 
     states: Float[Array, "B Q K+1 D"]
@@ -84,6 +87,6 @@ class Reasoning(NamedTuple):
 
 
 Scalar = float | Float[Array, ""]
-"""A number of the options; traced where several trainings share a program."""
+"""A number of the options, which is traced where several trainings share a program."""
 
 PRNGKey = jax.Array

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 import signal
 
+from hypothesis import settings
 from jaxtyping import install_import_hook
 import pytest
 
@@ -27,11 +28,19 @@ _CHECKED = {*(_MODULES - {"serve"}), "serve.shapes", "serve.warm_model"}
 install_import_hook([f"rearec_jax.{name}" for name in sorted(_CHECKED)], "beartype.beartype")
 
 
+# The suite draws the same examples each time; --hypothesis-profile=search draws others, and more.
+settings.register_profile("suite", max_examples=60, deadline=None, derandomize=True, database=None)
+settings.register_profile("search", max_examples=3_000, deadline=None)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Keeps compiled programs between runs, beside pytest's own cache (--cache-clear drops it).
 
-    And lets tests interrupt themselves: in a shell's background (&) Python ignores Ctrl-C.
+    Also chooses the profile of hypothesis, and lets tests interrupt themselves: in a shell's
+    background (&) Python ignores Ctrl-C.
     """
+    if not config.getoption("--hypothesis-profile"):
+        settings.load_profile("suite")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     cache = config.rootpath / ".pytest_cache" / "jax"

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Iterator, Sequence
 import contextlib
+import math
 from typing import Any
 
+from hypothesis import strategies as st
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
@@ -42,6 +44,13 @@ def float64() -> Iterator[None]:
     """
     with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
         yield
+
+
+def arrays(*shape: int) -> st.SearchStrategy[np.ndarray]:
+    """Arrays of this shape with numbers from -30 to 30, for hypothesis."""
+    size = math.prod(shape)
+    numbers = st.lists(st.floats(-30, 30, width=32), min_size=size, max_size=size)
+    return numbers.map(lambda values: np.array(values).reshape(shape))
 
 
 def jit(function: Callable[..., Any]) -> Callable[..., Any]:

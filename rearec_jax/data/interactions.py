@@ -175,7 +175,14 @@ class Interactions:
                 name=about["name"],
             )
             _check(loaded)
-        except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            pl.exceptions.PolarsError,
+            pl.exceptions.PanicException,
+        ) as error:
             raise UserError(
                 f"{directory} does not hold complete prepared interactions ({error});"
                 " delete it and prepare the data again"

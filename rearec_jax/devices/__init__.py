@@ -1,1 +1,1 @@
-"""Several devices and hosts as one: the mesh, what lies where, and what the hosts agree on."""
+"""Several devices and hosts used as one: meshes, arrays split over them, and agreement of hosts."""

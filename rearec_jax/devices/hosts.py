@@ -1,8 +1,8 @@
-"""Several processes, one on each host, that run the same program in step (multi-controller JAX).
+"""Processes, one on each host, that run the same program in step (multi-controller JAX).
 
-Every process makes the same calls in the same order; what one decides alone (a signal, the clock, a
-file) is agreed on first. Files and lines on the screen are those of process 0. With one process
-everything here is free.
+Every process makes the same calls in the same order, and decisions that depend on a signal, the
+clock or a file are agreed on first. Only process 0 writes files and lines on the screen. With one
+process nothing here costs time.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,8 +21,8 @@ from rearec_jax.errors import UserError
 
 T = TypeVar("T")
 CONNECT_SECONDS = 300
-TEXT_BYTES = 400  # of what one process tells the others
-LEAVE_SECONDS = 20  # for which one that is done, or has failed, waits for the others
+TEXT_BYTES = 400  # the most of a text that a process sends to the others
+LEAVE_SECONDS = 20  # the longest that a process which ends waits for the others
 HELP = (
     "several hosts need --coordinator=HOST:PORT (the same for all: where process 0 listens),"
     " --processes=N and --process=I (0 to N-1); on a Cloud TPU or in Slurm --coordinator=auto"
@@ -30,12 +30,13 @@ HELP = (
 
 
 def start(coordinator: str | None, processes: int | None, process: int | None) -> None:
-    """Joins the other processes. Call before anything touches a device.
+    """Joins the other processes; it must be called before anything touches a device.
 
-    Without arguments there is one process, but for the tasks of a Slurm step: they find each other.
+    Without arguments there is one process, except among the tasks of a Slurm step, which find each
+    other.
 
     Raises:
-        UserError: arguments that make no sense, or the others cannot be reached.
+        UserError: The arguments do not fit together, or the others cannot be reached.
     """
     if coordinator is None and int(os.environ.get("SLURM_STEP_NUM_TASKS", 1)) > 1:
         coordinator = "auto"
@@ -53,17 +54,17 @@ def start(coordinator: str | None, processes: int | None, process: int | None) -
 
 
 def is_first() -> bool:
-    """Does this process write files and speak?"""
+    """Says whether this is process 0, which writes the files and the lines on the screen."""
     return jax.process_index() == 0
 
 
 def first_then_others(work: Callable[[], T]) -> T:
-    """``work()`` of process 0, then that of the others: they find on disk what it made.
+    """Calls ``work`` in process 0 and then in the others, which find on disk what it wrote.
 
-    All return together, so that none changes what another still reads.
+    All return at the same time, so that none changes what another still reads.
 
     Raises:
-        UserError: where it failed in another process, which says why.
+        UserError: It failed in another process, which says why.
     """
     if jax.process_count() == 1:
         return work()
@@ -71,11 +72,11 @@ def first_then_others(work: Callable[[], T]) -> T:
         try:
             result = work()
         except BaseException:
-            _told_by_first(False)
+            _agreed_with_first(False)
             raise
-        _told_by_first(True)
+        _agreed_with_first(True)
     else:
-        if not _told_by_first(True):
+        if not _agreed_with_first(True):
             raise UserError("process 0 stopped; what it said holds for all")
         try:
             result = work()
@@ -88,7 +89,7 @@ def first_then_others(work: Callable[[], T]) -> T:
 
 
 def any_host(flags: Sequence[bool]) -> list[bool]:
-    """For each flag: is it set in any process? Waits for all of them."""
+    """Returns for each flag whether any process has set it; waits for all processes."""
     if jax.process_count() == 1:
         return list(flags)
     every = multihost_utils.process_allgather(np.array(flags, np.int32))
@@ -96,7 +97,7 @@ def any_host(flags: Sequence[bool]) -> list[bool]:
 
 
 def any_text(text: str) -> str:
-    """``text`` of the first process where it is not empty, cut if long. Waits for all of them."""
+    """Returns the first text that is not empty, cut if it is long; waits for all processes."""
     if jax.process_count() == 1:
         return text
     own = text.encode()[:TEXT_BYTES].ljust(TEXT_BYTES, b"\0")
@@ -106,10 +107,10 @@ def any_text(text: str) -> str:
 
 
 class Ballot:
-    """`any_host` that never waits for the device: the answer to a question comes one call later.
+    """A vote like `any_host` that never waits for a device: its result comes one call later.
 
-    All processes get the same answer at the same call, so that they stop or save after the same
-    update. With one process the answer comes at once.
+    All processes get the same result at the same call, so that they stop or save after the same
+    update. With one process the result comes at once.
     """
 
     def __init__(self) -> None:
@@ -122,7 +123,7 @@ class Ballot:
             self._count = jax.jit(lambda votes: votes.max(axis=0), out_shardings=everywhere)
 
     def ask(self, flags: Sequence[bool]) -> list[bool]:
-        """Answer to the previous question; all False if there was none."""
+        """Casts the votes of this process; returns the result of the last call (at first False)."""
         if not self._several:
             return list(flags)
         votes = np.array([flags], np.int32)
@@ -156,12 +157,13 @@ def _join(name: str, address: str | None, processes: int | None, process: int | 
     except (ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"--coordinator={name}: {reason}; {HELP}") from error
-    # In place of those that the coordination service has just put there.
+    # The coordination service has replaced the handlers of Python.
     for number in (signal.SIGINT, signal.SIGTERM):
         handler = signal.getsignal(number)
         if handler is not None:
             signal.signal(number, handler)
 
 
-def _told_by_first(good: bool) -> bool:
+def _agreed_with_first(good: bool) -> bool:
+    """Returns the value of process 0, for which all processes wait."""
     return bool(multihost_utils.broadcast_one_to_all(np.int32(good)))

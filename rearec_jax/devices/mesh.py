@@ -1,8 +1,7 @@
-"""The devices as a mesh (data, model), and which array is split how over it.
+"""Meshes of devices with the axes data and model, and how arrays are split over them.
 
-Models and losses compute; this says where. Rows of a batch are split over `data`, the catalogue
-over `model`: its table, the table's moments, the text vectors. All other arrays are whole on every
-device.
+The rows of a batch are split over `data`. What grows with the catalogue is split over `model`: its
+table, the moments of the table, and the text vectors. All other arrays are whole on every device.
 """
 
 from collections.abc import Sequence
@@ -18,10 +17,10 @@ from rearec_jax.errors import UserError
 
 Tree = TypeVar("Tree")
 
-# Path of an array in a state -> how it may be split, best first: as the first that divides. The
-# moments have their parameter's path at the end of their own, and so its rule. A table whose rows
-# do not divide is stored by columns (and used by rows): its shape, and so a checkpoint, is the same
-# on every mesh.
+# The paths of arrays in a state, and how each may be split, best first: the first that divides is
+# used. The paths of moments end in the path of their parameter, so that its rule is theirs too. A
+# table whose rows do not divide is stored by columns and used by rows, so that its shape, and with
+# it a checkpoint, is the same on every mesh.
 RULES: tuple[tuple[str, tuple[PartitionSpec, ...]], ...] = (
     (r"(^|\.)items\.(ids\.)?table$", (PartitionSpec("model", None), PartitionSpec(None, "model"))),
 )
@@ -29,15 +28,16 @@ COMPUTED = (PartitionSpec("model", None), PartitionSpec(None, "model"), Partitio
 
 
 def make_mesh(data: int, model: int, given: Sequence[jax.Device] = ()) -> Mesh | None:
-    """Makes the mesh data x model; None where it is one device: all is as if there were no mesh.
+    """Makes the mesh data x model, or returns None where it would be one device.
 
     Args:
-        data: devices that share the rows of a batch; -1: all that ``model`` leaves.
-        model: devices that share the catalogue.
-        given: devices; none: all that there are.
+        data: The number of devices that share the rows of a batch; -1 is all that ``model`` leaves.
+        model: The number of devices that share the catalogue.
+        given: The devices to use; with none, all devices that there are.
 
     Raises:
-        UserError: there are not so many devices, or some would be left over on other hosts.
+        UserError: The product does not divide the number of devices, or devices of other hosts
+            would be left over.
     """
     available = given or jax.devices()
     count = len(available)
@@ -54,14 +54,14 @@ def make_mesh(data: int, model: int, given: Sequence[jax.Device] = ()) -> Mesh |
         )
     if used == 1:
         return None
-    # Auto: XLA finds the splits of all that is not said.
+    # With Auto XLA chooses the splits of arrays that have no sharding.
     kinds = (jax.sharding.AxisType.Auto,) * 2
     devices = available[:used]
     return jax.make_mesh((rows, model), ("data", "model"), kinds, devices=devices)
 
 
 def check_catalogue(mesh: Mesh | None, num_items: int) -> None:
-    """Raises UserError where a device of `model` would hold no item."""
+    """Raises UserError if a device of `model` would hold no item."""
     if mesh is None:
         return
     parts = mesh.shape["model"]
@@ -73,10 +73,10 @@ def check_catalogue(mesh: Mesh | None, num_items: int) -> None:
 
 
 def shardings(mesh: Mesh, tree: Tree) -> Tree:
-    """A sharding for each array of a state, by `RULES`.
+    """Returns a sharding for each array of a state, by `RULES`.
 
     Raises:
-        UserError: neither rows nor columns of the item table divide.
+        UserError: The axis `model` divides neither the rows nor the columns of the item table.
     """
 
     def of(path: tuple[Any, ...], leaf: Any) -> NamedSharding:
@@ -90,7 +90,7 @@ def shardings(mesh: Mesh, tree: Tree) -> Tree:
 
 
 def abstract(mesh: Mesh | None, tree: Tree) -> Tree:
-    """An abstract state with the shardings that a checkpoint is restored to."""
+    """Returns an abstract state with the shardings that a checkpoint is restored to."""
     if mesh is None:
         return tree
 
@@ -101,9 +101,10 @@ def abstract(mesh: Mesh | None, tree: Tree) -> Tree:
 
 
 def share_of_rows(mesh: Mesh, rows: int) -> tuple[int, int, int]:
-    """What this host packs of a batch, (start, stop, total): a `data.packing.Share`.
+    """Returns the rows of a batch that this host packs: (start, stop, total).
 
-    ``rows`` are filled up to a multiple of the data axis.
+    These are the fields of a `data.batches.packing.Share`; ``total`` is ``rows`` rounded up to a
+    multiple of the data axis.
     """
     total = -(-rows // mesh.shape["data"]) * mesh.shape["data"]
     sharding = NamedSharding(mesh, PartitionSpec("data"))
@@ -113,24 +114,24 @@ def share_of_rows(mesh: Mesh, rows: int) -> tuple[int, int, int]:
 
 
 def rows_sharding(mesh: Mesh | None) -> NamedSharding | None:
-    """Of every array of a batch: its rows are split over `data`."""
+    """Returns the sharding of every array of a batch, whose rows are split over `data`."""
     return None if mesh is None else NamedSharding(mesh, PartitionSpec("data"))
 
 
 def whole(mesh: Mesh | None) -> NamedSharding | None:
-    """A copy on every device."""
+    """Returns the sharding of arrays of which every device has a copy."""
     return None if mesh is None else NamedSharding(mesh, PartitionSpec())
 
 
 def placed(array: Array | np.ndarray, sharding: NamedSharding | None) -> Array:
-    """The array, of which every host has the whole, on the devices; each gets its part only."""
+    """Puts an array that every host has as a whole on the devices, each of which gets its part."""
     if sharding is None:
         return jax.numpy.asarray(array)
     return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
 
 
 def table_sharding(mesh: Mesh | None, shape: tuple[int, ...]) -> NamedSharding | None:
-    """Of items' vectors that are no parameter; whole where neither rows nor columns divide."""
+    """Returns the sharding of vectors of items that are no parameter, whole if nothing divides."""
     if mesh is None:
         return None
     return NamedSharding(mesh, _first_that_divides(mesh, COMPUTED, shape, "vectors"))

@@ -1,1 +1,1 @@
-"""The rank of every target among all items, and what ranks are worth."""
+"""The evaluation of a model: the rank of each target among all items, and metrics of ranks."""

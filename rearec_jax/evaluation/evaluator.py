@@ -1,6 +1,7 @@
-"""Full ranking: the rank of every example's target, finally and at every reasoning step.
+"""The evaluation of a split: the rank of each target among all items.
 
-Scores exist a block at a time (``eval.score_mib``), never for [users, items].
+Targets are ranked by the method's representation and by the state of every reasoning step. Scores
+are computed a block at a time (``eval.score_mib``), never for all users and items together.
 """
 
 from collections.abc import Callable, Iterator
@@ -26,7 +27,7 @@ from rearec_jax.devices import table_rows
 from rearec_jax.evaluation import sharded_ranking
 from rearec_jax.evaluation.metrics import MetricSums
 from rearec_jax.evaluation.rank_file import Ranks
-from rearec_jax.evaluation.ranking import target_ranks
+from rearec_jax.evaluation.ranking import Examples, target_ranks
 from rearec_jax.losses.similarity import comparable
 from rearec_jax.methods import METHODS
 from rearec_jax.models.backbones import Backbone, Variables, item_table
@@ -37,18 +38,29 @@ from rearec_jax.types import Batch
 
 @dataclasses.dataclass(frozen=True)
 class Evaluator:
-    """Ranks one split again and again with new parameters; compiled once."""
+    """A function that ranks the targets of a split by the parameters of a model.
+
+    It is compiled once, and called again whenever the parameters have changed.
+
+    batches:      The batches of the split.
+    data:         The interactions of the data set.
+    exclude_seen: Whether items that the user has had are left out of the ranking.
+    ranked_steps: The number S of steps whose states rank the targets as well; 0 if none do.
+    table:        Computes the vectors of the catalogue from the parameters.
+    rank:         Computes the ranks of a batch from parameters, catalogue, batch and items seen.
+    mesh:         The devices that share the work; None is one device.
+    """
 
     batches: EvaluationBatches
     data: Interactions
     exclude_seen: bool
-    ranked_steps: int  # S
+    ranked_steps: int
     table: Callable[[Variables], Float[Array, "N D"]]
     rank: Callable[[Variables, Array, Batch, Array | np.ndarray], Int[Array, "B Q S"]]
     mesh: Mesh | None = None
 
     def __call__(self, variables: Variables) -> Ranks:
-        """Ranks of every example of the split."""
+        """Computes the ranks of every example of the split."""
         ranks, examples = [], []
         table = self.table(variables)
         split = sharding.rows_sharding(self.mesh)
@@ -63,9 +75,10 @@ class Evaluator:
         return Ranks(np.concatenate(examples)[order], by_step, final)
 
     def inputs(self) -> Iterator[tuple[Batch, Int64[np.ndarray, "B Q"], np.ndarray]]:
-        """Batches, each target's index in the data (-1: padding), and the items seen [B, Q, L].
+        """Yields batches, the index of each target in the data, and the items seen [B, Q, L].
 
-        L = 0 unless ``eval.exclude_seen``; the number of items stands where there is none.
+        The index is -1 in padding. L is 0 without ``eval.exclude_seen``, and where there is no item
+        its place is taken by the number of items N.
         """
         longest = self._longest_history()
         with_seen = ((b, e, self._seen(e, longest)) for b, e in self.batches)
@@ -75,7 +88,7 @@ class Evaluator:
         return int(self.data.lengths.max()) if self.exclude_seen else 0
 
     def _seen(self, examples: Int64[np.ndarray, "B Q"], longest: int) -> np.ndarray:
-        """Items before each target, the target itself aside; N (no item) fills the rest."""
+        """Returns the items before each target, without the target; N fills the rest."""
         nothing = self.data.num_items
         seen = np.full((*examples.shape, longest), nothing, np.int32)
         if longest:
@@ -95,9 +108,9 @@ def make_evaluator(
     text: Text = None,
     mesh: Mesh | None = None,
 ) -> Evaluator:
-    """An evaluator of the split ``which`` (VALIDATION or TEST).
+    """Makes the evaluator of the split ``which`` (VALIDATION or TEST).
 
-    On a mesh every host gets all ranks: they are small, and each can then compute the same metrics.
+    On a mesh every host gets all ranks, which are small, so that all compute the same metrics.
     """
     batches = evaluation_batches(
         data.sequences,
@@ -134,7 +147,7 @@ def make_evaluator(
 def _ranker(
     model: Backbone, config: Config, steps: int, mesh: Mesh | None
 ) -> Callable[[Variables, Array, Batch, Array | np.ndarray], Int[Array, "B Q S"]]:
-    """Ranks by the vectors of `_ranked`; the last is the method's representation."""
+    """Returns a function that ranks by the vectors of `_ranked`, last the representation."""
     ranks_of = target_ranks
     if mesh is not None:
         ranks_of = functools.partial(sharded_ranking.target_ranks, mesh=mesh)
@@ -142,22 +155,21 @@ def _ranker(
     def rank(variables: Variables, table: Array, batch: Batch, seen: Array | np.ndarray) -> Array:
         table = table_rows.by_rows(table, mesh)
         vectors = _ranked(encode_and_reason(model, variables, table, batch, steps).states, config)
-        table = comparable(table, config.model.similarity)  # a state's length changes no rank
+        table = comparable(table, config.model.similarity)  # the length of a state changes no rank
         count = batch.targets.size
-        ranks = ranks_of(
+        examples = Examples(
             vectors.reshape(count, *vectors.shape[2:]),
             batch.targets.reshape(count),
             jnp.asarray(seen).reshape(count, -1),
-            table,
-            config.eval.score_mib,
         )
+        ranks = ranks_of(examples, table, config.eval.score_mib)
         return ranks.reshape(*batch.targets.shape, -1)
 
     return rank
 
 
 def _ranked(states: Float[Array, "B Q _ D"], config: Config) -> Float[Array, "B Q S D"]:
-    """r_0 .. r_K and the representation where that is none of them (ERL); or that alone."""
+    """Returns r_0 .. r_K and, if it is none of them (ERL), the representation; or it alone."""
     method = METHODS[config.method.name]
     final = method.represent(states)[..., None, :]
     if not config.eval.by_step:
@@ -168,19 +180,20 @@ def _ranked(states: Float[Array, "B Q _ D"], config: Config) -> Float[Array, "B 
 
 
 def metrics(ranks: Int[np.ndarray, " M"], cutoffs: tuple[int, ...]) -> dict[str, float]:
-    """NDCG@k, Recall@k and MRR of a list of ranks."""
+    """Computes NDCG@k, Recall@k and MRR of a list of ranks."""
     return MetricSums.empty(cutoffs).add(ranks).means()
 
 
 def hindsight(ranks: Ranks) -> Int32[np.ndarray, " M"]:
-    """Each example's rank at its best step: a bound on what choosing the depth could give."""
+    """Returns the rank of each example at its best step, a bound for any choice of the depth."""
     return ranks.by_step.min(axis=1)
 
 
 def report(ranks: Ranks, cutoffs: tuple[int, ...], name: str) -> dict[str, object]:
-    """The entries of summary.json about one split: '<name>', '<name>_by_step', hindsight.
+    """Returns the entries of summary.json about one split.
 
-    Only the first of them where no step was ranked on its own.
+    These are '<name>', with the metrics of the representation, and, where steps were ranked,
+    '<name>_by_step' and '<name>_best_step_in_hindsight'.
     """
     final: dict[str, object] = {name: metrics(ranks.final, cutoffs)}
     if not ranks.by_step.shape[1]:

@@ -1,4 +1,4 @@
-"""The metrics of a rank: what they are, their names, and their sums over examples.
+"""Metrics of ranks, their names, and their sums over examples.
 
 Every example has one relevant item, so with r its rank (1 = best)
 
@@ -19,19 +19,19 @@ AnyArray = Array | np.ndarray
 
 
 def ndcg(ranks: Int[AnyArray, "*M"], k: int) -> Float[AnyArray, "*M"]:
-    """Normalised discounted cumulative gain at k, an example each."""
+    """Computes the normalised discounted cumulative gain at k of each rank."""
     xp = ranks.__array_namespace__()
     return xp.where(ranks <= k, 1.0 / xp.log2(ranks + 1), 0.0)
 
 
 def recall(ranks: Int[AnyArray, "*M"], k: int) -> Float[AnyArray, "*M"]:
-    """1 where the target is among the first k, else 0."""
+    """Computes recall at k of each rank: 1 where the target is among the first k, else 0."""
     xp = ranks.__array_namespace__()
     return xp.where(ranks <= k, 1.0, 0.0)
 
 
 def reciprocal_rank(ranks: Int[AnyArray, "*M"]) -> Float[AnyArray, "*M"]:
-    """1 / rank, over the whole catalogue (no cut-off)."""
+    """Computes 1 / rank, without a cut-off."""
     return 1 / ranks
 
 
@@ -45,7 +45,7 @@ def names(cutoffs: Iterable[int]) -> tuple[str, ...]:
     return (*(f"{name}@{k}" for name in AT_CUTOFF for k in ks), *WITHOUT_CUTOFF)
 
 
-METRICS = names((10, 20))  # those of tables and comparisons
+METRICS = names((10, 20))  # the metrics of tables and comparisons
 
 
 def metric(name: str, ranks: Int[AnyArray, "*M"]) -> Float[AnyArray, "*M"]:
@@ -61,10 +61,10 @@ def means(ranks: Int[np.ndarray, " M"]) -> dict[str, float]:
 
 @dataclasses.dataclass(frozen=True)
 class MetricSums:
-    """Weighted sums of metrics over the examples seen so far; parts of a data set merge.
+    """Weighted sums of metrics over examples, which can be merged with those of other examples.
 
-    count: sum of the weights (the number of examples where weights are 0 and 1).
-    sums:  metric name ("ndcg@10", "recall@10", ..., "mrr") to its weighted sum.
+    count: The sum of the weights, which is the number of examples if all weights are 0 or 1.
+    sums:  The weighted sum of each metric by its name ("ndcg@10", "recall@10", ..., "mrr").
     """
 
     count: float
@@ -72,16 +72,20 @@ class MetricSums:
 
     @classmethod
     def empty(cls, cutoffs: Iterable[int]) -> "MetricSums":
-        """No examples yet; ``cutoffs`` are the k of NDCG and Recall."""
+        """Returns the sums over no examples; ``cutoffs`` are the k of NDCG and Recall."""
         return cls(0.0, dict.fromkeys(names(cutoffs), 0.0))
 
     def add(
         self, ranks: Int[np.ndarray, "M"], weights: Num[np.ndarray, "M"] | None = None
     ) -> "MetricSums":
-        """These sums and the examples of ``ranks``; weight 0 is padding, None is all ones."""
+        """Returns the sums over these examples and those of ``ranks``.
+
+        Examples of weight 0 are padding. Without ``weights`` all are 1. Raises ValueError if the
+        rank of an example that is no padding is below 1.
+        """
         ranks = np.asarray(ranks)
         w = np.ones(ranks.shape) if weights is None else np.asarray(weights, np.float64)
-        # The rank of padding may be anything, also 0, which has no metric: 0 * inf is not 0.
+        # The rank of padding may be 0, whose metrics are infinite, and 0 * inf is not 0.
         real = w != 0
         ranks, w = ranks[real].astype(np.int64), w[real]
         if ranks.size and ranks.min() < 1:
@@ -90,14 +94,14 @@ class MetricSums:
         return self.merge(MetricSums(float(w.sum()), values))
 
     def merge(self, other: "MetricSums") -> "MetricSums":
-        """Sums over the examples of both. Raises ValueError if they hold different metrics."""
+        """Returns the sums over the examples of both; ValueError if their metrics differ."""
         if self.sums.keys() != other.sums.keys():
             raise ValueError(f"cannot merge {sorted(self.sums)} with {sorted(other.sums)}")
         sums = {name: value + other.sums[name] for name, value in self.sums.items()}
         return MetricSums(self.count + other.count, sums)
 
     def means(self) -> dict[str, float]:
-        """Metric name to its weighted mean. Raises ValueError where there are no examples."""
+        """Returns the weighted mean of each metric; ValueError where there are no examples."""
         if not self.count:
             raise ValueError("no examples, so no mean")
         return {name: value / self.count for name, value in self.sums.items()}

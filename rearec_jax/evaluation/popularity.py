@@ -1,4 +1,4 @@
-"""Results by how well known the target is: cold and rare items are where text has to help."""
+"""Metrics by the popularity of the target, and ranks by popularity alone."""
 
 from jaxtyping import Int, Int64
 import numpy as np
@@ -7,7 +7,7 @@ from rearec_jax.data.interactions import Interactions
 from rearec_jax.evaluation.metrics import MetricSums
 
 GROUPS = ("rarest quarter", "second quarter", "third quarter", "popular quarter")
-COLD = "cold"  # not in training
+COLD = "cold"  # the group of the items that do not occur in training
 
 
 def quarters(counts: Int[np.ndarray, "N"]) -> Int64[np.ndarray, "N"]:
@@ -24,24 +24,25 @@ def metrics_by_popularity(
     counts: Int[np.ndarray, "N"],
     cutoffs: tuple[int, ...],
 ) -> list[dict[str, object]]:
-    """An entry a group that has targets: its name, items, examples, and metrics of ``ranks``.
+    """Computes the metrics of the targets in each quarter of the catalogue, and of cold items.
 
-    Cold items are also part of the rarest quarter.
+    There is an entry for each group that has targets, with its name, the numbers of its items and
+    examples, and the metrics. Cold items are also part of the rarest quarter.
 
     Args:
-        ranks: of the targets, 1 = best.
-        targets: item ids.
-        counts: how often each item occurs in training.
+        ranks: The ranks of the targets, where 1 is the best.
+        targets: The ids of the targets.
+        counts: The number of occurrences of each item in training.
     """
     quarter = quarters(counts)
     members = [(COLD, counts == 0)]
     members += [(name, quarter == number) for number, name in enumerate(GROUPS)]
     entries: list[dict[str, object]] = []
     for name, of_group in members:
-        asked = of_group[targets]
-        if asked.any():
-            means = MetricSums.empty(cutoffs).add(ranks[asked]).means()
-            sizes = {"items": int(of_group.sum()), "examples": int(asked.sum())}
+        inside = of_group[targets]
+        if inside.any():
+            means = MetricSums.empty(cutoffs).add(ranks[inside]).means()
+            sizes = {"items": int(of_group.sum()), "examples": int(inside.sum())}
             entries.append({"group": name, **sizes, **means})
     return entries
 
@@ -49,15 +50,15 @@ def metrics_by_popularity(
 def popularity_ranks(
     data: Interactions, examples: Int64[np.ndarray, " M"], exclude_seen: bool
 ) -> Int64[np.ndarray, " M"]:
-    """Ranks of the targets when items are ranked by how often they occur in training."""
+    """Ranks the targets by how often items occur in training; ties count against the target."""
     counts = data.training_counts()
     ascending = np.sort(counts)
-    own = counts[data.items[examples]]
-    ranks = len(counts) - np.searchsorted(ascending, own, "left")
+    of_targets = counts[data.items[examples]]
+    ranks = len(counts) - np.searchsorted(ascending, of_targets, "left")
     if exclude_seen:
         starts = data.offsets[np.searchsorted(data.offsets, examples, "right") - 1]
         for row, (start, example) in enumerate(zip(starts, examples, strict=True)):
             seen = np.unique(data.items[start:example])
-            above = (counts[seen] >= own[row]) & (seen != data.items[example])
+            above = (counts[seen] >= of_targets[row]) & (seen != data.items[example])
             ranks[row] -= int(above.sum())
     return ranks

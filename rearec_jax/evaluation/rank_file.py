@@ -1,4 +1,4 @@
-"""ranks.parquet: the rank of every test user's target at every step, written and read here."""
+"""The file ranks.parquet, which holds the rank of every test target, by every step too."""
 
 import dataclasses
 import pathlib
@@ -12,15 +12,16 @@ from rearec_jax.data.interactions import Interactions
 from rearec_jax.errors import UserError
 from rearec_jax.run.files import write_whole
 
-FINAL = "final"  # the method's representation (ERL: the mean of the steps; others: the last step)
+FINAL = "final"  # the name of the ranks by the method's representation
 
 
 class Ranks(NamedTuple):
-    """Ranks of the targets (1 = best) of a split.
+    """The ranks of the targets of a split, where 1 is the best.
 
-    examples: index of each target in ``Interactions.items``, ascending.
-    by_step:  ranked by r_0 .. r_K on their own; S = 0 where ``eval.by_step`` is off.
-    final:    ranked by the method's representation (ERL: the mean of the steps).
+    examples: The index of each target in ``Interactions.items``, ascending.
+    by_step:  The ranks by each of r_0 .. r_K; S = 0 where ``eval.by_step`` is off.
+    final:    The ranks by the method's representation, which is the mean of the steps for ERL and
+              the last step for the other methods.
     """
 
     examples: Int64[np.ndarray, " M"]
@@ -29,11 +30,12 @@ class Ranks(NamedTuple):
 
 
 def frame(data: Interactions, ranks: Ranks) -> pl.DataFrame:
-    """One row an example, in the order of the users; a time split may have several of a user.
+    """Makes the table of the ranks, a row for each example, in the order of the users.
 
-    Columns: user, target (raw ids), target_popularity (occurrences in training), history_length
-    (all items before the target, also those that the model does not see), rank (by the method's
-    representation; 1 = best), and rank_step_0 ... where steps were ranked.
+    A time split may have several examples of a user. The columns are user and target (raw ids),
+    target_popularity (its occurrences in training), history_length (the number of all items before
+    the target, also those that the model does not see), rank (by the method's representation; 1 is
+    the best), and, where steps were ranked, rank_step_0, rank_step_1, ...
     """
     users = np.searchsorted(data.offsets, ranks.examples, side="right") - 1
     targets = data.items[ranks.examples]
@@ -53,7 +55,7 @@ def write(path: pathlib.Path, data: Interactions, ranks: Ranks) -> None:
     """Writes ``frame`` to ``path``, whole or not at all.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: The file cannot be written.
     """
     table = frame(data, ranks)
     write_whole(path, lambda file: table.write_parquet(file))
@@ -61,13 +63,14 @@ def write(path: pathlib.Path, data: Interactions, ranks: Ranks) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class UserRanks:
-    """One row an example, in the order of the file; a time split may have several of a user.
+    """The columns of the file; a time split may have several examples of a user.
 
-    users, targets: raw ids.
-    popularity:     occurrences of the target in training.
-    history_length: items before the target.
-    by_step:        ranks by r_0 .. r_K; S = 0 where steps were not ranked.
-    final:          rank by the method's representation.
+    users:          The raw id of each example's user.
+    targets:        The raw id of each target.
+    popularity:     The number of occurrences of the target in training.
+    history_length: The number of items before the target.
+    by_step:        The ranks by each of r_0 .. r_K; S = 0 where steps were not ranked.
+    final:          The ranks by the method's representation.
     """
 
     users: pl.Series
@@ -79,25 +82,25 @@ class UserRanks:
 
     @property
     def steps(self) -> int:
-        """S = K + 1, or 0."""
+        """The number S of steps that were ranked: K + 1, or 0."""
         return self.by_step.shape[1]
 
     def named(self) -> dict[str, Int[np.ndarray, " M"]]:
-        """'step 0' ... 'step K' and 'final', each with its ranks."""
+        """Returns the ranks by name: 'step 0' ... 'step K' and 'final'."""
         steps = {step_name(step): self.by_step[:, step] for step in range(self.steps)}
         return steps | {FINAL: self.final}
 
 
 def step_name(step: int) -> str:
-    """As tables call it."""
+    """Returns the name of a step in tables."""
     return f"step {step}"
 
 
 def read(path: pathlib.Path) -> UserRanks:
-    """The ranks of a run.
+    """Reads the ranks of a run.
 
     Raises:
-        UserError: no such file, or not one that an evaluation writes.
+        UserError: There is no such file, or it is not one that an evaluation writes.
     """
     if not path.is_file():
         raise UserError(
@@ -109,7 +112,7 @@ def read(path: pathlib.Path) -> UserRanks:
         if not len(frame) or frame.null_count().sum_horizontal()[0]:
             raise ValueError("no rows, or a rank is missing")
         return _from_frame(frame)
-    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
+    except (OSError, ValueError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise UserError(
             f"{path} is not what an evaluation writes ({error}); write it anew with"
             f" --mode=evaluate --workdir={path.parent}"

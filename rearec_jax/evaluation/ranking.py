@@ -1,9 +1,9 @@
-"""Ranks of targets and lists of the best items, without ever holding [users, items].
+"""Ranks of targets and lists of the best items, without an array of all users times all items.
 
-Two ways of cutting the same work. Few items: a block of users against the whole catalogue at once;
-the target's own score is one of those products, so exact ties are found as such. Many items: all
-users of the batch against a block of the catalogue after another, so that the table is read once
-for all of them and not once for every few.
+The work is cut in one of two ways. With few items, a block of users is scored against the whole
+catalogue at once; the score of the target is one of these, so that exact ties are found as such.
+With many items, all users of the batch are scored against one block of the catalogue after another,
+so that the table is read once for all of them and not once for every few.
 """
 
 from typing import NamedTuple
@@ -14,65 +14,71 @@ from jaxtyping import Array, Bool, Float, Int
 
 from rearec_jax.ops.scores import scores
 
-FEWEST_USERS = 32  # in a block; below that, blocks of the catalogue
-# Another order of summation may give a target's own score another last digit: in blocks of the
-# catalogue, scores that are this near count as ties, against us. Relative to the sum of the
-# products' magnitudes: where they cancel, the score itself is no measure of its error.
+FEWEST_USERS = 32  # the least users in a block; with fewer, blocks of the catalogue are better
+# Another order of summation may give the score of a target another last digit. So in blocks of the
+# catalogue, scores that are this near count as ties, against the target. The gap is relative to the
+# sum of the magnitudes of the products: where these cancel, the score is no measure of its error.
 NEARLY = 1e-6
 
 
+class Examples(NamedTuple):
+    """Examples whose targets are ranked.
+
+    vectors: The S vectors of each example that score the items.
+    targets: The ids of the targets.
+    seen:    The ids of the items that are not ranked, N where there is none; L may be 0. The target
+             is not among them.
+    """
+
+    vectors: Float[Array, "M S D"]
+    targets: Int[Array, " M"]
+    seen: Int[Array, "M L"]
+
+
 class Best(NamedTuple):
-    """The k best items of each row, best first; N and -inf where there are fewer."""
+    """The k best items of each row and their scores, best first; N and -inf if there are fewer."""
 
     items: Int[Array, "M k"]
     scores: Float[Array, "M k"]
 
 
 def target_ranks(
-    vectors: Float[Array, "M S D"],
-    targets: Int[Array, " M"],
-    seen: Int[Array, "M L"],
-    table: Float[Array, "N D"],
-    score_mib: int,
+    examples: Examples, table: Float[Array, "N D"], score_mib: int
 ) -> Int[Array, "M S"]:
-    """1 + the items, those ``seen`` aside, that score higher than the target or equal.
+    """Computes ranks: 1 + the items, except those seen, that score higher than the target or equal.
 
     Args:
-        seen: item ids, N where there is none; L may be 0. The target is not among them.
-        score_mib: memory of one block of scores.
+        score_mib: The MiB of a block of scores.
     """
+    count, vectors, _ = examples.vectors.shape
     budget = score_mib * 2**20 // 4
-    users = budget // (vectors.shape[1] * table.shape[0])
-    if users >= min(FEWEST_USERS, vectors.shape[0]):
-        return _in_blocks_of_users(vectors, targets, seen, table, max(1, users))
-    items = max(1, budget // (vectors.shape[0] * vectors.shape[1]))
-    return _in_blocks_of_items(vectors, targets, seen, table, items)
+    users = budget // (vectors * table.shape[0])
+    if users >= min(FEWEST_USERS, count):
+        return _in_blocks_of_users(examples, table, max(1, users))
+    return _in_blocks_of_items(examples, table, max(1, budget // (count * vectors)))
 
 
-def _in_blocks_of_users(
-    vectors: Array, targets: Array, seen: Array, table: Array, users: int
-) -> Int[Array, "M S"]:
-    def rank_one(example: tuple[Array, Array, Array]) -> Array:
+def _in_blocks_of_users(examples: Examples, table: Array, users: int) -> Int[Array, "M S"]:
+    def rank_one(example: Examples) -> Array:
         vectors, target, seen = example
         all_scores = scores(vectors, table).at[:, seen].set(-jnp.inf, mode="drop")
         return rank_of_target(all_scores, jnp.broadcast_to(target, all_scores.shape[:1]))
 
-    return jax.lax.map(rank_one, (vectors, targets, seen), batch_size=users)
+    return jax.lax.map(rank_one, examples, batch_size=users)
 
 
-def _in_blocks_of_items(
-    vectors: Array, targets: Array, seen: Array, table: Array, size: int
-) -> Int[Array, "M S"]:
-    threshold = just_below(vectors, table[targets])
-    return 1 + not_lower(vectors, threshold, targets, seen, table, size)
+def _in_blocks_of_items(examples: Examples, table: Array, size: int) -> Int[Array, "M S"]:
+    threshold = just_below(examples.vectors, table[examples.targets])
+    return 1 + count_not_lower(examples, threshold, table, size)
 
 
 def just_below(
     vectors: Float[Array, "M S D"], of_targets: Float[Array, "M D"]
 ) -> Float[Array, "M S"]:
-    """A little less than each target's own score: what is not lower ties with it, or beats it.
+    """Computes a little less than the score of each target.
 
-    The products are those of `scores`, with its types and precision; only their order differs.
+    A score that is not lower ties with that of the target or beats it. The products are those of
+    `scores`, in its types and precision, and only the order of summation differs.
     """
     rows = of_targets.astype(vectors.dtype)
     accumulate = jnp.promote_types(vectors.dtype, jnp.float32)
@@ -83,29 +89,28 @@ def just_below(
     return product(vectors, rows) - NEARLY * product(jnp.abs(vectors), jnp.abs(rows))
 
 
-def not_lower(
-    vectors: Float[Array, "M S D"],
+def count_not_lower(
+    examples: Examples,
     threshold: Float[Array, "M S"],
-    targets: Int[Array, " M"],
-    seen: Int[Array, "M L"],
     table: Float[Array, "N D"],
     size: int,
     real: Int[Array, ""] | None = None,
 ) -> Int[Array, "M S"]:
-    """How many items, target and ``seen`` aside, do not score lower than that; in blocks.
+    """Counts the items, except the target and those seen, that do not score below the threshold.
 
     Args:
-        threshold: `just_below` the targets' own scores.
-        size: items a block.
-        real: rows of the table that are items; None: all.
+        threshold: The value `just_below` the score of each target.
+        size: The number of items in a block.
+        real: The number of rows of the table, the first ones, that are items; None is all.
     """
+    vectors, targets, seen = examples
     items = table.shape[0] if real is None else real
 
     def count(better: Array, block: tuple[Array, Array]) -> tuple[Array, None]:
         start, rows = block
         found = scores(vectors, rows)
         counts = _counts(start, rows.shape[0], items, targets, seen)
-        # "Not lower": also NaN, on either side.
+        # A comparison with NaN, on either side, is not "lower" either.
         not_lower = ~(found < threshold[..., None]) & counts[:, None]
         return better + not_lower.sum(axis=-1, dtype=jnp.int32), None
 
@@ -121,12 +126,12 @@ def top_k(
     block: int,
     real: Int[Array, ""] | None = None,
 ) -> Best:
-    """The k items of the highest scores for each vector; of equal scores the lower id first.
+    """Finds the k items of the highest scores for each vector; of equal scores the lower id first.
 
     Args:
-        excluded: item ids that are not listed, N where there is none; L may be 0.
-        block: items a block of the catalogue.
-        real: rows of the table that are items, the first ones; None: all.
+        excluded: The ids of items that are not listed, N where there is none; L may be 0.
+        block: The number of items in a block of the catalogue.
+        real: The number of rows of the table, the first ones, that are items; None is all.
     """
     count = vectors.shape[0]
     items = table.shape[0] if real is None else real
@@ -138,7 +143,7 @@ def top_k(
         counts = _counts(start, size, items, jnp.full((count,), items), excluded)
         found = jnp.where(counts, scores(vectors, rows), -jnp.inf)
         ids = jnp.broadcast_to(start + jnp.arange(size), found.shape)
-        # Earlier blocks first: top_k keeps the first of equals.
+        # The best of earlier blocks come first, because top_k keeps the first of equals.
         both = jnp.concatenate([best.scores, found], axis=1)
         values, places = jax.lax.top_k(both, k)
         ids = jnp.take_along_axis(jnp.concatenate([best.items, ids], axis=1), places, axis=1)
@@ -149,7 +154,7 @@ def top_k(
 
 
 def _blocks(table: Array, size: int) -> tuple[Int[Array, " blocks"], Float[Array, "blocks n D"]]:
-    """First id and rows of each block; the last one is padded with zeros."""
+    """Returns the first id and the rows of each block; zeros fill the last one."""
     number = -(-table.shape[0] // size)
     padded = jnp.pad(table, ((0, number * size - table.shape[0]), (0, 0)))
     return jnp.arange(number) * size, padded.reshape(number, size, -1)
@@ -162,7 +167,7 @@ def _counts(
     targets: Int[Array, " M"],
     hidden: Int[Array, "M L"],
 ) -> Bool[Array, "M n"]:
-    """Which items of a block count for whom: real ones, the target and the hidden aside."""
+    """Says which items of a block count for which example: not its target and hidden items."""
     ids = start + jnp.arange(size)
     counts = (ids < items)[None] & (ids[None] != targets[:, None])
     places = jnp.where((hidden >= start) & (hidden < start + size), hidden - start, size)
@@ -170,12 +175,13 @@ def _counts(
 
 
 def rank_of_target(scores: Float[Array, "M N"], targets: Int[Array, "M"]) -> Int[Array, "M"]:
-    """1 + the number of items, the target aside, that score higher or equal. Best is 1, worst N.
+    """Computes 1 + the number of other items that score as high as the target or higher.
 
-    Ties count against us, so a constant score earns rank N. Not-a-number counts against us too: a
-    target without a score gets rank N, an item without a score ranks above every target.
+    The best rank is 1 and the worst N. Ties count against the target, so that a constant score gets
+    rank N. So does NaN: a target whose score is NaN gets rank N, and an item whose score is NaN
+    ranks above every target.
     """
     own = jnp.take_along_axis(scores, targets[:, None], axis=1)
-    # "Not lower" rather than "higher or equal": true for ties, for NaN on either side, and for the
-    # target itself, which is the 1 of the rank.
+    # "Not lower", rather than "higher or equal", holds for ties, for NaN on either side, and for
+    # the target itself, which is the 1 of the rank.
     return jnp.sum(~(scores < own), axis=1, dtype=jnp.int32)

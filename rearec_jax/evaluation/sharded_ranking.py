@@ -1,7 +1,7 @@
-"""Ranks and best items where the catalogue is spread over devices (see `losses.parallel`).
+"""Ranks and lists of the best items where the catalogue is split over devices.
 
-Each device of `model` counts among its own items; a rank is one more than the sum of the counts.
-The best items of all are among the best of each.
+Each device of `model` counts among its items, and a rank is 1 + the sum of the counts. The best
+items of all are among the best of each device. `losses.sharded` splits the arrays in the same way.
 """
 
 from collections.abc import Callable
@@ -13,25 +13,23 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int
 
-from rearec_jax.devices.table_rows import DATA, MODEL, filled
+from rearec_jax.devices.table_rows import DATA, MODEL, filled, over_mesh
 from rearec_jax.evaluation import ranking
-from rearec_jax.evaluation.ranking import Best
+from rearec_jax.evaluation.ranking import Best, Examples
 from rearec_jax.ops.scores import scores
 
 
 def target_ranks(
-    vectors: Float[Array, "M S D"],
-    targets: Int[Array, " M"],
-    seen: Int[Array, "M L"],
-    table: Float[Array, "N D"],
-    score_mib: int,
-    mesh: Mesh,
+    examples: Examples, table: Float[Array, "N D"], score_mib: int, mesh: Mesh
 ) -> Int[Array, "M S"]:
-    """`ranking.target_ranks`, shared by the devices of ``mesh``; ``score_mib`` is of each."""
-    count = functools.partial(_not_lower, table.shape[0], score_mib)
-    examples = vectors, targets, seen
+    """Computes `ranking.target_ranks` on the devices of ``mesh`` together.
+
+    Args:
+        score_mib: The MiB of a block of scores on each device.
+    """
+    count = functools.partial(_count_not_lower, table.shape[0], score_mib)
     found = _shared(mesh, count, examples, table, PartitionSpec(DATA))
-    return 1 + found[: vectors.shape[0]]
+    return 1 + found[: examples.vectors.shape[0]]
 
 
 def top_k(
@@ -42,10 +40,11 @@ def top_k(
     block: int,
     mesh: Mesh,
 ) -> Best:
-    """`ranking.top_k`, shared by the devices of ``mesh``; of equal scores the lower id first."""
+    """Computes `ranking.top_k` on the devices of ``mesh`` together."""
     items = table.shape[0]
 
-    def local(vectors: Array, excluded: Array, rows: Array) -> Best:
+    def local(examples: tuple[Array, Array], rows: Array) -> Best:
+        vectors, excluded = examples
         first, real = _slice(rows, items)
         hidden = _local_ids(excluded, first, rows.shape[0])
         best = ranking.top_k(vectors, rows, hidden, k, block, real)
@@ -54,7 +53,7 @@ def top_k(
 
     examples = vectors, excluded
     parts = _shared(mesh, local, examples, table, PartitionSpec(MODEL, DATA))
-    # Lower ids are in earlier slices, and top_k keeps the first of equals.
+    # Lower ids are in earlier slices, and top_k keeps the first of equal scores.
     ids, values = (jnp.concatenate(list(part[:, : vectors.shape[0]]), axis=1) for part in parts)
     values, places = jax.lax.top_k(values, k)
     return Best(jnp.take_along_axis(ids, places, axis=1), values)
@@ -63,70 +62,69 @@ def top_k(
 def _shared(
     mesh: Mesh,
     function: Callable[..., Any],
-    examples: tuple[Array, ...],
+    examples: Any,
     table: Array,
     out_specs: PartitionSpec,
 ) -> Any:
+    """Applies ``function`` to the parts of the examples and of the table on each device."""
     data, model = mesh.shape[DATA], mesh.shape[MODEL]
-    in_specs = (*[PartitionSpec(DATA)] * len(examples), PartitionSpec(MODEL))
-    shared = jax.shard_map(
-        function, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False
-    )
-    return shared(*(filled(array, data) for array in examples), filled(table, model))
+    shared = over_mesh(mesh, function, (PartitionSpec(DATA), PartitionSpec(MODEL)), out_specs)
+    return shared(jax.tree.map(lambda array: filled(array, data), examples), filled(table, model))
 
 
-def _not_lower(
-    items: int, score_mib: int, vectors: Array, targets: Array, seen: Array, rows: Array
+def _count_not_lower(
+    items: int, score_mib: int, examples: Examples, rows: Array
 ) -> Int[Array, "M S"]:
-    """Items of the whole catalogue that do not score lower than the target, in either way."""
+    """Counts the items of the whole catalogue that do not score lower than the target."""
+    count, vectors, _ = examples.vectors.shape
     budget = score_mib * 2**20 // 4
-    users = budget // (vectors.shape[1] * rows.shape[0])
-    if users >= min(ranking.FEWEST_USERS, vectors.shape[0]):
-        local = _in_blocks_of_users(vectors, targets, seen, rows, items, max(1, users))
+    users = budget // (vectors * rows.shape[0])
+    if users >= min(ranking.FEWEST_USERS, count):
+        local = _in_blocks_of_users(examples, rows, items, max(1, users))
     else:
-        size = max(1, budget // (vectors.shape[0] * vectors.shape[1]))
-        local = _in_blocks_of_items(vectors, targets, seen, rows, items, size)
+        local = _in_blocks_of_items(examples, rows, items, max(1, budget // (count * vectors)))
     return jax.lax.psum(local, MODEL)
 
 
 def _in_blocks_of_users(
-    vectors: Array, targets: Array, seen: Array, rows: Array, items: int, users: int
+    examples: Examples, rows: Array, items: int, users: int
 ) -> Int[Array, "M S"]:
     first, real = _slice(rows, items)
-    place = jnp.arange(rows.shape[0], dtype=jnp.int32)
+    index = jnp.arange(rows.shape[0], dtype=jnp.int32)
 
-    def count(example: tuple[Array, Array, Array]) -> Array:
+    def count(example: Examples) -> Array:
         vectors, target, seen = example
         hidden = _local_ids(seen, first, rows.shape[0])
         every = scores(vectors, rows).at[:, hidden].set(-jnp.inf, mode="drop")
-        counts = (place < real) & (place != target - first)
+        counts = (index < real) & (index != target - first)
         # The target's score is one of these products, so that exact ties are found as such.
-        own = jnp.where((place == target - first)[None], every, 0).sum(axis=1)
-        own = jax.lax.psum(own, MODEL)
-        return jnp.sum(~(every < own[:, None]) & counts[None], axis=1, dtype=jnp.int32)
+        of_target = jnp.where((index == target - first)[None], every, 0).sum(axis=1)
+        of_target = jax.lax.psum(of_target, MODEL)
+        return jnp.sum(~(every < of_target[:, None]) & counts[None], axis=1, dtype=jnp.int32)
 
-    return jax.lax.map(count, (vectors, targets, seen), batch_size=users)
+    return jax.lax.map(count, examples, batch_size=users)
 
 
 def _in_blocks_of_items(
-    vectors: Array, targets: Array, seen: Array, rows: Array, items: int, size: int
+    examples: Examples, rows: Array, items: int, size: int
 ) -> Int[Array, "M S"]:
+    vectors, targets, seen = examples
     first, real = _slice(rows, items)
     target = _local_ids(targets, first, rows.shape[0])
     here = target < rows.shape[0]
     threshold = ranking.just_below(vectors, rows[jnp.where(here, target, 0)])
     threshold = jax.lax.psum(jnp.where(here[:, None], threshold, 0), MODEL)
-    hidden = _local_ids(seen, first, rows.shape[0])
-    return ranking.not_lower(vectors, threshold, target, hidden, rows, size, real)
+    local = Examples(vectors, target, _local_ids(seen, first, rows.shape[0]))
+    return ranking.count_not_lower(local, threshold, rows, size, real)
 
 
 def _slice(rows: Array, items: int) -> tuple[Int[Array, ""], Int[Array, ""]]:
-    """First id of this device's rows, and how many of them are items."""
+    """Returns the first id of the rows of this device, and how many of them are items."""
     first = jax.lax.axis_index(MODEL).astype(jnp.int32) * rows.shape[0]
     return first, jnp.clip(items - first, 0, rows.shape[0])
 
 
 def _local_ids(ids: Int[Array, "*shape"], first: Int[Array, ""], size: int) -> Int[Array, "*shape"]:
-    """Places in this device's rows; ``size`` where an item is elsewhere, or none."""
+    """Returns indices in the rows of this device; ``size`` where an item is elsewhere, or none."""
     here = (ids >= first) & (ids < first + size)
     return jnp.where(here, ids - first, size)

@@ -1,4 +1,4 @@
-"""The results of a run as a table that reads well in a terminal and in a log file."""
+"""The table of a run's results, for a terminal or a log file."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -20,13 +20,13 @@ COLUMNS = {
 def print_results(summary: Mapping[str, Any], console: Console | None = None) -> None:
     """Prints the test results of a ``summary.json``.
 
-    Besides the keys of every summary these are shown where present: "popularity" (metrics of
-    ranking by popularity), "test_by_popularity" (by how often targets occur in training),
-    "best_possible" (metrics nobody can beat, known for generated data),
-    "dataset" or data.name, and "notes" (sentences such as "seen items excluded").
+    Besides the keys of every summary it shows, where they are present, "popularity" (the metrics of
+    ranking by popularity), "test_by_popularity" (the metrics by how often targets occur in
+    training), "best_possible" (the highest possible metrics, known for generated data), "dataset"
+    or data.name, and "notes" (sentences such as "seen items excluded").
     """
     console = console or Console()
-    title = Text(_title(summary))  # a name may hold what Rich would take for markup
+    title = Text(_title(summary))  # a name may hold what Rich takes for markup
     table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
     table.add_column("Test", no_wrap=True)
     for heading in COLUMNS.values():
@@ -41,10 +41,12 @@ def print_results(summary: Mapping[str, Any], console: Console | None = None) ->
 
 
 def _by_popularity(groups: Sequence[Mapping[str, Any]]) -> Table:
-    """The final representation's results by how often the target occurs in training."""
+    """Makes the table of the representation's metrics by how often targets occur in training."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("Target's item", no_wrap=True)
-    columns = {key: heading for key, heading in COLUMNS.items() if key != "mrr"}  # 80 characters
+    columns = {
+        key: heading for key, heading in COLUMNS.items() if key != "mrr"
+    }  # fits 80 characters
     for heading in ("Examples", *columns.values()):
         table.add_column(heading, justify="right", no_wrap=True)
     for group in groups:
@@ -62,7 +64,7 @@ def _title(summary: Mapping[str, Any]) -> str:
 
 
 def _rows(summary: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any], str]]:
-    """Name, metrics and style of each row."""
+    """Yields the name, metrics and style of each row."""
     if "popularity" in summary:
         yield "popularity", summary["popularity"], "dim"
     by_step = summary.get("test_by_step", [])
@@ -72,7 +74,7 @@ def _rows(summary: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any], 
             yield f"step {step}" if step else "step 0 (no reasoning)", metrics, ""
     yield "final representation", summary.get("test", {}), "bold"
     if len(by_step) > 1 and "test_best_step_in_hindsight" in summary:
-        # Chosen by looking at the answer, user by user: a bound, not a result.
+        # This step is chosen for each user by the answer, so that it is a bound and no result.
         yield "best step in hindsight", summary["test_best_step_in_hindsight"], "dim"
     if "best_possible" in summary:
         yield "best possible", summary["best_possible"], "dim"

@@ -1,1 +1,1 @@
-"""Losses: pure functions of arrays, one value an example; the caller weights and sums."""
+"""Loss functions of arrays: a value for each example, or a weighted sum over examples."""

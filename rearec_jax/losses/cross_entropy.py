@@ -19,11 +19,11 @@ def cross_entropy(
     block: int,
     mesh: Mesh | None = None,
 ) -> Float[Array, " M"]:
-    """-log softmax(h . e / tau)[target] = A(h / tau) - h . e_target / tau, for every state.
+    """Computes -log softmax(h . e / tau)[target] = A(h / tau) - h . e_target / tau of each state.
 
     Args:
-        block: items a block; >= N keeps the logits (see `partition`).
-        mesh: devices that share the work (see `parallel`).
+        block: The number of items in a block; with N or more the logits are kept (see `partition`).
+        mesh: The devices that share the catalogue (see `sharded`).
     """
     scaled = states / jnp.asarray(temperature, states.dtype)
     target_score = jnp.sum(
@@ -43,12 +43,12 @@ def sum_over_steps(
     shares: Sequence[float],
     queries: int,
 ) -> tuple[Float[Array, ""], Float[Array, " S"]]:
-    """sum_s share_s sum_m w_m CE_sm, and the weighted sum of each step.
+    """Computes sum_s share_s sum_m w_m CE_sm, and the weighted sum of each step.
 
-    The first can be differentiated, once; what is of each step is for the log.
+    The first can be differentiated, once. The sums of steps, which are for the log, cannot.
 
     Args:
-        queries: a block (see `fused`).
+        queries: The number of queries in a block (see `fused`).
     """
     steps, count, width = states.shape
     scaled = states / jnp.asarray(temperatures, states.dtype)[:, None, None]

@@ -1,7 +1,6 @@
-"""Ensemble reasoning learning (ERL): the steps are averaged, and kept apart by a KL term.
+"""The diversity term of ensemble reasoning learning (ERL; arXiv 2503.22675, section 3.3).
 
-arXiv 2503.22675, section 3.3. The user is the mean of r_0 .. r_K; the loss is
-CE(mean) - lambda * KL diversity.
+ERL represents a user by the mean of r_0 .. r_K and minimises CE(mean) - lambda * KL diversity.
 """
 
 import jax
@@ -21,14 +20,16 @@ def kl_diversity(
     kind: str,
     mesh: Mesh | None = None,
 ) -> Float[Array, " M"]:
-    """How far apart the steps' distributions over the catalogue are, for each example.
+    """Computes how far apart the steps' distributions over the catalogue are, for each example.
 
-    KL(p_i || p_j) = A_j - A_i - <grad A_i, h_j - h_i>: no array of pairs times the catalogue.
+    KL(p_i || p_j) = A_j - A_i - <grad A_i, h_j - h_i>, so that no array of pairs times the
+    catalogue is needed.
 
     Args:
-        kind: "paper": sum over i < j of KL(p_i || p_j). "released": mean over ordered pairs i != j
-            of KL(p_i || stop_gradient p_j).
-        mesh: devices that share the work (see `parallel`).
+        block: The number of items in a block; with N or more the logits are kept (see `partition`).
+        kind: "paper" is the sum over i < j of KL(p_i || p_j), and "released" the mean over ordered
+            pairs i != j of KL(p_i || stop_gradient p_j).
+        mesh: The devices that share the catalogue (see `sharded`).
     """
     count, steps, width = states.shape
     scaled = states / jnp.asarray(temperature, states.dtype)

@@ -1,13 +1,13 @@
-"""Cross-entropy over a table whose gradient is made where its value is.
+"""A weighted cross-entropy over a table whose forward pass computes the gradients as well.
 
-A block of queries at a time, small enough that its logits stay in the cache. With weights w, and
-s = sum_n exp(h . e_n - max) of a state:
+It takes a block of queries at a time, small enough that its logits stay in the cache of a CPU. With
+weights w, and s = sum_n exp(h . e_n - max) of a state:
 
     total = sum_m w_m CE_m
     dh_m = (w_m / s_m) exp(..) E - w_m e_y,    dE^T = (w_m / s_m h_m)^T exp(..), less w_m h_m at y
 
-Both are ready when the forward pass is: the backward pass scales them by one number. So the logits
-never go to memory, exp is taken once, and the products are the three that cannot be saved.
+The backward pass only scales both by a number. So the logits never go to memory, exp is taken once,
+and there are three matrix products, one for the logits and one for each gradient.
 """
 
 import functools
@@ -21,20 +21,20 @@ from rearec_jax.losses.partition import Candidates
 from rearec_jax.ops.matmul import transposed
 from rearec_jax.ops.scores import product, scores
 
-CACHE_BYTES = 12 * 2**20  # of a block's logits: a third of a usual last-level cache
-FEWEST_ROWS = 128  # a block also reads and writes the gradient of the whole table
-MOST_BYTES = 64 * 2**20  # of a block's logits; where FEWEST_ROWS need more, there are no blocks
+CACHE_BYTES = 12 * 2**20  # the size of a block's logits: a third of a usual last-level cache
+FEWEST_ROWS = 128  # fewer do not pay, as a block reads and writes the gradient of the whole table
+MOST_BYTES = 64 * 2**20  # the limit of a block's logits, beyond which there are no blocks
 
 
 class Weighted(NamedTuple):
-    """The weighted sum, which can be differentiated, and what it is made of, which cannot."""
+    """The weighted sum, which can be differentiated, and the value of each state, which cannot."""
 
     total: Float[Array, ""]
     values: Float[Array, " M"]
 
 
 class _Inputs(NamedTuple):
-    """What the sum can be differentiated by; see `weighted_cross_entropy`."""
+    """The arguments of `weighted_cross_entropy` by which it can be differentiated."""
 
     states: Float[Array, "M D"]
     table: Float[Array, "N D"]
@@ -42,14 +42,14 @@ class _Inputs(NamedTuple):
 
 
 class _Constants(NamedTuple):
-    """And what it cannot."""
+    """The arguments of `weighted_cross_entropy` by which it cannot be differentiated."""
 
     targets: Int[Array, " M"]
     candidates: Candidates | None
 
 
 class _Block(NamedTuple):
-    """Some of the states and what belongs to them."""
+    """A block of states with their weights, targets and keys."""
 
     states: Float[Array, "m D"]
     weights: Float[Array, " m"]
@@ -58,12 +58,12 @@ class _Block(NamedTuple):
 
 
 def rows_a_block(items: int, logits_gib: float) -> int:
-    """Queries a block, 0 where the catalogue is too large for blocks of queries.
+    """Returns the number of queries in a block; 0 where the catalogue is too large for blocks.
 
-    The same on every kind of device: what is planned for one can be planned on another.
+    It is the same on every kind of device, so that a program can be planned on another machine.
 
     Args:
-        logits_gib: what a block's logits and their exponentials may take, GiB.
+        logits_gib: The GiB that a block's logits and their exponentials may take together.
     """
     rows = max(FEWEST_ROWS, CACHE_BYTES // (4 * items))
     fits = 4 * items * rows <= MOST_BYTES and 2 * 4 * items * rows <= logits_gib * 2**30
@@ -78,11 +78,11 @@ def weighted_cross_entropy(
     rows: int,
     candidates: Candidates | None = None,
 ) -> Weighted:
-    """sum_m w_m CE(h_m, y_m) of states that are divided by their temperatures, and each CE.
+    """Computes sum_m w_m CE(h_m, y_m) of states divided by their temperatures, and each CE.
 
     Args:
-        rows: queries a block, at most; blocks are made of equal size.
-        candidates: the items that a target competes with; it counts itself in any case, once.
+        rows: The most queries in a block; all blocks have the same size.
+        candidates: The items that compete with a target, which itself counts once in any case.
     """
     total, values = _weighted(
         rows, _Inputs(states, table, weights), _Constants(targets, candidates)
@@ -93,7 +93,7 @@ def weighted_cross_entropy(
 def _sums(
     rows: int, inputs: _Inputs, constants: _Constants, with_gradients: bool
 ) -> tuple[tuple[Array, Array], tuple[Array, Array] | None]:
-    """(total, values), and the gradients by states and table: the formulas at the top."""
+    """Computes the sum, the values, and the gradients by states and table (formulas above)."""
     states, table, weights = inputs
     targets, candidates = constants
     dtype = jnp.promote_types(states.dtype, jnp.float32)
@@ -134,7 +134,7 @@ def _sums(
 def _against(
     candidates: Candidates, logits: Float[Array, "m N"], some: _Block
 ) -> Float[Array, "m N"]:
-    """-inf where an item is neither the state's target nor competes with it."""
+    """Weights the logits; they are -inf for items that neither are the target nor compete."""
     weighted = logits + candidates.log_weight.astype(logits.dtype)[None]
     if some.keys is not None and candidates.of_items is not None:
         other = some.keys[:, None] != candidates.of_items[None]
@@ -144,7 +144,7 @@ def _against(
 
 
 def _cut(array: Array, rows: int) -> Array:
-    """[blocks, rows, ...] of equal size, the last one padded: blocks of no weight."""
+    """Cuts an array into blocks of equal size, [blocks, rows, ...]; zeros fill the last one."""
     count = array.shape[0]
     number = -(-count // max(rows, 1))
     size = -(-count // number)

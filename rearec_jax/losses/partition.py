@@ -1,15 +1,15 @@
-"""The log-partition of a table, from which every loss over a catalogue is made.
+"""The log-partition of a table, and its gradient, of which losses over a catalogue are made.
 
     A(h) = log sum_n exp(h . e_n),    X(h) = grad A(h) = sum_n p_n e_n,    p = softmax(h E^T)
 
-Temperatures are divided into h before the call. With ``block`` >= N the logits [M, N] are computed
-once and kept for the backward pass. Otherwise blocks of the catalogue stream through an online
-maximum and sum, and a hand-written backward pass computes each block again: memory O(M * block)
-in both directions, one matrix product more, the same values. With cotangents a of A and x of X,
+The caller divides h by the temperature. With ``block`` >= N the logits [M, N] are computed once and
+kept for the backward pass. Otherwise a maximum and a sum are kept over blocks of the catalogue, and
+a hand-written backward pass computes each block again: it takes memory O(M * block) in both
+directions and one more matrix product, for the same values. With cotangents a of A and x of X,
 
     w_n = p_n (a + x . (e_n - X)),    dh = sum_n w_n e_n,    de_n = sum_m w_mn h_m + p_mn x_m
 
-both of plain operations, so they can be differentiated again.
+which are plain operations, so that they can be differentiated again.
 """
 
 import functools
@@ -23,18 +23,22 @@ from rearec_jax.ops.scores import product, scores
 
 
 class Partition(NamedTuple):
-    """A(h), and X(h): the expected item under softmax."""
+    """A(h) and X(h), the expected item under softmax."""
 
     log_sum: Float[Array, " M"]
     expected: Float[Array, "M D"]
 
 
 class Candidates(NamedTuple):
-    """Which items count for which states, and how much: sum_n weight_n exp(h . e_n).
+    """The items that count for each state, and their weights in sum_n weight_n exp(h . e_n).
 
-    An item does not count for a state of the same key (without keys: of none), nor where its weight
-    is 0. A state for which no item counts has A = -inf, and no gradient flows. Constants: nothing
-    is differentiated here.
+    An item does not count where its weight is 0, nor, where there are keys, for a state of the same
+    key. A state for which no item counts has A = -inf and no gradient. All are constants, by which
+    nothing is differentiated.
+
+    of_states:  The keys of the states.
+    of_items:   The keys of the items.
+    log_weight: The logarithms of the items' weights.
     """
 
     of_states: Int[Array, " M"] | None
@@ -43,7 +47,12 @@ class Candidates(NamedTuple):
 
 
 class _Options(NamedTuple):
-    """Static: what the two streaming passes do besides A."""
+    """The static arguments of the streaming passes.
+
+    block:         The number of items in a block.
+    with_expected: Whether X is computed besides A.
+    hold_items:    Whether X is differentiated only through the probabilities.
+    """
 
     block: int
     with_expected: bool
@@ -51,7 +60,7 @@ class _Options(NamedTuple):
 
 
 class _Block(NamedTuple):
-    """A slice of the catalogue, and where its items count."""
+    """A block of the catalogue, with the weights and keys of its items."""
 
     rows: Float[Array, "n D"]
     log_weight: Float[Array, " n"]
@@ -64,7 +73,7 @@ def log_partition(
     block: int,
     candidates: Candidates | None = None,
 ) -> Float[Array, " M"]:
-    """A(h) of every state."""
+    """Computes A(h) of every state."""
     if block < table.shape[0]:
         options = _Options(block, with_expected=False, hold_items=False)
         return _stream(options, states, table, candidates).log_sum
@@ -74,7 +83,7 @@ def log_partition(
     whole = _whole(table, candidates, logits.dtype)
     counted = _counted(whole, candidates)
     logits += jnp.where(jnp.isneginf(whole.log_weight), 0.0, whole.log_weight)[None]
-    # `where`: logsumexp gives the right -inf where nothing counts, and a gradient of 0.
+    # With `where` logsumexp gives -inf where nothing counts, and a gradient of 0.
     return jax.nn.logsumexp(logits, axis=-1, where=jnp.broadcast_to(counted, logits.shape))
 
 
@@ -85,12 +94,12 @@ def log_partition_and_expected(
     hold_items: bool = False,
     candidates: Candidates | None = None,
 ) -> Partition:
-    """A(h) and X(h) of every state, in one pass over the table.
+    """Computes A(h) and X(h) of every state, in one pass over the table.
 
     Args:
-        hold_items: sum p_n * stop_gradient(e_n): the expectation is differentiated through the
-            probabilities only.
-        candidates: for every state, one item at least counts.
+        hold_items: Whether X is sum p_n * stop_gradient(e_n), differentiated only through the
+            probabilities.
+        candidates: The items that count, of which every state needs at least one.
     """
     if block < table.shape[0]:
         options = _Options(block, with_expected=True, hold_items=hold_items)
@@ -114,7 +123,7 @@ def _stream(
 def _forward(
     options: _Options, states: Array, table: Array, candidates: Candidates | None
 ) -> Partition:
-    """Online softmax: sums so far are scaled by exp(-maximum so far)."""
+    """Computes A and X by an online softmax, whose sums are scaled by exp(-maximum so far)."""
     count, width = states.shape[0], table.shape[1] if options.with_expected else 0
     dtype = jnp.promote_types(states.dtype, jnp.float32)
 
@@ -156,7 +165,7 @@ def _backward(
     kept: tuple[Array, Array, Candidates | None, Partition],
     cotangents: Partition,
 ) -> tuple[Array, Array, None]:
-    """The formulas at the top of this file, a block at a time."""
+    """Computes the gradients by the formulas at the top of this file, a block at a time."""
     states, table, candidates, (log_sum, expected) = kept
     of_sum, of_expected = cotangents
     slope = of_sum
@@ -187,7 +196,7 @@ _stream.defvjp(_forward_and_keep, _backward)
 
 
 def _blocks(size: int, table: Array, candidates: Candidates | None, dtype: jnp.dtype) -> _Block:
-    """The table and what belongs to its rows, as [blocks, size, ...]; the last one is padded."""
+    """Cuts the table, weights and keys into [blocks, size, ...], and pads the last block."""
     whole = _whole(table, candidates, dtype)
     number = -(-table.shape[0] // size)
     padding = number * size - table.shape[0]
@@ -208,7 +217,7 @@ def _whole(table: Array, candidates: Candidates | None, dtype: jnp.dtype) -> _Bl
 
 
 def _counted(block: _Block, candidates: Candidates | None) -> Bool[Array, "_ n"]:
-    """[M, n], or [1, n] where it is the same for every state."""
+    """Says which items count, [M, n], or [1, n] where it is the same for every state."""
     counts = ~jnp.isneginf(block.log_weight)[None]
     if candidates is None or candidates.of_states is None or block.keys is None:
         return counts

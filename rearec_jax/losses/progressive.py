@@ -1,6 +1,6 @@
-"""Progressive reasoning learning (PRL): every step is supervised, sharper and sharper.
+"""The terms of progressive reasoning learning (PRL; arXiv 2503.22675, section 3.4).
 
-arXiv 2503.22675, section 3.4: temperature annealing and the noisy contrastive view.
+PRL trains every step, at temperatures that change from step to step, and a noisy contrastive view.
 """
 
 from typing import NamedTuple
@@ -14,14 +14,14 @@ from rearec_jax.types import Scalar
 
 
 class Negatives(NamedTuple):
-    """Example j is a negative of example i if it is real and its key is another."""
+    """The keys of examples, and which are real: j is a negative of i if real and of another key."""
 
     keys: Int[Array, " M"]
     real: Bool[Array, " M"]
 
 
 def step_temperatures(temperature: Scalar, decay: Scalar, steps: int) -> tuple[Scalar, ...]:
-    """tau_k = tau * alpha^(K - k) for k = 0 .. K: the last step scores at tau itself."""
+    """Returns tau_k = tau * alpha^(K - k) for k = 0 .. K, so that the last step has tau itself."""
     return tuple(temperature * decay ** (steps - k) for k in range(steps + 1))
 
 
@@ -33,14 +33,15 @@ def contrastive(
     block: int,
     mesh: Mesh | None = None,
 ) -> Float[Array, " M"]:
-    """InfoNCE of one step: does the noisy state find its own clean one among the batch's?
+    """Computes InfoNCE of one step for each example.
 
-    Query: the noisy state; positive: the clean state of the same example; scores r~ . r / tau. It
-    is the log-partition with the batch's clean states as the table.
+    The query is the noisy state and the positive the clean state of the same example; scores are
+    r~ . r / tau. It is made of the log-partition whose table are the clean states of the batch.
 
     Args:
-        block: candidates a block; >= M keeps the scores [M, M] (see `partition`).
-        mesh: devices that share the work (see `parallel`).
+        block: The number of candidates in a block; with M or more the scores [M, M] are kept (see
+            `partition`).
+        mesh: The devices that share the candidates (see `sharded`).
     """
     scaled = noisy / jnp.asarray(temperature, noisy.dtype)
     dtype = jnp.promote_types(noisy.dtype, jnp.float32)
@@ -57,24 +58,26 @@ def weighted_contrastive(
     weights: Float[Array, " M"],
     queries: int,
 ) -> Float[Array, ""]:
-    """The weighted sum of `contrastive`, whose scores [M, M] are never kept.
+    """Computes the weighted sum of `contrastive` without keeping the scores [M, M].
 
-    InfoNCE is a cross-entropy over the batch's clean states, with the example's own as the target.
+    InfoNCE is a cross-entropy over the clean states of the batch, whose target is that of the same
+    example.
 
     Args:
-        queries: a block (see `fused`).
+        queries: The number of queries in a block (see `fused`).
     """
     scaled = noisy / jnp.asarray(temperature, noisy.dtype)
     dtype = jnp.promote_types(noisy.dtype, jnp.float32)
-    own = jnp.arange(noisy.shape[0])
-    candidates = _candidates(negatives, dtype)
-    return fused.weighted_cross_entropy(scaled, own, clean, weights, queries, candidates).total
+    positives = jnp.arange(noisy.shape[0])
+    others = _candidates(negatives, dtype)
+    return fused.weighted_cross_entropy(scaled, positives, clean, weights, queries, others).total
 
 
 def negatives(users: Int[Array, " M"], weights: Float[Array, " M"], kind: str) -> Negatives:
-    """Who is a negative of whom: real examples, of other users or (kind "batch") any but oneself.
+    """Returns the negatives: real examples of other users or, of the kind "batch", all others.
 
-    With packed rows a user's own prefixes are near-copies, so telling them apart is no task.
+    Packed rows hold several prefixes of a user, near-copies that it would teach little to tell
+    apart.
     """
     keys = users if kind == "other_users" else jnp.arange(users.shape[0], dtype=users.dtype)
     return Negatives(keys, weights > 0)

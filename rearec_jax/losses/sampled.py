@@ -1,10 +1,11 @@
-"""Cross-entropy against a sample of the catalogue: an approximation, for catalogues too large.
+"""Cross-entropy against a sample of the catalogue, an approximation for very large catalogues.
 
     -log( exp(s_y) / (exp(s_y) + sum_{n in sample, n != y} exp(s_n) / c_n) ),    s = h . e / tau
 
-c_n is how often item n is expected in the sample (the logQ correction, Yi et al. 2019,
-https://doi.org/10.1145/3298689.3346996): the sum then estimates that over the whole catalogue
-without bias. Its logarithm, and so the loss, is biased a little downwards; gradients are noisy.
+c_n is the expected number of times that item n is in the sample (the logQ correction, Yi et al.
+2019, https://doi.org/10.1145/3298689.3346996). The sum is then an unbiased estimate of that over
+the whole catalogue. Its logarithm, and so the loss, is biased a little downwards, and gradients are
+noisy.
 """
 
 from typing import NamedTuple
@@ -19,10 +20,10 @@ from rearec_jax.types import Scalar
 
 
 class Sample(NamedTuple):
-    """Items drawn as negatives, the same for every state of an update."""
+    """The items drawn as negatives, which are the same for every state of an update."""
 
     items: Int[Array, " S"]
-    log_weight: Float[Array, " S"]  # -log c_n; -inf: not an item
+    log_weight: Float[Array, " S"]  # -log c_n, or -inf for what is no item
 
 
 def cross_entropy(
@@ -34,17 +35,18 @@ def cross_entropy(
     block: int,
     mesh: Mesh | None = None,
 ) -> Float[Array, " M"]:
-    """The loss above, an example each; a drawn item that is the target itself does not count.
+    """Computes the loss above for each example; the target does not count among the drawn items.
 
     Args:
-        block: items of the sample a block; >= S keeps the logits (see `partition`).
-        mesh: devices that share the work (see `parallel`).
+        block: The number of drawn items in a block; with S or more the logits are kept (see
+            `partition`).
+        mesh: The devices that share the drawn items (see `sharded`).
     """
     scaled = states / jnp.asarray(temperature, states.dtype)
     dtype = jnp.promote_types(scaled.dtype, jnp.float32)
     rows = table_rows.rows(table, targets, mesh).astype(scaled.dtype)
-    own = jnp.sum(scaled * rows, axis=-1, dtype=dtype)
+    target_score = jnp.sum(scaled * rows, axis=-1, dtype=dtype)
     candidates = partition.Candidates(targets, sample.items, sample.log_weight)
     drawn = table_rows.rows(table, sample.items, mesh)
     others = sharded.log_partition(scaled, drawn, block, candidates, mesh)
-    return jnp.logaddexp(others, own) - own
+    return jnp.logaddexp(others, target_score) - target_score

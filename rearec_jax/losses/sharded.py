@@ -1,13 +1,13 @@
-"""The catalogue spread over devices: each holds a slice of the table and counts its part.
+"""The log-partition of a table that is split over devices.
 
-On a mesh (data, model) the states are split over `data` and the table's rows over `model`. A device
-looks its own slice up, or computes A and X of it (see `partition`); what is left is small:
+On a mesh (data, model) the states are split over `data` and the table's rows over `model`. Each
+device computes A and X of its slice of the table (see `partition`), and what is left is small:
 
     A(h) = log sum_s exp(A_s(h)),    X(h) = sum_s exp(A_s(h) - A(h)) X_s(h)
 
-with s the slices. XLA makes the two reductions over s all-reduces, and nothing of size N ever is in
-one place. Where sizes do not divide, rows that are no items (or states that nobody asked for) fill
-up; they count for nothing. Without a mesh these are the functions of `partition`.
+where s runs over the slices. XLA makes the two reductions over s all-reduces, and no device ever
+holds an array of size N. Where sizes do not divide, the arrays are padded with rows and states that
+count for nothing. Without a mesh these are the functions of `partition`.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float
 
-from rearec_jax.devices.table_rows import DATA, MODEL, _on, filled
+from rearec_jax.devices.table_rows import DATA, MODEL, filled, over_mesh
 from rearec_jax.losses import partition
 from rearec_jax.losses.partition import Candidates, Partition
 
@@ -30,7 +30,7 @@ def log_partition(
     candidates: Candidates | None = None,
     mesh: Mesh | None = None,
 ) -> Float[Array, " M"]:
-    """`partition.log_partition`, shared by the devices of ``mesh``."""
+    """Computes `partition.log_partition` on the devices of ``mesh`` together."""
     if mesh is None:
         return partition.log_partition(states, table, block, candidates)
 
@@ -48,7 +48,7 @@ def log_partition_and_expected(
     hold_items: bool = False,
     mesh: Mesh | None = None,
 ) -> Partition:
-    """`partition.log_partition_and_expected`, shared by the devices of ``mesh``.
+    """Computes `partition.log_partition_and_expected` on the devices of ``mesh`` together.
 
     Every slice must hold an item (see `mesh.check_catalogue`).
     """
@@ -72,7 +72,7 @@ def _of_slices(
     table: Float[Array, "N D"],
     candidates: Candidates | None,
 ) -> Array | Partition:
-    """``function`` of every slice of the table, its results [slices, M, ...]."""
+    """Applies ``function`` to every slice of the table; its results are [slices, M, ...]."""
     count, (data, model) = states.shape[0], (mesh.shape[DATA], mesh.shape[MODEL])
     if candidates is None and table.shape[0] % model:
         candidates = Candidates(None, None, jnp.zeros(table.shape[0], jnp.float32))
@@ -87,11 +87,11 @@ def _of_slices(
     if candidates is not None and candidates.of_states is not None:
         given = given._replace(of_states=PartitionSpec(DATA))
     in_specs = PartitionSpec(DATA), PartitionSpec(MODEL), given
-    shared = _on(mesh, function, in_specs, PartitionSpec(MODEL, DATA))
+    shared = over_mesh(mesh, function, in_specs, PartitionSpec(MODEL, DATA))
     parts = shared(filled(states, data), filled(table, model), candidates)
     return jax.tree.map(lambda part: part[:, :count], parts)
 
 
 def _log_sum(of_slices: Float[Array, "slices M"]) -> Float[Array, " M"]:
-    """Also where nothing counts in some or all of the slices (see `partition.log_partition`)."""
+    """Sums A of the slices, also where no item counts in some of them or in all (A = -inf)."""
     return jax.nn.logsumexp(of_slices, axis=0, where=~jnp.isneginf(of_slices))

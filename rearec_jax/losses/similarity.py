@@ -1,14 +1,14 @@
-"""How a state and an item are compared: by their product, or by the cosine of their angle."""
+"""The similarity of a state and an item: their product, or the cosine of their angle."""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-SMALLEST = 1e-12  # squared length: a zero vector stays zero, and its gradient is finite
+SMALLEST = 1e-12  # added to squared lengths, so that zero vectors have a finite gradient
 
 
 def comparable(x: Float[Array, "*rows D"], similarity: str) -> Float[Array, "*rows D"]:
-    """The vectors whose products are the scores: x ("dot") or x / |x| ("cosine"), each row."""
+    """Returns the vectors whose products are the scores: rows x ("dot") or x / |x| ("cosine")."""
     if similarity == "dot":
         return x
     squares = jnp.square(x.astype(jnp.promote_types(x.dtype, jnp.float32)))

@@ -1,1 +1,1 @@
-"""Encoders and the reasoning unroll. The only place that imports flax.linen."""
+"""The item encoders, the sequence encoder and the reasoning steps, in Flax Linen."""

@@ -1,4 +1,4 @@
-"""Attention over a row's items and over a query's own reasoning tokens."""
+"""Attention over the items of a row and over the reasoning tokens of a query."""
 
 from collections.abc import Sequence
 
@@ -12,14 +12,15 @@ from rearec_jax.models import layers
 from rearec_jax.ops.matmul import apart
 from rearec_jax.types import KVCache
 
-# Added to the scores of hidden keys. exp() of it is exactly 0, also after subtracting the maximum,
-# and unlike -inf it gives no NaN where a padding query sees nothing.
+# The score of a hidden key. Its exp() is exactly 0, also after the maximum is subtracted, and
+# unlike -inf it gives no NaN where a padding query sees nothing.
 HIDDEN = -1e30
-WEIGHTS = "weights"  # name of the softmax's result [B, H, V * Q, ...] among the intermediates
+# The name of the attention weights [B, H, V * Q, ...] among the intermediates.
+WEIGHTS = "weights"
 
 
 class Attention(nn.Module):
-    """Multi-head attention whose keys and values are explicit values, not module state."""
+    """Multi-head attention that takes and returns keys and values, and keeps no state."""
 
     config: ModelConfig
 
@@ -33,19 +34,19 @@ class Attention(nn.Module):
     ) -> tuple[
         Float[Array, "*tokens H Dh"], Float[Array, "*tokens H Dh"], Float[Array, "*tokens H Dh"]
     ]:
-        """Queries (already divided by sqrt(Dh)), keys and values: one product for all three."""
+        """Computes queries (divided by sqrt(Dh)), keys and values in one matrix product."""
         q, k, v = self._by_head(self.qkv(x))
         return self._scaled(q), k, v
 
     def queries(self, x: Float[Array, "*tokens D"]) -> Float[Array, "*tokens H Dh"]:
-        """The first that `project` gives, alone."""
+        """Computes the queries of `project` alone."""
         (q,) = self._by_head(self.qkv(x, 0, 1))
         return self._scaled(q)
 
     def keys_and_values(
         self, x: Float[Array, "*tokens D"]
     ) -> tuple[Float[Array, "*tokens H Dh"], Float[Array, "*tokens H Dh"]]:
-        """The other two that `project` gives, alone."""
+        """Computes the keys and values of `project` alone."""
         k, v = self._by_head(self.qkv(x, 1, 3))
         return k, v
 
@@ -57,38 +58,43 @@ class Attention(nn.Module):
         visible: Bool[Array, "B Q T"],
         train: bool,
     ) -> Float[Array, "B Q D"]:
-        """Each token attends to the visible tokens of its row."""
+        """Computes the attention of each query to the visible tokens of its row."""
         scores = _scores(q, keys, visible)
         weights = self._softmax(scores, train, q.dtype)
         mixed = jnp.einsum("bhqt,bthd->bqhd", weights, values)
         return self.output(mixed.reshape(*mixed.shape[:2], -1))
 
-    def over_items_and_own(
+    def over_items_and_reasoning(
         self,
         q: Float[Array, "B V Q H Dh"],
         items: KVCache,
-        own: Sequence[KVCache],
+        reasoning: Sequence[KVCache],
         visible: Bool[Array, "B Q T"],
         index: Int[Array, ""],
         train: bool,
     ) -> Float[Array, "B V Q D"]:
-        """One softmax over the row's visible items (shared by the views) and the own tokens.
+        """Computes the attention of each reasoning token to items and reasoning tokens together.
+
+        One softmax is over the visible items of the row, which all views share, and the reasoning
+        tokens of the same query and view.
 
         Args:
-            own: index + 1 tokens, newest first, and those not yet written.
+            reasoning: The keys and values of the first index + 1 steps, newest first; then those of
+                the steps that are still to come, which are hidden.
         """
-        # The views share the items: they are more queries of the same row.
-        queries, own = jax.tree.map(_views_as_queries, (q, own))
+        # The views share the items, so that they are as good as more queries of the same row.
+        queries, reasoning = jax.tree.map(_views_as_queries, (q, reasoning))
         visible = jnp.concatenate([visible] * q.shape[1], axis=1)
         item_scores = _scores(queries, items.keys, visible)
-        own_scores = _own_scores(queries, own, index, item_scores.dtype)
-        weights = self._softmax(jnp.concatenate([item_scores, own_scores], axis=-1), train, q.dtype)
+        reasoning_scores = _reasoning_scores(queries, reasoning, index, item_scores.dtype)
+        scores = jnp.concatenate([item_scores, reasoning_scores], axis=-1)
+        weights = self._softmax(scores, train, q.dtype)
         tokens = visible.shape[2]
         mixed = jnp.einsum("bhqt,bthd->bqhd", weights[..., :tokens], items.values)
-        own_weights = weights[..., tokens:]
-        # In training dropout is in them, and its hash is not to be computed once for every lane.
-        by_query = apart(_query_first, own_weights) if train else _query_first(own_weights)
-        mixed += _own_mixed(by_query, own)
+        of_steps = weights[..., tokens:]
+        # In training the weights hold the dropout, whose hash must not be computed for every lane.
+        of_steps = apart(_query_first, of_steps) if train else _query_first(of_steps)
+        mixed += _reasoning_mixed(of_steps, reasoning)
         return self.output(mixed.reshape(*q.shape[:3], -1))
 
     def _by_head(self, x: Float[Array, "*tokens n D"]) -> list[Float[Array, "*tokens H Dh"]]:
@@ -101,7 +107,8 @@ class Attention(nn.Module):
 
     def _softmax(self, scores: Array, train: bool, dtype: jnp.dtype) -> Array:
         weights = jax.nn.softmax(scores, axis=-1)
-        self.sow("intermediates", WEIGHTS, weights)  # nothing, unless the caller asks for them
+        # Flax keeps them only where the caller makes the intermediates mutable.
+        self.sow("intermediates", WEIGHTS, weights)
         return self.weight_dropout(weights.astype(dtype), train)
 
 
@@ -115,24 +122,27 @@ def _scores(q: Array, keys: Array, visible: Array) -> Float[Array, "B H Q T"]:
     return jnp.where(visible[:, None], scores, jnp.asarray(HIDDEN, scores.dtype))
 
 
-# One own token after the other in both: XLA's sums over a short axis beside several others are slow
-# on CPUs, and so are products with as many batch axes on TPUs.
-def _own_scores(
-    q: Float[Array, "B VQ H Dh"], own: Sequence[KVCache], index: Int[Array, ""], dtype: jnp.dtype
+# The next two functions take one reasoning token after the other, because XLA's sums over a short
+# axis beside several others are slow on CPUs, and products with as many batch axes on TPUs.
+def _reasoning_scores(
+    q: Float[Array, "B VQ H Dh"],
+    reasoning: Sequence[KVCache],
+    index: Int[Array, ""],
+    dtype: jnp.dtype,
 ) -> Float[Array, "B H VQ K"]:
     scores = [
-        jnp.where(place <= index, jnp.sum(q * token.keys, axis=-1, dtype=dtype), HIDDEN)
-        for place, token in enumerate(own)
+        jnp.where(age <= index, jnp.sum(q * token.keys, axis=-1, dtype=dtype), HIDDEN)
+        for age, token in enumerate(reasoning)
     ]
     return jnp.stack(scores, axis=-1).swapaxes(1, 2)
 
 
-def _own_mixed(
-    weights: Float[Array, "B VQ K H"], own: Sequence[KVCache]
+def _reasoning_mixed(
+    weights: Float[Array, "B VQ K H"], reasoning: Sequence[KVCache]
 ) -> Float[Array, "B VQ H Dh"]:
-    mixed = weights[:, :, 0, :, None] * own[0].values
-    for place in range(1, len(own)):
-        mixed += weights[:, :, place, :, None] * own[place].values
+    mixed = weights[:, :, 0, :, None] * reasoning[0].values
+    for age in range(1, len(reasoning)):
+        mixed += weights[:, :, age, :, None] * reasoning[age].values
     return mixed
 
 

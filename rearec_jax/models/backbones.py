@@ -1,4 +1,4 @@
-"""Backbone = item encoder x sequence encoder."""
+"""The backbone: an item encoder and a sequence encoder."""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -12,19 +12,19 @@ from rearec_jax.config import Config
 from rearec_jax.methods import METHODS
 from rearec_jax.models.items import Text, item_encoder
 from rearec_jax.models.transformer import Encoder, rows_of
-from rearec_jax.types import Caches, OwnCaches, PRNGKey
+from rearec_jax.types import Caches, PRNGKey, ReasoningCaches
 
 Variables = dict[str, Any]
 
 
 class Backbone(nn.Module):
-    """The methods that the rest of the package calls through `apply`."""
+    """The modules of a model, and the methods that the rest of the package calls by `apply`."""
 
     items: nn.Module
     encoder: Encoder
 
     def item_table(self, text: Text, train: bool) -> Float[Array, "N D"]:
-        """Vectors of the whole catalogue: looked up for the histories, scored against."""
+        """Computes the vectors of the catalogue, which histories look up and states score."""
         return self.items(text, train)
 
     def prefill(
@@ -34,30 +34,30 @@ class Backbone(nn.Module):
         positions: Int[Array, "B T"],
         segments: Int[Array, "B T"],
         train: bool,
-        asked: Int[Array, "B Q"] | None = None,
+        queries: Int[Array, "B Q"] | None = None,
     ) -> tuple[Float[Array, "B P D"], Caches]:
-        """See `Encoder.prefill`, of the tokens' vectors."""
+        """Looks up the vectors of the tokens and encodes them with `Encoder.prefill`."""
         vectors = self.encoder.lookup(table, tokens)
-        return self.encoder.prefill(vectors, positions, segments, train, asked)
+        return self.encoder.prefill(vectors, positions, segments, train, queries)
 
     def step(
         self,
         inputs: Float[Array, "B V Q D"],
         items: Caches,
-        own: OwnCaches,
+        reasoning: ReasoningCaches,
         index: Int[Array, ""],
         visible: Bool[Array, "B Q T"],
         train: bool,
-    ) -> tuple[Float[Array, "B V Q D"], OwnCaches]:
-        """See `Encoder.step`."""
-        return self.encoder.step(inputs, items, own, index, visible, train)
+    ) -> tuple[Float[Array, "B V Q D"], ReasoningCaches]:
+        """Takes a reasoning step with `Encoder.step`."""
+        return self.encoder.step(inputs, items, reasoning, index, visible, train)
 
     def step_embeddings(self) -> Float[Array, "K D"]:
-        """See `Encoder.step_embeddings`."""
+        """Returns the embeddings of the reasoning steps, `Encoder.step_embeddings`."""
         return self.encoder.step_embeddings()
 
     def __call__(self, text: Text = None) -> None:
-        """Touch every parameter once: what `init` runs. A step has none that `prefill` lacks."""
+        """Uses every parameter once, for `init`: a step has none that `prefill` lacks."""
         zeros = jnp.zeros((1, 1), jnp.int32)
         self.prefill(self.item_table(text, train=False), zeros, zeros, zeros, train=False)
 
@@ -65,10 +65,10 @@ class Backbone(nn.Module):
 def build(
     config: Config, num_items: int, rows: Callable[[Array, Array], Array] = rows_of
 ) -> Backbone:
-    """The backbone that the configuration names.
+    """Builds the backbone that the configuration names.
 
     Args:
-        rows: how items are looked up: (table, ids) -> table[ids].
+        rows: The function that looks items up: (table, ids) -> table[ids].
     """
     return Backbone(
         items=item_encoder(config.model, num_items),
@@ -84,7 +84,7 @@ def build(
 
 
 def initialise(model: Backbone, key: PRNGKey, text: Text = None) -> Variables:
-    """Fresh parameters."""
+    """Draws initial parameters."""
     return cast(Variables, model.init(key, text))
 
 
@@ -94,11 +94,12 @@ def item_table(
     text: Text = None,
     dropout_key: PRNGKey | None = None,
 ) -> Float[Array, "N D"]:
-    """The catalogue's vectors: once an update, once an evaluation, not once a batch of users.
+    """Computes the vectors of the catalogue, once for an update or for a whole evaluation.
 
     Args:
-        text: the items' text vectors, where the item encoder reads them.
-        dropout_key: of the text's dropout and the experts' noisy gates; None = neither.
+        text: The text vectors of the items, where the item encoder reads them.
+        dropout_key: The key of the text dropout and of the noise of the experts' gates; None leaves
+            both out.
     """
     found = model.apply(
         variables,
@@ -107,7 +108,7 @@ def item_table(
         rngs=None if dropout_key is None else {"dropout": jax.random.fold_in(dropout_key, 0)},
         method="item_table",
     )
-    # Lookups are summed into its gradient, in its own type: an item that occurs a thousand times
-    # would get nothing of the last hundreds in bfloat16.
+    # The gradients of all lookups of an item are summed in the type of the table. In bfloat16 an
+    # item that occurs a thousand times would get nothing of the last hundreds.
     table = cast(Array, found)
     return table.astype(jnp.promote_types(table.dtype, jnp.float32))

@@ -1,7 +1,7 @@
-"""Item encoders: what turns the catalogue into a table of vectors.
+"""Item encoders, which turn the catalogue into a table of vectors.
 
-Each is called as ``encoder(text, train)`` with the items' text vectors [N, F] (None where the
-encoder has no use for them) and returns [N, D]. There is no padding row: padding is not an item.
+Each is called as ``encoder(text, train)`` with the text vectors of the items [N, F] (None where the
+encoder does not read them) and returns [N, D]. There is no row for padding, which is no item.
 """
 
 from flax import linen as nn
@@ -14,11 +14,11 @@ from rearec_jax.models import layers
 from rearec_jax.ops import random_arrays
 
 Text = Float[Array, "N F"] | None
-GATE_NOISE_FLOOR = 1e-2  # of the standard deviation, as in UniSRec
+GATE_NOISE_FLOOR = 1e-2  # the least standard deviation of the gates' noise, as in UniSRec
 
 
 class ItemIds(nn.Module):
-    """One free vector an item (SASRec, BERT4Rec)."""
+    """A free vector for each item (SASRec, BERT4Rec)."""
 
     config: ModelConfig
     num_items: int
@@ -31,11 +31,11 @@ class ItemIds(nn.Module):
 
 
 class WhiteningExperts(nn.Module):
-    """Mixture of parametric whitenings of the text vectors (UniSRec, arXiv 2206.05941, eq. 2-5).
+    """A mixture of parametric whitenings of the text vectors (UniSRec, arXiv 2206.05941, eq. 2-5).
 
-    e_n = sum_k g_nk (x_n - b_k) W_k, gates g_n = softmax(x_n W_g + noise . softplus(x_n W_s)), the
-    noise in training only. All experts see the same dropout mask of x_n, so that they are one
-    matrix product; UniSRec draws one for each.
+    e_n = sum_k g_nk (x_n - b_k) W_k, gates g_n = softmax(x_n W_g + z_n (softplus(x_n W_s) + .01)),
+    with standard normal noise z_n in training, and without it otherwise. All experts see the same
+    dropout mask of x_n, so that they are one matrix product; UniSRec draws a mask for each expert.
     """
 
     config: ModelConfig
@@ -51,14 +51,14 @@ class WhiteningExperts(nn.Module):
         kernel, bias = kernel.astype(dtype), bias.astype(dtype)
         whitened = (x @ kernel.reshape(x.shape[1], -1)).reshape(-1, experts, width)
         gates = self._gates(_text(text, config), train)
-        # Gated apart from x_n W_k: its gradient is then a small product of the gates.
+        # b_k W_k is gated apart from x_n W_k, so that its gradient is a small product of the gates.
         shift = jnp.einsum("kf,fkd->kd", bias, kernel)
         return jnp.sum(gates[..., None] * whitened, axis=1) - gates @ shift
 
     def _gates(self, x: Float[Array, "N F"], train: bool) -> Float[Array, "N E"]:
         shape = (x.shape[1], self.config.experts)
         gate, gate_noise = self._param("gate", 0.0, shape), self._param("gate_noise", 0.0, shape)
-        # One product: it does little but read the text, and so does its gradient.
+        # This is one product, because it does little but read the text, and so does its gradient.
         both = x @ jnp.concatenate([gate, gate_noise], axis=1).astype(x.dtype)
         logits, spread = jnp.split(both, 2, axis=1)
         if train:
@@ -73,7 +73,7 @@ class WhiteningExperts(nn.Module):
 
 
 class Projection(nn.Module):
-    """Two linear layers with GELU between, from text vectors to the model's width (MoRec)."""
+    """Two linear layers, with a GELU between, from text vectors to the model's width (MoRec)."""
 
     config: ModelConfig
 
@@ -85,7 +85,7 @@ class Projection(nn.Module):
 
 
 class TextAndIds(nn.Module):
-    """Text and a free vector an item, added (UniSRec's transductive setting)."""
+    """The sum of encoded text and a free vector for each item (UniSRec's transductive setting)."""
 
     text: nn.Module
     ids: ItemIds
@@ -96,7 +96,7 @@ class TextAndIds(nn.Module):
 
 
 def item_encoder(config: ModelConfig, num_items: int) -> nn.Module:
-    """The encoder that `model.items` and `model.item_ids` name."""
+    """Builds the encoder that `model.items` and `model.item_ids` name."""
     ids = ItemIds(config, num_items)
     if config.items == "ids":
         return ids

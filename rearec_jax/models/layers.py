@@ -1,4 +1,4 @@
-"""Dense, LayerNorm, GELU and dropout as every layer of the encoder uses them."""
+"""The linear layers, LayerNorm, GELU and dropout of which the encoders are made."""
 
 import math
 from typing import Any
@@ -14,7 +14,10 @@ from rearec_jax.ops.matmul import linear
 
 
 def dense(config: ModelConfig, features: int, name: str | None = None) -> nn.Dense:
-    """Linear layer, weights N(0, init_stddev), zero bias; computes in ``config.dtype``."""
+    """Builds a linear layer that computes in ``config.dtype``.
+
+    Its weights are drawn from N(0, init_stddev^2), and its bias starts at 0.
+    """
     return nn.Dense(
         features,
         dtype=jnp.dtype(config.dtype),
@@ -26,12 +29,12 @@ def dense(config: ModelConfig, features: int, name: str | None = None) -> nn.Den
 
 
 def _linear(x: Array, kernel: Array, dimensions: Any, precision: Any = None) -> Array:
-    """As `nn.Dense` asks for it: the last axis of x times the first of the kernel."""
+    """Multiplies the last axis of x with the first of the kernel, for `nn.Dense`."""
     return linear(x, kernel)
 
 
 class Projections(nn.Module):
-    """``count`` linear layers of the input's width in one product, as `dense`; or some of them."""
+    """``count`` linear layers like `dense`, all of the input's width, computed in one product."""
 
     config: ModelConfig
     count: int
@@ -45,7 +48,7 @@ class Projections(nn.Module):
     def __call__(
         self, x: Float[Array, "*tokens D"], first: int = 0, end: int | None = None
     ) -> Float[Array, "*tokens n D"]:
-        """Layers ``first`` to ``end - 1``."""
+        """Computes the outputs of the layers ``first`` to ``end - 1``; None is the last one."""
         width, end = self.config.width, self.count if end is None else end
         columns = slice(first * width, end * width)
         dtype = jnp.dtype(self.config.dtype)
@@ -55,9 +58,10 @@ class Projections(nn.Module):
 
 
 class LayerNorm(nn.LayerNorm):
-    """Of the last axis. Axes of length 1, as that of a single view, are left out meanwhile.
+    """A LayerNorm of the last axis that drops axes of length 1 while it computes.
 
-    XLA's sums for CPUs take three times as long where such an axis stands between others.
+    XLA's sums for CPUs take three times as long where such an axis, as that of a single view,
+    stands between others.
     """
 
     def __call__(self, x: Float[Array, "*tokens D"]) -> Float[Array, "*tokens D"]:
@@ -66,7 +70,7 @@ class LayerNorm(nn.LayerNorm):
 
 
 def layer_norm(config: ModelConfig, name: str | None = None) -> LayerNorm:
-    """LayerNorm; statistics in float32 or better whatever ``config.dtype`` says."""
+    """Builds a LayerNorm whose statistics are of float32 or better for every ``config.dtype``."""
     return LayerNorm(
         epsilon=config.layer_norm_epsilon,
         dtype=jnp.dtype(config.dtype),
@@ -77,19 +81,22 @@ def layer_norm(config: ModelConfig, name: str | None = None) -> LayerNorm:
 
 
 def parameter_dtype(config: ModelConfig) -> jnp.dtype:
-    """Parameters stay float32 when the arithmetic is bfloat16."""
+    """Returns the type of the parameters, which is float32 also where bfloat16 is computed in."""
     return jnp.dtype("float64" if config.dtype == "float64" else "float32")
 
 
 def gelu(x: Float[Array, "*tokens F"]) -> Float[Array, "*tokens F"]:
-    """x P(normal < x), by erf as in PyTorch; `jax.nn.gelu` by erfc takes twice as long on CPUs."""
+    """Computes x P(z < x) for a standard normal z, by erf as PyTorch does.
+
+    `jax.nn.gelu`, by erfc, takes twice as long on CPUs.
+    """
     exact = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     root = jnp.asarray(math.sqrt(0.5), exact.dtype)
     return (exact * (1 + jax.lax.erf(exact * root)) / 2).astype(x.dtype)
 
 
 class Dropout(nn.Module):
-    """Zeroes each element with probability ``rate`` and scales the rest up to keep the mean."""
+    """A layer that zeroes elements with probability ``rate`` and scales up the rest in training."""
 
     rate: float
 

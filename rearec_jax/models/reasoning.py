@@ -1,4 +1,4 @@
-"""The unroll: a user's last hidden state thinks K steps before items are scored."""
+"""Latent reasoning: K steps refine the hidden state of a query before items are scored."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, cast
@@ -10,11 +10,11 @@ from jaxtyping import Array, Bool, Float, Int
 
 from rearec_jax.models.attention import WEIGHTS
 from rearec_jax.models.backbones import Backbone, Variables
-from rearec_jax.types import Batch, Caches, KVCache, OwnCaches, PRNGKey, Reasoning
+from rearec_jax.types import Batch, Caches, KVCache, PRNGKey, Reasoning, ReasoningCaches
 
-# Steps compiled as straight-line code: XLA then need not copy what the backward pass keeps of each
-# step in and out of a stacked buffer, and knows which reasoning tokens are not yet written. With
-# more, compilation takes longer.
+# The most steps that are compiled as straight-line code. XLA then need not copy what the backward
+# pass keeps of each step in and out of a stacked buffer, and knows which reasoning tokens are still
+# to come. More steps would take longer to compile.
 UNROLLED = 10
 
 
@@ -28,19 +28,23 @@ def encode_and_reason(
     dropout_key: PRNGKey | None = None,
     with_attention: bool = False,
 ) -> Reasoning:
-    """Items once, then all queries of all rows at the same time.
+    """Encodes the items of the rows once, then reasons from all queries at the same time.
 
-    The one path of training, evaluation and serving.
+    Training, evaluation and recommendation all compute states by this function.
 
     Args:
-        table: `model.item_table()` of the same variables.
+        table: The vectors of the catalogue, of the same variables (see `backbones.item_table`).
         steps: K >= 0; 0 is the plain backbone.
-        noise: added to the clean inputs to make the noisy view; None = no such view.
-        dropout_key: None = no dropout.
-        with_attention: also `Reasoning.attention`; not in training.
+        noise: The noise that is added to the clean inputs in the noisy view; None leaves this view
+            out.
+        dropout_key: The key of the dropout; None leaves dropout out.
+        with_attention: Whether to return `Reasoning.attention` as well.
+
+    Raises:
+        ValueError: both attention and dropout are requested.
     """
     if with_attention and dropout_key is not None:
-        raise ValueError("attention is told without dropout alone")
+        raise ValueError("attention is returned only without dropout")
     apply = _applied(model, variables, with_attention)
     encoded, weights = apply(
         table,
@@ -48,8 +52,8 @@ def encode_and_reason(
         batch.positions,
         batch.segments,
         train=dropout_key is not None,
-        # In training nearly every token is a query; otherwise one in as many as a history has.
-        asked=batch.queries if dropout_key is None else None,
+        # In training nearly every token is a query; otherwise only the last of each history is.
+        queries=batch.queries if dropout_key is None else None,
         rngs=None if dropout_key is None else {"dropout": jax.random.fold_in(dropout_key, 0)},
         method="prefill",
     )
@@ -63,9 +67,9 @@ def encode_and_reason(
 def visible_items(
     segments: Int[Array, "B T"], queries: Int[Array, "B Q"], causal: bool = True
 ) -> Bool[Array, "B Q T"]:
-    """Items that each query may attend to: of its segment and, if causal, not later than itself."""
-    own = jnp.take_along_axis(segments, queries, axis=1)
-    same = own[..., None] == segments[:, None, :]
+    """Says which items each query may attend to: of its segment and, if causal, not later ones."""
+    of_query = jnp.take_along_axis(segments, queries, axis=1)
+    same = of_query[..., None] == segments[:, None, :]
     if not causal:
         return same
     tokens = jnp.arange(segments.shape[1], dtype=queries.dtype)
@@ -84,13 +88,16 @@ def reason(
     dropout_key: PRNGKey | None = None,
     weights: Float[Array, "B Q T"] | None = None,
 ) -> Reasoning:
-    """K reasoning steps from r_0 = `first` (arXiv 2503.22675, section 3.2).
+    """Takes K reasoning steps from r_0 = `first` (arXiv 2503.22675, section 3.2).
 
-    Input of step k is r_{k-1} + p_k; the noisy view's is the same plus noise[k-1]. Each view keeps
-    its own reasoning tokens, both share the items' caches. The scan stands outside every module:
-    a raw scan inside a Linen module would reuse one dropout mask for all steps. ``weights`` are the
-    attention of r_0; with them that of all steps is told.
+    The input of step k is r_{k-1} + p_k, plus noise[k-1] in the noisy view, where r_{k-1} is of the
+    clean view in both. Each view has its reasoning tokens, and both share the caches of the items.
+
+    Args:
+        weights: The attention of r_0; where it is given, that of all steps is returned.
     """
+    # The scan stands outside of every module: inside of a Linen module a scan of JAX would use one
+    # dropout mask for all steps.
     if steps == 0:
         return Reasoning(first[:, :, None], None, None if weights is None else weights[:, :, None])
     apply = _applied(model, variables, weights is not None)
@@ -98,26 +105,33 @@ def reason(
     views = 1 if noise is None else 2
     embeddings = cast(Array, model.apply(variables, method="step_embeddings"))
     embeddings = embeddings[:steps].astype(first.dtype)
-    own = _unwritten(caches, (first.shape[0], views, first.shape[1]), steps)
+    reasoning = _unwritten(caches, (first.shape[0], views, first.shape[1]), steps)
 
     def body(
-        carry: tuple[Array, OwnCaches], x: tuple[Array, Array, Array | None]
-    ) -> tuple[tuple[Array, OwnCaches], tuple[Array, Array | None]]:
-        state, own = carry
+        carry: tuple[Array, ReasoningCaches], x: tuple[Array, Array, Array | None]
+    ) -> tuple[tuple[Array, ReasoningCaches], tuple[Array, Array | None]]:
+        state, reasoning = carry
         index, embedding, step_noise = x
         clean = state + embedding[None, None]
         inputs = [clean] if step_noise is None else [clean, clean + step_noise]
         rngs = {"dropout": jax.random.fold_in(dropout_key, index + 1)} if train else None
         stepped, given = apply(
-            jnp.stack(inputs, 1), caches, own, index, visible, train=train, rngs=rngs, method="step"
+            jnp.stack(inputs, 1),
+            caches,
+            reasoning,
+            index,
+            visible,
+            train=train,
+            rngs=rngs,
+            method="step",
         )
-        outputs, own = cast(tuple[Array, OwnCaches], stepped)
-        # Of the clean view's tokens, to the items alone.
+        outputs, reasoning = cast(tuple[Array, ReasoningCaches], stepped)
+        # Only the attention of the clean view to the items is kept.
         items = None if given is None else given[:, : first.shape[1], : visible.shape[2]]
-        return (outputs[:, 0], own), (outputs, items)
+        return (outputs[:, 0], reasoning), (outputs, items)
 
     xs = (jnp.arange(steps), embeddings, noise)
-    _, (outputs, given) = jax.lax.scan(body, (first, own), xs, unroll=min(steps, UNROLLED))
+    _, (outputs, given) = jax.lax.scan(body, (first, reasoning), xs, unroll=min(steps, UNROLLED))
     chex.assert_shape(outputs, (steps, first.shape[0], views, *first.shape[1:]))
     states = jnp.concatenate([first[None], outputs[:, :, 0]])
     noisy = None if noise is None else jnp.moveaxis(outputs[:, :, 1], 0, 2)
@@ -130,7 +144,10 @@ def reason(
 def _applied(
     model: Backbone, variables: Variables, with_attention: bool
 ) -> Callable[..., tuple[Any, Array | None]]:
-    """`model.apply`, and the last layer's attention [B, V * Q, ...], the mean over heads."""
+    """Returns a function that applies the model and returns the last layer's attention as well.
+
+    The attention [B, V * Q, ...] is the mean over heads, or None without ``with_attention``.
+    """
 
     def apply(*arguments: Any, **named: Any) -> tuple[Any, Array | None]:
         if not with_attention:
@@ -143,8 +160,8 @@ def _applied(
     return apply
 
 
-def _unwritten(items: Caches, tokens: Sequence[Any], steps: int) -> OwnCaches:
-    """Zeros; the sizes are numbers, or the symbols of an export."""
+def _unwritten(items: Caches, tokens: Sequence[Any], steps: int) -> ReasoningCaches:
+    """Returns zeros for the reasoning tokens of all steps; sizes may be symbols of an export."""
 
     def one(cache: KVCache) -> tuple[KVCache, ...]:
         zeros = jnp.zeros((*tokens, *cache.keys.shape[-2:]), cache.keys.dtype)

@@ -1,4 +1,4 @@
-"""The sequence encoder: post-LayerNorm Transformer with explicit key/value caches."""
+"""The sequence encoder: a post-LayerNorm Transformer that takes and returns its caches."""
 
 from collections.abc import Callable
 
@@ -8,16 +8,16 @@ from jaxtyping import Array, Bool, Float, Int
 
 from rearec_jax.config import ModelConfig
 from rearec_jax.models import attention, layers
-from rearec_jax.types import Caches, KVCache, OwnCaches
+from rearec_jax.types import Caches, KVCache, ReasoningCaches
 
 
 def rows_of(table: Float[Array, "N D"], ids: Int[Array, "*shape"]) -> Float[Array, "*shape D"]:
-    """The vectors of the items ``ids``."""
+    """Looks up the vectors of the items ``ids``."""
     return table[ids]
 
 
 class FeedForward(nn.Module):
-    """Two linear layers with GELU (erf) between."""
+    """Two linear layers with a GELU between them."""
 
     config: ModelConfig
 
@@ -30,7 +30,7 @@ class FeedForward(nn.Module):
 
 
 class Layer(nn.Module):
-    """x -> LN(x + dropout(attention(x))) -> LN(x + dropout(feed_forward(x)))."""
+    """A layer: x -> LN(x + dropout(attention(x))) -> LN(x + dropout(feed_forward(x)))."""
 
     config: ModelConfig
 
@@ -46,17 +46,19 @@ class Layer(nn.Module):
         x: Float[Array, "B T D"],
         visible: Bool[Array, "B T T"],
         train: bool,
-        asked: Int[Array, "B Q"] | None = None,
+        queries: Int[Array, "B Q"] | None = None,
     ) -> tuple[Float[Array, "B P D"], KVCache]:
-        """All tokens of the rows at once; also returns their keys and values.
+        """Encodes the tokens of the rows and returns their states, keys and values.
 
-        With ``asked`` (places in the rows) the states of these tokens alone; P = Q, else T.
+        Args:
+            queries: The positions in the rows whose states are returned, P = Q; None returns all,
+                P = T.
         """
-        if asked is None:
+        if queries is None:
             q, k, v = self.attention.project(x)
         else:
             k, v = self.attention.keys_and_values(x)
-            x, visible = _take(x, asked), _take(visible, asked)
+            x, visible = _take(x, queries), _take(visible, queries)
             q = self.attention.queries(x)
         attended = self.attention.over_items(q, k, v, visible, train)
         return self._finish(x, attended, train), KVCache(k, v)
@@ -65,16 +67,18 @@ class Layer(nn.Module):
         self,
         x: Float[Array, "B V Q D"],
         items: KVCache,
-        own: tuple[KVCache, ...],
+        reasoning: tuple[KVCache, ...],
         index: Int[Array, ""],
         visible: Bool[Array, "B Q T"],
         train: bool,
     ) -> tuple[Float[Array, "B V Q D"], tuple[KVCache, ...]]:
-        """One reasoning token of every query."""
+        """Encodes a reasoning token of every query and view."""
         q, k, v = self.attention.project(x)
-        own = (KVCache(k, v), *own[:-1])
-        attended = self.attention.over_items_and_own(q, items, own, visible, index, train)
-        return self._finish(x, attended, train), own
+        reasoning = (KVCache(k, v), *reasoning[:-1])
+        attended = self.attention.over_items_and_reasoning(
+            q, items, reasoning, visible, index, train
+        )
+        return self._finish(x, attended, train), reasoning
 
     def _finish(self, x: Array, attended: Array, train: bool) -> Array:
         x = self.attention_norm(x + self.dropout(attended, train))
@@ -82,14 +86,14 @@ class Layer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Item vectors in, hidden states and caches out; `step` advances every query by one thought."""
+    """A Transformer that encodes rows of items and then takes reasoning steps from queries."""
 
     config: ModelConfig
-    steps: int  # K, reasoning positions to learn; 0 = plain backbone
-    step_positions: bool = True  # False: no reasoning position embedding (`naive`)
-    causal: bool = True  # False: bidirectional inside a segment
-    cloze: bool = False  # token N is a mask, with a vector of its own
-    rows: Callable[[Array, Array], Array] = rows_of  # how items are looked up
+    steps: int  # K, the number of step embeddings to learn; 0 is the plain backbone
+    step_positions: bool = True  # whether steps have embeddings; those of `naive` have none
+    causal: bool = True  # whether attention is causal; otherwise it is bidirectional in a segment
+    cloze: bool = False  # whether token N is the mask, which has a vector that is learned
+    rows: Callable[[Array, Array], Array] = rows_of  # the function that looks items up
 
     def setup(self) -> None:
         config = self.config
@@ -109,7 +113,7 @@ class Encoder(nn.Module):
     def lookup(
         self, table: Float[Array, "N D"], tokens: Int[Array, "B T"]
     ) -> Float[Array, "B T D"]:
-        """The tokens' vectors."""
+        """Looks up the vectors of the tokens."""
         if not self.cloze:
             return self.rows(table, tokens)
         items = self.rows(table, jnp.minimum(tokens, table.shape[0] - 1))
@@ -122,17 +126,17 @@ class Encoder(nn.Module):
         positions: Int[Array, "B T"],
         segments: Int[Array, "B T"],
         train: bool,
-        asked: Int[Array, "B Q"] | None = None,
+        queries: Int[Array, "B Q"] | None = None,
     ) -> tuple[Float[Array, "B P D"], Caches]:
-        """Encode every token of every row once.
+        """Encodes every token of every row.
 
         Args:
-            vectors: item vectors; what stands at padding (segment 0) reaches no other segment.
-            asked: places whose last states are wanted, P = Q; None = all, P = T. Of the others
-                the last layer then computes keys and values only.
+            vectors: The vectors of the items. Those of padding (segment 0) reach no other segment.
+            queries: The positions in the rows whose states are returned, P = Q; None returns all,
+                P = T. Of other tokens the last layer then computes only keys and values.
 
         Returns:
-            hidden states of the last layer, and every layer's keys and values.
+            The hidden states of the last layer, and the keys and values of every layer.
         """
         visible = segments[:, :, None] == segments[:, None, :]
         if self.causal:
@@ -142,38 +146,39 @@ class Encoder(nn.Module):
         for layer in self.layers[:-1]:
             x, cache = layer.prefill(x, visible, train)
             caches.append(cache)
-        x, cache = self.layers[-1].prefill(x, visible, train, asked)
+        x, cache = self.layers[-1].prefill(x, visible, train, queries)
         return x, (*caches, cache)
 
     def step(
         self,
         inputs: Float[Array, "B V Q D"],
         items: Caches,
-        own: OwnCaches,
+        reasoning: ReasoningCaches,
         index: Int[Array, ""],
         visible: Bool[Array, "B Q T"],
         train: bool,
-    ) -> tuple[Float[Array, "B V Q D"], OwnCaches]:
-        """Reasoning step k = index + 1 of every query of every view.
+    ) -> tuple[Float[Array, "B V Q D"], ReasoningCaches]:
+        """Takes reasoning step k = index + 1 of every query and view.
 
         Args:
-            inputs: r_{k-1} + p_k, with noise in the noisy view; not yet normalised.
-            items: the rows' cache from `prefill`, shared by the views.
-            own: the earlier reasoning tokens, newest first, then those not yet written.
-            visible: the items that each query may attend to.
+            inputs: r_{k-1} + p_k, with noise in the noisy view, before the LayerNorm of inputs.
+            items: The caches of the rows from `prefill`, which the views share.
+            reasoning: The caches of the earlier steps, newest first; then those of the steps that
+                are still to come.
+            visible: The items that each query may attend to.
 
         Returns:
-            r_k of every view, and `own` with its tokens as the newest.
+            r_k of every view, and `reasoning` with the cache of this step as the newest.
         """
         x = self._enter(inputs, train)
         caches = []
-        for layer, layer_items, layer_own in zip(self.layers, items, own, strict=True):
-            x, cache = layer.step(x, layer_items, layer_own, index, visible, train)
+        for layer, layer_items, layer_reasoning in zip(self.layers, items, reasoning, strict=True):
+            x, cache = layer.step(x, layer_items, layer_reasoning, index, visible, train)
             caches.append(cache)
         return x, tuple(caches)
 
     def step_embeddings(self) -> Float[Array, "K D"]:
-        """p_1 .. p_K; zeros where the method has none."""
+        """Returns p_1 .. p_K, which are zeros where the method has none."""
         if self.steps and self.step_positions:
             return self.reasoning_position
         return jnp.zeros((self.steps, self.config.width), layers.parameter_dtype(self.config))
@@ -182,6 +187,6 @@ class Encoder(nn.Module):
         return self.input_dropout(self.input_norm(x), train)
 
 
-def _take(x: Array, places: Int[Array, "B Q"]) -> Array:
-    """[B, T, n] -> [B, Q, n]."""
-    return jnp.take_along_axis(x, places[..., None], axis=1)
+def _take(x: Array, queries: Int[Array, "B Q"]) -> Array:
+    """Takes the queries of x: [B, T, n] -> [B, Q, n]."""
+    return jnp.take_along_axis(x, queries[..., None], axis=1)

@@ -1,1 +1,1 @@
-"""Operations on arrays that the rest is made of: scores, products, random arrays."""
+"""Array operations that the other modules share: scores, matrix products, random arrays."""

@@ -1,11 +1,11 @@
-"""Large memory pages for large arrays, kept between updates: more updates a second on CPUs.
+"""Huge memory pages that are kept between updates, which makes updates faster on CPUs.
 
-XLA asks the C library for the memory of an update's intermediate arrays and gives it back after it.
-The C library gives large blocks back to the kernel, which hands them out again in pages of 4 KiB,
-with a fault for each, all set to zero. glibc (2.35 and newer) keeps what it has, and asks for pages
-of 2 MiB where the kernel gives them on request ("madvise"), if an environment variable told it to
-before the program began. It keeps large blocks for the first thread alone, so that is the one that
-computes.
+XLA allocates the intermediate arrays of an update by the C library, and frees them after it. The C
+library returns large blocks to the kernel, which hands them out again in pages of 4 KiB, sets each
+to zero, and takes a page fault for each. If an environment variable is set before the program
+starts, glibc (2.35 and newer) keeps the blocks, and requests pages of 2 MiB where the kernel gives
+them on request ("madvise"). It keeps large blocks of the first thread only, which must therefore be
+the one that computes.
 """
 
 from collections.abc import Mapping
@@ -14,24 +14,24 @@ import pathlib
 import sys
 
 TUNABLES, TUNABLE = "GLIBC_TUNABLES", "glibc.malloc.hugetlb"
-KEPT = 16 * 2**30  # bytes: blocks, and free memory, below which nothing goes back to the kernel
+KEPT = 16 * 2**30  # the bytes of free memory below which glibc returns nothing to the kernel
 KEEP = {"glibc.malloc.mmap_threshold": f"{KEPT}", "glibc.malloc.trim_threshold": f"{KEPT}"}
-RESTARTED = "REAREC_RESTARTED"  # a privileged program loses the tunables: never twice
+RESTARTED = "REAREC_RESTARTED"  # set so that a program that loses the tunables restarts once
 SETTING = pathlib.Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
 def restart_with_huge_pages() -> None:
-    """Starts this command again, in this process, where that gives it huge pages or keeps memory.
+    """Starts this command again, in the same process, with huge pages and memory that is kept.
 
-    Call it first thing: all that was computed before is lost. Asks for no huge pages where the
-    system has none or gives them unasked. Does nothing where there is no such system, and where
-    GLIBC_TUNABLES names glibc.malloc.hugetlb (=0: without any of this).
+    It must be called first, because all that was computed before is lost. It requests no huge pages
+    where the kernel has none or gives them without a request. It does nothing on other systems than
+    Linux, and where GLIBC_TUNABLES names glibc.malloc.hugetlb (of which =0 turns all of this off).
     """
     if sys.platform != "linux" or not sys.executable:
         return
     try:
         setting = SETTING.read_text()
-    except OSError:  # a container that hides it
+    except OSError:  # Some containers hide the setting.
         setting = ""
     environment = with_huge_pages(os.environ, setting)
     if environment is not None:
@@ -39,10 +39,10 @@ def restart_with_huge_pages() -> None:
 
 
 def with_huge_pages(environment: Mapping[str, str], setting: str) -> dict[str, str] | None:
-    """The environment of a program that asks for huge pages and keeps them; None: leave it.
+    """Returns the environment of a program with huge pages, or None where it needs no other one.
 
     Args:
-        setting: of the kernel, such as "always [madvise] never".
+        setting: The kernel's setting, such as "always [madvise] never".
     """
     given = environment.get(TUNABLES, "")
     if TUNABLE in given or RESTARTED in environment:
@@ -54,9 +54,10 @@ def with_huge_pages(environment: Mapping[str, str], setting: str) -> dict[str, s
 
 
 def compute_in_first_thread() -> None:
-    """Has JAX compute, on CPUs, in the thread that asks for it: glibc keeps the first one's memory.
+    """Makes JAX compute on CPUs in the thread that calls it, so that glibc keeps the memory.
 
-    Call it before the first array. Other devices compute as ever, while their program goes on.
+    It must be called before the first array is made. Other devices still compute while the program
+    goes on.
     """
     import jax
 

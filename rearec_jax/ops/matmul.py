@@ -1,4 +1,4 @@
-"""Matrix products in the order of memory that CPUs multiply fast."""
+"""Matrix products whose operands lie in memory in the order that CPUs multiply fast."""
 
 from collections.abc import Callable
 import functools
@@ -10,10 +10,11 @@ from jaxtyping import Array, Float
 
 
 def apart(function: Callable[[Array], Array], x: Array) -> Array:
-    """function(x), on CPUs as an operation that is fused with none around it.
+    """Computes function(x), on CPUs as an operation that XLA does not fuse with others.
 
-    What XLA fuses is computed once for every operation that reads it and, where that broadcasts it,
-    once for every element; a transpose fused with what makes its input takes four times as long.
+    A fused operation is computed once for every operation that reads it and, where that one
+    broadcasts it, once for every element. A transpose that is fused with the operation that makes
+    its input takes four times as long.
     """
 
     def call(x: Array) -> Array:
@@ -29,10 +30,10 @@ def _called(function: Callable[[Array], Array], x: Array) -> Array:
 
 
 def transposed(x: Float[Array, "*tokens D"]) -> Float[Array, "D *tokens"]:
-    """The last axis first, on CPUs as an array of its own.
+    """Moves the last axis to the front, on CPUs in a new array.
 
-    A product with the transposed view of an array on its left takes up to 1.8 times as long there
-    on two cores; accelerators read either as fast, and would write the array for nothing.
+    There a product whose left operand is a transposed view takes up to 1.8 times as long on two
+    cores. Accelerators read the view as fast, and would write the new array for nothing.
     """
     return apart(_last_first, x)
 
@@ -43,7 +44,7 @@ def _last_first(x: Array) -> Array:
 
 @jax.custom_vjp
 def linear(x: Float[Array, "*tokens D"], kernel: Float[Array, "D F"]) -> Float[Array, "*tokens F"]:
-    """x W, whose gradient x^T dy by the kernel is a product with `transposed` x."""
+    """Computes x W, whose gradient x^T dy by the kernel is a product with `transposed` x."""
     return jnp.matmul(x, kernel)
 
 

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from hypothesis import example, given
+from hypothesis import strategies as st
 import pytest
 
 from rearec_jax import config
@@ -258,3 +260,40 @@ def test_a_language_model_needs_its_directory_only_if_it_is_asked():
     named = resolve(text__encoder="language_model", text__model_path="model")
     given = resolve(text__encoder="language_model", text__vectors="vectors.npy")
     assert named.text.encoder == given.text.encoder == "language_model"
+
+
+LEAVES = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=6), st.just(10**400)
+)
+VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3), max_leaves=4)
+SECTIONS = config.to_dict(config.resolve({}))
+
+
+@st.composite
+def options(draw):
+    """Real names with any values, now and then another name."""
+    chosen = {}
+    for _ in range(draw(st.integers(1, 3))):
+        section = draw(st.sampled_from(sorted(SECTIONS)))
+        if section == "seed" or draw(st.integers(0, 9)) == 0:
+            chosen[draw(st.sampled_from([section, "sed"]))] = draw(VALUES)
+            continue
+        name = draw(st.one_of(st.sampled_from(sorted(SECTIONS[section])), st.text(max_size=5)))
+        group = chosen.setdefault(section, {})
+        if isinstance(group, dict):
+            group[name] = draw(VALUES)
+    return chosen
+
+
+@given(options=options())
+@example({"train": {"learning_rate": 10**400}})
+@example({"eval": {"cutoffs": []}})
+@example({"data": {"text_template": "{a!r} {"}})
+def test_any_options(options):
+    """They give a configuration that goes through JSON and back, or an error."""
+    try:
+        resolved = config.resolve(options)
+    except UserError as error:
+        assert str(error)
+        return
+    assert config.resolve(config.to_dict(resolved)) == resolved

@@ -127,12 +127,13 @@ def ranks(report: dict[str, float]) -> None:
         seen = rng.integers(0, ITEMS + 1, (7, 5))
         seen[seen == np.asarray(targets)[:, None]] = ITEMS
         seen = jnp.asarray(seen, "int32")
-        want = ranking.target_ranks(vectors, targets, seen, table, mib)
+        examples = ranking.Examples(vectors, targets, seen)
+        want = ranking.target_ranks(examples, table, mib)
         best = ranking.top_k(vectors[:, 0], table, seen, 6, 4)
         for data, model in MESHES[1:]:
             mesh = mesh_of(data, model)
             assert mesh is not None
-            args = vectors, targets, seen, table, mib, mesh
+            args = examples, table, mib, mesh
             got = tiny.jit(lambda a=args: sharded_ranking.target_ranks(*a))()
             report[f"ranks {grid} {mib} {data}x{model}"] = gap(got, want)
             args = vectors[:, 0], table, seen, 6, 4, mesh

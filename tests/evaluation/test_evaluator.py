@@ -104,8 +104,8 @@ def test_validation_targets_are_their_own_examples(data, rank):
 
 @pytest.mark.parametrize("cut", ["_in_blocks_of_users", "_in_blocks_of_items"])
 def test_blocks_change_nothing(data, rank, monkeypatch, cut):
-    def in_blocks(vectors, targets, seen, table, score_mib):
-        return getattr(ranking, cut)(vectors, targets, seen, table, 3)
+    def in_blocks(examples, table, score_mib):
+        return getattr(ranking, cut)(examples, table, 3)
 
     monkeypatch.setattr(evaluator, "target_ranks", in_blocks)
     model, variables = built("erl")

@@ -8,27 +8,27 @@ import numpy as np
 import pytest
 
 from rearec_jax.evaluation import ranking
+from rearec_jax.evaluation.ranking import Examples
 
 USERS, STEPS, WIDTH, ITEMS, SEEN = 7, 3, 4, 23, 5
 
 
 def draw(seed=0, grid=False):
-    """Vectors, targets, seen items, table; on a grid of small whole numbers there are many ties."""
+    """Examples and a table; on a grid of small whole numbers there are many ties."""
     rng = np.random.default_rng(seed)
     make = (lambda shape: rng.integers(-1, 2, shape)) if grid else (lambda s: rng.normal(size=s))
     vectors, table = make((USERS, STEPS, WIDTH)), make((ITEMS, WIDTH))
     targets = rng.integers(0, ITEMS, USERS)
     seen = rng.integers(0, ITEMS + 1, (USERS, SEEN))
     seen[seen == targets[:, None]] = ITEMS
-    return tuple(
-        jnp.asarray(x, d)
-        for x, d in zip(
-            (vectors, targets, seen, table), ("float32", "int32", "int32", "float32"), strict=True
-        )
+    examples = Examples(
+        jnp.asarray(vectors, "float32"), jnp.asarray(targets, "int32"), jnp.asarray(seen, "int32")
     )
+    return examples, jnp.asarray(table, "float32")
 
 
-def brute_force(vectors, targets, seen, table):
+def brute_force(examples, table):
+    vectors, targets, seen = examples
     ranks = np.zeros((USERS, STEPS), int)
     for u in range(USERS):
         others = sorted(set(range(ITEMS)) - {int(targets[u])} - set(np.asarray(seen[u]).tolist()))
@@ -55,7 +55,7 @@ def test_both_ways_find_the_same_ties(dtype):
     targets, seen = jnp.arange(USERS, dtype="int32"), jnp.full((USERS, 1), ITEMS, "int32")
     table = rng.normal(size=(ITEMS, 64))
     for rows in (np.broadcast_to(table[0], table.shape), table, table[np.arange(ITEMS) // 4]):
-        inputs = vectors, targets, seen, jnp.asarray(rows, "float32")
+        inputs = Examples(vectors, targets, seen), jnp.asarray(rows, "float32")
         with jax.numpy_dtype_promotion("standard"):  # bfloat16 with the float32 table
             got = ranking._in_blocks_of_items(*inputs, 5)
             np.testing.assert_array_equal(got, ranking._in_blocks_of_users(*inputs, USERS))
@@ -79,11 +79,11 @@ def test_either_way_by_the_memory_given(mib, monkeypatch):
 
 
 def test_not_a_number_counts_against_us():
-    vectors, targets, seen, table = draw()
+    (vectors, targets, seen), table = draw()
     nothing_seen = jnp.full_like(seen, ITEMS)
     table = table.at[4].set(jnp.nan)
     targets = targets.at[0].set(4).at[1].set(3)
-    ranks = ranking._in_blocks_of_items(vectors, targets, nothing_seen, table, 5)
+    ranks = ranking._in_blocks_of_items(Examples(vectors, targets, nothing_seen), table, 5)
     assert (np.asarray(ranks[0]) == ITEMS).all()
     assert (np.asarray(ranks[1]) >= 2).all()
 
@@ -91,7 +91,7 @@ def test_not_a_number_counts_against_us():
 @given(k=st.integers(1, 30), block=st.integers(1, 30), grid=st.booleans(), seed=st.integers(0, 9))
 @settings(max_examples=12, deadline=None, derandomize=True)
 def test_top_k_is_the_head_of_a_stable_sort(k, block, grid, seed):
-    vectors, _, excluded, table = draw(seed, grid)
+    (vectors, _, excluded), table = draw(seed, grid)
     best = ranking.top_k(vectors[:, 0], table, excluded, k, block)
     for u in range(USERS):
         scores = np.asarray(vectors[u, 0] @ table.T)

@@ -1,5 +1,8 @@
 """Cross-entropy over the whole catalogue equals -log softmax written out."""
 
+import functools
+
+from hypothesis import given
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -46,6 +49,19 @@ def test_value_and_gradient(block, temperature):
     error = (softmax(scores, axis=-1) - np.eye(ITEMS)[TARGETS]) / temperature
     np.testing.assert_allclose(by_state, error @ table, rtol=1e-10, atol=1e-10)
     np.testing.assert_allclose(by_item, error.T @ states, rtol=1e-10, atol=1e-10)
+
+
+LOSS = {
+    block: tiny.jit(functools.partial(loss, temperature=0.5, block=block)) for block in (4, ITEMS)
+}
+
+
+@pytest.mark.parametrize("block", LOSS)
+@given(states=tiny.arrays(len(TARGETS), 2), table=tiny.arrays(ITEMS, 2), shift=tiny.arrays(2))
+def test_moving_all_items_changes_nothing(block, states, table, shift):
+    before, after = (np.asarray(LOSS[block](states, t)) for t in (table, table + shift))
+    np.testing.assert_allclose(after, before, rtol=1e-10, atol=1e-6)
+    assert (before > -1e-9).all()
 
 
 def test_equal_scores_cost_the_logarithm_of_the_catalogue():

@@ -1,5 +1,7 @@
 """Streaming over the catalogue equals the direct form, in value and gradient."""
 
+import functools
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 import jax
@@ -26,8 +28,8 @@ def draw(states, items, width, seed=0, scale=1.0):
     return tuple(jnp.asarray(scale * rng.normal(size=shape)) for shape in shapes)
 
 
-def close(got, want, tolerance=1e-11):
-    np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance)
+def close(got, want, tolerance=1e-11, scale=1.0):
+    np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance * scale)
 
 
 def weighted(function, *arguments):
@@ -37,24 +39,44 @@ def weighted(function, *arguments):
 
 
 def value_and_gradients(function, states, table):
+    return compiled(function)(states, table)
+
+
+def compiled(function):
+    """The value and the gradients of a function of states and table, as one program."""
+
     def both(states, table):
         loss = jax.grad(lambda s, t: weighted(function, s, t), argnums=(0, 1))
         return function(states, table), loss(states, table)
 
-    return tiny.jit(both)(states, table)
+    return tiny.jit(both)
+
+
+# Compiled once, and not once an example.
+LOG_PARTITION = {
+    block: compiled(functools.partial(partition.log_partition, block=block)) for block in BLOCKS
+}
+BOTH = {
+    block: tiny.jit(functools.partial(partition.log_partition_and_expected, block=block))
+    for block in BLOCKS
+}
 
 
 class TestLogPartition:
     @pytest.mark.parametrize("block", BLOCKS)
-    def test_value_and_gradient(self, block):
-        states, table = draw(3, 11, 5)
-        value, (by_state, by_item) = value_and_gradients(
-            lambda s, t: partition.log_partition(s, t, block), states, table
-        )
+    @given(states=tiny.arrays(3, 2), table=tiny.arrays(11, 2))
+    def test_value_and_gradient(self, block, states, table):
+        value, (by_state, by_item) = LOG_PARTITION[block](states, table)
         close(value, logsumexp(states @ table.T, axis=-1))
         p = softmax(states @ table.T, axis=-1) * np.sin(1.0 + np.arange(3))[:, None]
-        close(by_state, p @ table)
-        close(by_item, p.T @ states)
+        close(by_state, p @ table, scale=30)
+        close(by_item, p.T @ states, scale=30)
+
+    @pytest.mark.parametrize("block", BLOCKS)
+    @given(states=tiny.arrays(3, 2), table=tiny.arrays(11, 2), shift=tiny.arrays(2))
+    def test_moving_all_items_moves_it_by_the_product(self, block, states, table, shift):
+        before, after = (LOG_PARTITION[block](states, t)[0] for t in (table, table + shift))
+        close(after - before, states @ shift, scale=2_000)
 
     @given(
         shape=st.tuples(st.integers(1, 3), st.integers(1, 9), st.integers(1, 3)),
@@ -69,6 +91,13 @@ class TestLogPartition:
 
 
 class TestExpectedItem:
+    @pytest.mark.parametrize("block", BLOCKS)
+    @given(states=tiny.arrays(3, 2), table=tiny.arrays(11, 2))
+    def test_value(self, block, states, table):
+        log_sum, expected = BOTH[block](states, table)
+        close(log_sum, logsumexp(states @ table.T, axis=-1))
+        close(expected, softmax(states @ table.T, axis=-1) @ table, scale=30)
+
     @pytest.mark.parametrize("hold", [False, True])
     @pytest.mark.parametrize("block", [4, 11])
     def test_value_and_gradient(self, block, hold):

@@ -107,7 +107,7 @@ def _read_parquet(path: Path, config: Config) -> _Source:
         schema = pl.read_parquet_schema(path)
         column = _vector_column(path, schema, config)
         frame = pl.read_parquet(path, columns=[config.data.text_id_column, column])
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise UserError(f"{path} cannot be read as Parquet: {reason}") from error
     frame = frame.select(

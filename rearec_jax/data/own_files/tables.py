@@ -138,7 +138,13 @@ def _read_parquet(path: Path, wanted: Mapping[str, str]) -> pl.DataFrame:
         if isinstance(source, io.BytesIO):
             source.seek(0)
         frame = pl.read_parquet(source, columns=list(wanted))
-    except (pl.exceptions.PolarsError, OSError, EOFError, zlib.error) as error:
+    except (
+        pl.exceptions.PolarsError,
+        pl.exceptions.PanicException,
+        OSError,
+        EOFError,
+        zlib.error,
+    ) as error:
         raise UserError(f"{path} cannot be read as Parquet: {cells.first_line(error)}") from error
     if frame.is_empty():
         raise UserError(f"{path} has no rows")

@@ -1,8 +1,8 @@
-"""Split codes, against a loop over every user and position."""
+"""Split codes, against a loop over every position: no target is learned from its future."""
 
 import itertools
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 import numpy as np
 import pytest
@@ -15,21 +15,34 @@ from rearec_jax.errors import UserError
 DAY = 86_400
 
 
-def ragged(seed, users=12, items=15, longest=9):
-    rng = np.random.default_rng(seed)
-    lengths = rng.integers(1, longest, users)
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    timestamps = np.concatenate([np.sort(rng.integers(0, 100, n)) for n in lengths])
-    return rng.integers(0, items, offsets[-1]).astype(np.int32), offsets, timestamps
+@st.composite
+def data(draw):
+    """items, offsets, timestamps (rising within a user), target_ok, given (rising periods)."""
+    lengths = draw(st.lists(st.integers(1, 7), min_size=1, max_size=6))
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    total = int(offsets[-1])
+
+    def array(values, dtype):
+        return np.array(draw(st.lists(values, min_size=total, max_size=total)), dtype)
+
+    items = array(st.integers(0, 5), np.int32)
+    timestamps = array(st.integers(0, 30), np.int64) * DAY
+    given_split = array(st.sampled_from([TRAIN, VALIDATION, TEST]), np.uint8)
+    for start, end in itertools.pairwise(offsets):
+        timestamps[start:end].sort()
+        given_split[start:end].sort()
+    return items, offsets, timestamps, array(st.booleans(), bool), given_split
 
 
-def brute_force(config, items, offsets, timestamps, target_ok):
+def brute_force(config, items, offsets, timestamps, target_ok, given_split):
     """The definition, position by position."""
     valid_from, test_from = 0.0, 0.0
-    if config.split == "time_fraction":
+    if config.split in ("time", "time_fraction"):
         valid_from, test_from = time_cuts(config, timestamps)
 
     def period(start, end, place):
+        if config.split == "given":
+            return given_split[place]
         if config.split == "leave_one_out":
             if end - start < 3:
                 return TRAIN
@@ -53,35 +66,59 @@ def brute_force(config, items, offsets, timestamps, target_ok):
     return codes
 
 
-@settings(max_examples=60, deadline=None)
-@given(
-    seed=st.integers(0, 10_000),
-    split=st.sampled_from(["leave_one_out", "time_fraction"]),
-    min_history=st.integers(1, 3),
-    known=st.booleans(),
+TIMES = {"source": "table", "valid_from": "1970-01-12", "test_from": "1970-01-20"}
+SHARES = {"valid_fraction": 0.5, "test_fraction": 0.7}
+OPTIONS = st.fixed_dictionaries(
+    {
+        "split": st.sampled_from(["leave_one_out", "time", "time_fraction", "given"]),
+        "min_history": st.integers(1, 3),
+        "known_items_only": st.booleans(),
+    }
 )
-def test_codes_equal_the_definition(seed, split, min_history, known):
-    items, offsets, timestamps = ragged(seed)
-    target_ok = np.random.default_rng(seed).random(len(items)) < 0.8
-    config = DataConfig(
-        split=split,
-        min_history=min_history,
-        known_items_only=known,
-        valid_fraction=0.5,
-        test_fraction=0.7,
-    )
-    expected = brute_force(config, items, offsets, timestamps, target_ok)
+
+
+@given(data=data(), options=OPTIONS)
+def test_codes_equal_the_definition(data, options):
+    """So a user's training targets come before those of validation, and these before the test's."""
+    config = DataConfig(**TIMES, **SHARES, **options)
+    items, offsets, timestamps, target_ok, given_split = data
+    expected = brute_force(config, items, offsets, timestamps, target_ok, given_split)
     try:
-        result = assign(config, items, offsets, Given(timestamps, target_ok=target_ok))
-    except UserError:
-        assert set(expected) < {CONTEXT, TRAIN, VALIDATION, TEST}
+        result = assign(config, items, offsets, Given(timestamps, given_split, target_ok))
+    except UserError as error:
+        assert "no target is left for" in str(error)
         assert not {TRAIN, VALIDATION, TEST} <= set(expected)
         return
     assert result.codes.tolist() == expected
     for user, (start, end) in enumerate(itertools.pairwise(offsets)):
+        of_user = result.codes[start:end]
+        assert (np.diff(of_user[of_user != CONTEXT].astype(int)) >= 0).all()
         length = result.training_lengths[user]
-        assert not np.isin(result.codes[start : start + length], [VALIDATION, TEST]).any()
-        assert not (result.codes[start + length : end] == TRAIN).any()
+        assert not np.isin(of_user[:length], [VALIDATION, TEST]).any()
+        assert not (of_user[length:] == TRAIN).any()
+
+
+@given(data=data(), options=OPTIONS)
+def test_a_later_interaction_changes_no_earlier_training_target(data, options):
+    """Taking away each user's last interaction leaves training targets before it as they were.
+
+    For cuts at fixed times; the others move with what is there.
+    """
+    config = DataConfig(**TIMES, **options)
+    items, offsets, timestamps, ok, given_split = data
+    if config.split not in ("time", "given") or config.known_items_only:
+        return
+    keep = np.ones(len(items), bool)
+    keep[offsets[1:] - 1] = False
+    lengths = np.diff(offsets) - 1
+    shorter = np.concatenate([[0], np.cumsum(lengths)])
+    try:
+        whole = assign(config, items, offsets, Given(timestamps, given_split, ok))
+        kept = Given(timestamps[keep], given_split[keep], ok[keep])
+        less = assign(config, items[keep], shorter, kept)
+    except UserError:
+        return
+    np.testing.assert_array_equal(whole.codes[keep], less.codes)
 
 
 def test_users_with_fewer_than_three_only_train():

@@ -1,5 +1,7 @@
 """How the columns of a file become the text of an item."""
 
+from hypothesis import given
+from hypothesis import strategies as st
 import polars as pl
 import pytest
 
@@ -10,6 +12,16 @@ from rearec_jax.data.own_files.text import read_item_text
 from rearec_jax.errors import UserError
 
 IDS = pl.Series(["1", "2", "3", "4"])
+# Nothing that ends a line, no half of a character; in ids no blanks.
+TITLES = st.text(st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp")), max_size=8)
+RAW_IDS = st.text(
+    st.characters(exclude_categories=("Cs", "Cc", "Zs", "Zl", "Zp")), min_size=1, max_size=5
+)
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    return tmp_path_factory.mktemp("text")
 
 
 @pytest.fixture
@@ -77,3 +89,19 @@ def test_a_template_without_a_column_is_refused(read):
 def test_parts():
     assert template_parts("") == []
     assert template_parts("a {b}{c} {{d}}") == [("a ", "b"), ("", "c"), (" {", None), ("d}", None)]
+
+
+@given(
+    texts=st.dictionaries(RAW_IDS, TITLES, min_size=1, max_size=8),
+    more=st.sets(RAW_IDS, max_size=3),
+)
+def test_each_item_gets_its_text(directory, texts, more):
+    """None where the table has no text of it, or an empty one."""
+    ids = pl.Series(sorted(texts.keys() | more), dtype=pl.String)
+    path = directory / "text.parquet"
+    pl.DataFrame({"item_id": list(texts), "title": list(texts.values())}).write_parquet(path)
+    wanted = [texts.get(item, "").strip() or None for item in ids]
+    if not any(wanted):
+        return
+    got = read_item_text(DataConfig(item_text=str(path)), ids)
+    assert [text and text.strip() for text in got] == wanted

@@ -11,6 +11,7 @@ from rearec_jax.methods import BASELINE, reading
 from rearec_jax.studies.grid import __main__ as grid
 from rearec_jax.studies.grid import agreement, cells, sweep_table, variants
 from rearec_jax.studies.grid.options import parse
+from tests import markdown
 from tests.processes import ROOT
 
 DEMO = str(ROOT / "configs/demo.py")
@@ -138,17 +139,20 @@ def test_the_table_remarks_what_else_differs(tmp_path):
 
 
 def test_a_study_beside_a_grid_shows_both_tables(tmp_path, capsys):
-    root, markdown = f"--root={tmp_path}", tmp_path / "t.md"
+    root, file = f"--root={tmp_path}", tmp_path / "t.md"
     for cell in made(root, "--methods=base"):
         finish(cell, 0.25)
     for cell in made(root, *STUDY):
         finish(cell, 0.375)
-    assert grid.main([root, "--table", f"--markdown={markdown}"]) == 0
+    assert grid.main([root, "--table", f"--markdown={file}"]) == 0
     out = capsys.readouterr().out
     assert "improvement" in out and "steps=2" in out
-    text = markdown.read_text()
-    assert "| demo | sasrec | base | **.2500** |" in text
-    assert "| demo | sasrec | +ERL | method.steps=2 | .3750 | .3750" in text
+    rows = list(markdown.rows(file.read_text()))
+    (of_grid,) = (row for row in rows if row["Method"] == "base" and "Options" not in row)
+    assert of_grid["NDCG@10"] == ".2500"
+    (of_study,) = (row for row in rows if row.get("Options") == "method.steps=2")
+    assert of_study["Method"] == "+ERL"
+    assert of_study["Valid NDCG@20"] == of_study["NDCG@10"] == ".3750"
 
 
 def test_a_method_that_is_not_known_comes_last(tmp_path):
@@ -176,7 +180,9 @@ def test_the_table_has_a_row_a_variant(tmp_path, capsys):
         ("erl", "method.steps=10"),
     ]
     assert rows[0].row.seeds == 2 and rows[0].valid == pytest.approx(0.3)
-    markdown = tmp_path / "t.md"
-    assert grid.main([f"--root={root}", "--table", f"--markdown={markdown}"]) == 0
+    file = tmp_path / "t.md"
+    assert grid.main([f"--root={root}", "--table", f"--markdown={file}"]) == 0
     assert ".1050" in capsys.readouterr().out
-    assert "| demo | sasrec | +ERL | method.steps=10 | .3000 | .1050" in markdown.read_text()
+    (row,) = (r for r in markdown.rows(file.read_text()) if r["Options"] == "method.steps=10")
+    assert (row["Method"], row["Valid NDCG@20"]) == ("+ERL", ".3000")
+    assert markdown.number(row["NDCG@10"]) == pytest.approx(0.105)

@@ -1,4 +1,4 @@
-"""Any bytes give data or a UserError, never another exception: random ones, and damaged files."""
+"""Any bytes in any file give data or a UserError: random ones, and files that are damaged."""
 
 from collections.abc import Callable
 import gzip
@@ -6,7 +6,7 @@ import io
 import json
 from pathlib import Path
 
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 import numpy as np
 import polars as pl
@@ -74,6 +74,10 @@ FILES = {
     "metrics.jsonl": b'{"step": 1, "loss": 0.5}\n{"step": 2, "valid": {"mrr": 0.25}}\n',
     "config.json": json.dumps(config_lib.to_dict(config_lib.resolve({}))).encode(),
 }
+
+
+# NumPy's warning about a header with damaged spaces: it takes the file for one of Python 2.
+pytestmark = pytest.mark.filterwarnings("ignore:Reading `.npy` or `.npz` file required additional")
 
 
 @st.composite
@@ -144,22 +148,6 @@ def read_vectors(path: Path) -> None:
     assert np.isfinite(vectors).all() and len(vectors) == len(found) == len(IDS)
 
 
-def test_json_lines_are_read_alike_at_once_and_line_by_line(tmp_path):
-    """A malformed line near by must not change what another line says."""
-    schema = {"s": pl.String, "f": pl.Float64, "l": pl.List(pl.String)}
-    values = [None, "x", "é\n", 5, -1.5, True, [], ["a", 1, None], [["é"]], {"a": [1, "b"]}, 10**20]
-    lists = [value for value in values if value is None or isinstance(value, list)]
-    rows = [{"s": s, "f": f, "l": part} for s in values for f in (None, 2, 0.5) for part in lists]
-    lines = "".join(json.dumps(row) + "\n" for row in rows)
-    frames = []
-    for name, text in {"good": lines, "bad": "no JSON\n" + lines}.items():
-        (tmp_path / name).write_text(text)
-        malformed = Malformed(tmp_path / name)
-        frames.append(pl.concat(json_lines.frames(tmp_path / name, schema, (), malformed)))
-    assert len(frames[0]) == len(rows)
-    assert frames[0].equals(frames[1])
-
-
 def read_json_lines(path: Path) -> None:
     malformed = Malformed(path)
     schema = {"user_id": pl.String, "stars": pl.Float64, "date": pl.String}
@@ -228,40 +216,3 @@ def test_damaged_prepared_arrays(directory, name, data):
         assert loaded.items.max() < loaded.num_items
 
     data_or_error(load)
-
-
-LEAVES = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=6), st.just(10**400)
-)
-VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3), max_leaves=4)
-SECTIONS = config_lib.to_dict(config_lib.resolve({}))
-
-
-@st.composite
-def options(draw):
-    """Real names with any values, now and then another name."""
-    chosen = {}
-    for _ in range(draw(st.integers(1, 3))):
-        section = draw(st.sampled_from(sorted(SECTIONS)))
-        if section == "seed" or draw(st.integers(0, 9)) == 0:
-            chosen[draw(st.sampled_from([section, "sed"]))] = draw(VALUES)
-            continue
-        name = draw(st.one_of(st.sampled_from(sorted(SECTIONS[section])), st.text(max_size=5)))
-        group = chosen.setdefault(section, {})
-        if isinstance(group, dict):
-            group[name] = draw(VALUES)
-    return chosen
-
-
-@given(options=options())
-@example({"train": {"learning_rate": 10**400}})
-@example({"eval": {"cutoffs": []}})
-@example({"data": {"text_template": "{a!r} {"}})
-def test_any_options(options):
-    """A configuration that goes through JSON and back, or an error."""
-
-    def resolve():
-        config = config_lib.resolve(options)
-        assert config_lib.resolve(config_lib.to_dict(config)) == config
-
-    data_or_error(resolve)
