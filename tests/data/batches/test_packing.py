@@ -152,7 +152,7 @@ def test_windows_end_at_the_last_training_target():
 
 
 def test_latest_windows_are_the_last_items_of_every_user():
-    items, offsets, split = data = ragged(7)
+    items, offsets, _ = data = ragged(7)
     packing = plan(latest_windows(offsets, 6), 6)
     found = histories(data, fixed_order(packing), None)
     assert sorted(user for _, user, _ in found) == list(np.flatnonzero(np.diff(offsets)))
@@ -214,7 +214,7 @@ def test_segments_positions_and_padding(stride):
 
 
 def test_targets_of_other_splits_weigh_nothing():
-    items, offsets, split = data = ragged(5, users=30)
+    _, offsets, split = data = ragged(5, users=30)
     packing = plan(training_windows(offsets, split, 8, 8), 8)
     seen = set()
     for batch in batches(data, epoch_order(packing, 0, 0), TRAIN):
