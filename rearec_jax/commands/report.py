@@ -38,9 +38,10 @@ def report_runs(
     ``directory``: below the one run, or runs/report-<hash of the names>.
 
     Raises:
-        UserError: no such run, a damaged file, no matplotlib, or nothing can be written.
+        UserError: no such run, a damaged file, no matplotlib or jinja2, or nothing can be written.
     """
     style.require()
+    page.templates()
     names = list(names) or ([directory] if directory else [])
     place = pathlib.Path(directory or _default_directory(names))
     with interruptible():
@@ -59,7 +60,8 @@ def _write(directory: pathlib.Path, command: str, found: Sources) -> pathlib.Pat
             files[each.name] = drawing.svg(each)
             (new / f"{each.name}.svg").write_bytes(files[each.name])
             (new / f"{each.name}.pdf").write_bytes(drawing.pdf(each))
-        text = page.page(_title(found), _about(found), written, files, command)
+        about = page.About(_title(found), _about(found), command)
+        text = page.page(about, written, files)
         (new / PAGE).write_text(text, encoding="utf-8")
     return directory / PAGE
 

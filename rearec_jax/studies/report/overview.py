@@ -8,12 +8,12 @@ from rearec_jax.config import DataConfig
 from rearec_jax.config.compare import FREE_OPTIONS
 from rearec_jax.studies.analysis.comparable_runs import flattened
 from rearec_jax.studies.report import numbers, training_figures
+from rearec_jax.studies.report.blocks import Block, Note, Paragraph, Table
 from rearec_jax.studies.report.drawing import Drawing
-from rearec_jax.studies.report.elements import Html, Table, note, paragraph, table
 from rearec_jax.studies.report.run_files import RunFiles
 from rearec_jax.studies.report.sources import DataSet
 
-Blocks = list[Html | Drawing]
+Blocks = list[Block]
 SPLITS = {
     "leave_one_out": "leave one out (of each user the last item is the test target, the one before"
     " it validation)",
@@ -35,7 +35,7 @@ def data(own: DataSet) -> Blocks:
     sentences += [f"Split: {_split(config.data)}.", f"Ranked are {ranked}."]
     if config.data.source != "demo" and config.data.path:
         sentences.append(f"File: {config.data.path}.")
-    return [paragraph(" ".join(sentences)), *_notes(own.runs)]
+    return [Paragraph(" ".join(sentences)), *_notes(own.runs)]
 
 
 def _split(config: DataConfig) -> str:
@@ -54,7 +54,7 @@ def _notes(runs: Sequence[RunFiles]) -> Blocks:
         for text, own in owners.items()
     ]
     lines += [f"{run.label} is not finished." for run in runs if not run.summary]
-    return [note(line) for line in lines]
+    return [Note(line) for line in lines]
 
 
 def runs(own: DataSet) -> Blocks:
@@ -62,18 +62,14 @@ def runs(own: DataSet) -> Blocks:
     headings = ("Run", "Backbone", "Method", "Device", "K", "Width", "Seed", "Best epoch", "Epochs")
     headings += ("Training", "Targets a second", "Evaluation")
     rows = [_run_row(run) for run in own.runs]
-    where = [
-        table(
-            Table(
-                f"{own.name}: work directories.",
-                ("Run", "Directory", "Configuration"),
-                [(run.label, str(run.path), run.summary.get("config", "")) for run in own.runs],
-                words=3,
-            )
-        )
-    ]
+    where = Table(
+        f"{own.name}: work directories.",
+        ("Run", "Directory", "Configuration"),
+        [(run.label, str(run.path), run.summary.get("config", "")) for run in own.runs],
+        words=3,
+    )
     caption = f"{own.name}: runs. Training: all epochs, without evaluation on test."
-    return [table(Table(caption, headings, rows, words=4)), *where]
+    return [Table(caption, headings, rows, words=4), where]
 
 
 def _run_row(run: RunFiles) -> list[str]:
@@ -107,14 +103,14 @@ def options(own: DataSet) -> Blocks:
         and any(flat[name] != default[name] for flat in given)
     ]
     if not names:
-        return [paragraph(f"{own.name}: all options are at their defaults.")]
+        return [Paragraph(f"{own.name}: all options are at their defaults.")]
     rows = [
         [name, numbers.option(default[name]), *(numbers.option(flat[name]) for flat in given)]
         for name in names
     ]
     headings = ("Option", "Default", *(run.label for run in own.runs))
     caption = f"{own.name}: options that differ from the defaults."
-    return [table(Table(caption, headings, rows, words=len(headings)))]
+    return [Table(caption, headings, rows, words=len(headings))]
 
 
 def training(own: DataSet) -> Blocks:

@@ -7,11 +7,11 @@ from rearec_jax.evaluation.rank_file import FINAL
 from rearec_jax.evaluation.summary_table import COLUMNS
 from rearec_jax.studies.analysis import comparison_table
 from rearec_jax.studies.report import comparison_figures, numbers, step_figures
+from rearec_jax.studies.report.blocks import Block, Bullets, Note, Table
 from rearec_jax.studies.report.drawing import Drawing
-from rearec_jax.studies.report.elements import Html, Table, bullets, note, table
 from rearec_jax.studies.report.sources import DataSet
 
-Blocks = list[Html | Drawing]
+Blocks = list[Block]
 Rows = Sequence[Mapping[str, Any]]
 METRIC = "ndcg@10"
 BOUND = "any step"
@@ -50,7 +50,7 @@ def accuracy(own: DataSet) -> Blocks:
         " each user's best step, chosen with the answer known, a bound and no result."
     )
     headings = ("Run", "Representation", *COLUMNS.values())
-    return [table(Table(caption, headings, rows, words=2, strong=strong, quiet=quiet))]
+    return [Table(caption, headings, rows, words=2, strong=strong, quiet=quiet)]
 
 
 def _metrics(run: str, name: str, metrics: Mapping[str, Any]) -> list[str]:
@@ -61,14 +61,14 @@ def significance(own: DataSet) -> Blocks:
     """Means over seeds and paired tests, or why there are none."""
     compared = own.comparison
     if compared is None:
-        return [note(f"{own.name}: not compared. {own.why_not}.")] if own.why_not else []
+        return [Note(f"{own.name}: not compared. {own.why_not}.")] if own.why_not else []
     means, tests = comparison_table.tables(compared, with_holm=False)
-    blocks: Blocks = [table(Table(f"{own.name}: means on test.", *means))]
+    blocks: Blocks = [Table(f"{own.name}: means on test.", *means)]
     if compared.differences:
         baseline = compared.groups[0].label
         names = [group.label for group in compared.groups[1:]]
         caption = f"{own.name}: differences from {baseline}, paired over users."
-        blocks.append(table(Table(caption, *tests, words=2)))
+        blocks.append(Table(caption, *tests, words=2))
         blocks.append(
             Drawing(
                 numbers.file_name(own.name, "differences"),
@@ -81,7 +81,7 @@ def significance(own: DataSet) -> Blocks:
                 ),
             )
         )
-    return [*blocks, bullets(comparison_table.remarks(compared, with_holm=False))]
+    return [*blocks, Bullets(comparison_table.remarks(compared, with_holm=False))]
 
 
 def groups(own: DataSet) -> Blocks:
@@ -117,7 +117,7 @@ def _gain(own: DataSet, label: str, rows: Any, by: str, words: str) -> Drawing:
     )
 
 
-def _group_table(own: DataSet, found: Sequence[tuple[str, Rows]], words: str) -> Html:
+def _group_table(own: DataSet, found: Sequence[tuple[str, Rows]], words: str) -> Table:
     """A row a run and representation, a column a group."""
     first = found[0][1]
     groups = list(dict.fromkeys(row["group"] for row in first))
@@ -136,4 +136,4 @@ def _group_table(own: DataSet, found: Sequence[tuple[str, Rows]], words: str) ->
         f" border. {BOUND.capitalize()}: the best one in hindsight."
     )
     headings = ("Run", "Representation", *step_figures.group_names(first))
-    return table(Table(caption, headings, cells, words=2, strong=strong, quiet=quiet))
+    return Table(caption, headings, cells, words=2, strong=strong, quiet=quiet)

@@ -7,12 +7,12 @@ import numpy as np
 
 from rearec_jax.evaluation.rank_file import FINAL
 from rearec_jax.studies.report import numbers, state_figures, step_figures
+from rearec_jax.studies.report.blocks import Block, Table
 from rearec_jax.studies.report.drawing import Drawing
-from rearec_jax.studies.report.elements import Html, Table, table
 from rearec_jax.studies.report.run_files import RunFiles
 from rearec_jax.studies.report.sources import DataSet
 
-Blocks = list[Html | Drawing]
+Blocks = list[Block]
 METRIC = "ndcg@10"
 PATHS = 3  # single users among the quantiles of ranks
 
@@ -168,7 +168,7 @@ def lists(own: DataSet) -> Blocks:
     )
     headings = ("Run", "Representation", "Coverage", "Popularity bias", "Popular quarter")
     headings += ("Novelty (bits)", "Entropy (bits)")
-    return [table(Table(caption, headings, rows, words=2))]
+    return [Table(caption, headings, rows, words=2)]
 
 
 def _list_rows(run: RunFiles) -> list[list[str]]:

@@ -8,12 +8,12 @@ from rearec_jax.studies.grid import sweep_table
 from rearec_jax.studies.grid.paper_table import HEADINGS, cells
 from rearec_jax.studies.grid.sweep_table import SweepRow
 from rearec_jax.studies.report import comparison_figures, numbers
+from rearec_jax.studies.report.blocks import Block, Note, Table
 from rearec_jax.studies.report.comparison_figures import Sweep
 from rearec_jax.studies.report.drawing import Drawing
-from rearec_jax.studies.report.elements import Html, Table, note, table
 from rearec_jax.studies.report.sources import Study
 
-Blocks = list[Html | Drawing]
+Blocks = list[Block]
 FEW = 2  # values of an option that are shown as dots, not as a line
 METRICS = {"test NDCG@10": "test", "validation NDCG@20": "valid"}
 LETTERS = {
@@ -33,8 +33,8 @@ def study(own: Study) -> Blocks:
     headings = (*sweep_table.HEADINGS, "Valid NDCG@20", *HEADINGS)
     rows = [_cells(row) for row in own.rows]
     caption = f"{own.path}. {sweep_table.CAPTION}"
-    blocks.append(table(Table(caption, headings, rows, words=len(sweep_table.HEADINGS))))
-    return blocks + [note(line) for line in own.notes]
+    blocks.append(Table(caption, headings, rows, words=len(sweep_table.HEADINGS)))
+    return blocks + [Note(line) for line in own.notes]
 
 
 def _cells(row: SweepRow) -> list[str]:
