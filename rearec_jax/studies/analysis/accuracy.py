@@ -2,14 +2,13 @@
 
 from typing import Any
 
-from jaxtyping import Int
 import numpy as np
 import polars as pl
 
 from rearec_jax.evaluation.metrics import means
+from rearec_jax.evaluation.popularity import quarters
 from rearec_jax.evaluation.rank_file import FINAL, UserRanks, step_name
 
-GROUPS = 4
 BY = ("history_length", "popularity")
 
 
@@ -49,13 +48,13 @@ def by_group(ranks: UserRanks, by: str) -> pl.DataFrame:
     best step in hindsight.
     """
     values = getattr(ranks, by)
-    group = equal_groups(values)
+    quarter = quarters(values)
     named = ranks.named()
     if ranks.steps > 1:
         named["any step"] = ranks.by_step.min(axis=1)
     rows = []
-    for number in range(GROUPS):
-        inside = group == number
+    for number in range(4):
+        inside = quarter == number
         if not inside.any():
             continue
         about = {
@@ -68,14 +67,3 @@ def by_group(ranks: UserRanks, by: str) -> pl.DataFrame:
             {**about, "representation": name, **means(own[inside])} for name, own in named.items()
         ]
     return pl.DataFrame(rows)
-
-
-def equal_groups(values: Int[np.ndarray, " M"], groups: int = GROUPS) -> Int[np.ndarray, " M"]:
-    """0 (lowest) ... of each value; sizes differ by 1 at most.
-
-    So that they are equal, equal values may fall into neighbouring groups, in the order given.
-    """
-    order = np.argsort(values, kind="stable")
-    group = np.empty(len(values), np.int64)
-    group[order] = np.arange(len(values)) * groups // max(1, len(values))
-    return group

@@ -9,6 +9,8 @@ from jaxtyping import Float, Int
 import numpy as np
 import polars as pl
 
+from rearec_jax.evaluation.popularity import quarters
+
 BLOCK = 4096  # users compared at once, [BLOCK, k, k]
 
 
@@ -43,8 +45,7 @@ def statistics(
     """
     num_items = len(counts)
     share = (counts + 1) / (counts.sum() + num_items)
-    quarter = np.empty(num_items, np.int64)
-    quarter[np.argsort(counts, kind="stable")] = np.arange(num_items) * 4 // max(1, num_items)
+    quarter = quarters(counts)
     rows = []
     for number, name in enumerate(names):
         listed = lists[:, number].ravel()
