@@ -22,7 +22,7 @@ SET_BY_THE_GRID = {  # option of a cell -> what sets it here
     "data.item_text": "--text=NAME=FILE",
 }
 _OVERRIDE = re.compile(r"--?config\.([\w.]+)=.*", re.DOTALL)
-_CONFIGS = pathlib.Path(__file__).resolve().parents[2] / "configs"
+_CONFIGS = pathlib.Path(__file__).resolve().parents[3] / "configs"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,7 @@ import time
 import pytest
 
 from rearec_jax.studies.grid import __main__ as grid
-from rearec_jax.studies.grid import cells, means, paper_table
+from rearec_jax.studies.grid import cells, means, options, paper_table
 from rearec_jax.studies.grid.summaries import Result, read, read_commands
 from tests.processes import ROOT, environment
 
@@ -96,6 +96,11 @@ class TestRunning:
         text = Path("table.md").read_text()
         assert "| demo | sasrec | +ERL | **.1250 ±.0071** |" in text
         assert "python -m rearec_jax.studies.grid --configs=" in text
+
+    def test_without_configs_it_is_the_papers(self, root):
+        configs = options.parse([f"--root={root}"]).configs
+        assert tuple(configs) == options.PAPER
+        assert all(Path(path).samefile(ROOT / f"configs/{n}.py") for n, path in configs.items())
 
     def test_what_is_done_is_skipped(self, root, capfd):
         said(capfd, root, "--methods=base,erl")
