@@ -1,4 +1,4 @@
-"""The table of a search: the best candidates, and how far each got."""
+"""Prints the table of a search: the best candidates, and how far each was trained."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,14 @@ HEADINGS = ("Valid NDCG@20", "Epochs", "Best", "Minutes")
 def print_table(
     ledger: Ledger, candidates: Sequence[Candidate], rungs: Sequence[int], rows: int = ROWS
 ) -> None:
-    """Prints it to standard output, best first."""
+    """Prints the table to standard output, best first.
+
+    Args:
+        ledger: the results.
+        candidates: all candidates, by their numbers.
+        rungs: the epochs of each rung.
+        rows: the number of rows at most.
+    """
     trials = {record.trial for record in ledger.records}
     last = [record for trial in trials if (record := ledger.last(trial)) is not None]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
