@@ -1,4 +1,4 @@
-"""The analysis in a terminal: the tables that answer first questions, and one story."""
+"""Prints an analysis in a terminal: its main tables and one story."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,7 +14,13 @@ Rows = Sequence[Mapping[str, Any]]
 def print_analysis(
     about: Mapping[str, Any], tables: Mapping[str, Any], stories: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Prints accuracy and lists by step, NDCG@10 by group, movements, and the first story."""
+    """Prints accuracy and lists by step, NDCG@10 by group, movements, and the first story.
+
+    Args:
+        about: the data set, the method, the backbone and the number of examples.
+        tables: the tables of tables.json.
+        stories: the stories of stories.json.
+    """
     console = Console()
     title = f"{about['data']}  {about['method']} on {about['backbone']}"
     _say(console, f"{title}, {about['examples']:,} test examples")
@@ -33,7 +39,7 @@ def print_analysis(
 
 
 def _by_step(tables: Mapping[str, Any]) -> Table:
-    """Accuracy, sharpness and lists of each representation."""
+    """Returns the table of accuracy, entropy and lists of each representation."""
     table = _table("Step", "NDCG@10", "Recall@10", "Median rank", "Entropy", "Coverage", "Novelty")
     medians = {row["representation"]: row["q50"] for row in tables["rank_quantiles"]}
     entropy = {row["representation"]: row["mean"] for row in tables["sharpness"]}
@@ -58,15 +64,15 @@ def _by_step(tables: Mapping[str, Any]) -> Table:
 
 
 def _by_group(rows: Rows, heading: str) -> Table:
-    """NDCG@10: a row a group, a column a representation."""
+    """Returns the table of NDCG@10 with a row a group and a column a representation."""
     names = list(dict.fromkeys(row["representation"] for row in rows))
     table = _table(heading, "Examples", *(f"NDCG@10 {name}" for name in names))
     for number in dict.fromkeys(row["group"] for row in rows):
         own = [row for row in rows if row["group"] == number]
         low, high = own[0]["lowest"], own[0]["highest"]
         values = {row["representation"]: f"{row['ndcg@10']:.4f}" for row in own}
-        place = f"{low:,}" if low == high else f"{low:,} to {high:,}"
-        table.add_row(place, f"{own[0]['examples']:,}", *(values[name] for name in names))
+        span = f"{low:,}" if low == high else f"{low:,} to {high:,}"
+        table.add_row(span, f"{own[0]['examples']:,}", *(values[name] for name in names))
     return table
 
 
@@ -79,8 +85,8 @@ def _tell(console: Console, story: Mapping[str, Any]) -> None:
     for step in story["steps"]:
         items = ", ".join(("→ " if each["target"] else "") + _name(each) for each in step["top"])
         rank = step["target_rank"]
-        place = "" if rank is None else f" (target ranks {rank:,})"
-        _say(console, f"  {step['representation']}{place}: {items}")
+        ranked = "" if rank is None else f" (target ranks {rank:,})"
+        _say(console, f"  {step['representation']}{ranked}: {items}")
 
 
 def _name(item: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""A comparison as a table in the terminal, as Markdown, and as JSON."""
+"""Shows a comparison as tables in the terminal, as Markdown, and as JSON."""
 
 from collections.abc import Iterator
 import dataclasses
@@ -15,13 +15,19 @@ from rearec_jax.studies.analysis.paired_tests import Comparison, Difference, Est
 from rearec_jax.studies.analysis.significance import stars
 
 MISSING = "-"
-PIPE_COLUMNS = 120  # of a line where there is no terminal
+PIPE_COLUMNS = 120  # the width of a line where there is no terminal
 DIFFERENCES = ("Metric", "Difference", "Relative", "95% interval", "p (t)", "p (Holm)")
 DIFFERENCES += ("p (boot)", "p (seeds)", "d")
 
 
 def print_comparison(compared: Comparison, with_holm: bool, console: Console | None = None) -> None:
-    """Prints both tables; stars are of the corrected p where ``with_holm``."""
+    """Prints the tables of means and of tests.
+
+    Args:
+        compared: the comparison.
+        with_holm: whether stars are those of the p that Holm's correction gives.
+        console: where to print; standard output by default.
+    """
     console = console or Console()
     if not console.is_terminal and console.width < PIPE_COLUMNS:
         console = Console(file=console.file, width=PIPE_COLUMNS)
@@ -41,7 +47,7 @@ def print_comparison(compared: Comparison, with_holm: bool, console: Console | N
 
 
 def markdown(compared: Comparison, with_holm: bool) -> str:
-    """Both tables and the remarks."""
+    """Returns the tables and the remarks as Markdown."""
     lines = _markdown_table(["Test", *(COLUMNS[name] for name in METRICS), "Seeds"])
     lines += [_line(cells) for cells in _means(compared, with_holm)]
     if compared.differences:
@@ -54,14 +60,17 @@ def markdown(compared: Comparison, with_holm: bool) -> str:
 def tables(
     compared: Comparison, with_holm: bool
 ) -> tuple[tuple[list[str], list[list[str]]], tuple[list[str], list[list[str]]]]:
-    """Headings and rows of the means, and of the tests; no rows where there is one group."""
+    """Returns headings and rows of the means, and of the tests.
+
+    The tests have no rows where there is one group.
+    """
     means = ["Test", *(COLUMNS[name] for name in METRICS), "Seeds"]
     tests = [_against(compared), *DIFFERENCES]
     return (means, list(_means(compared, with_holm))), (tests, list(_tests(compared)))
 
 
 def as_json(compared: Comparison) -> dict[str, Any]:
-    """All numbers, unrounded."""
+    """Returns all numbers, unrounded."""
     return {
         "baseline": compared.groups[0].label,
         "users": compared.users,
@@ -80,7 +89,7 @@ def as_json(compared: Comparison) -> dict[str, Any]:
 
 
 def remarks(compared: Comparison, with_holm: bool) -> list[str]:
-    """What a reader has to know beside the numbers."""
+    """Returns the sentences that a reader needs beside the numbers."""
     counted = f"{compared.users:,} users"
     if compared.examples != compared.users:
         counted += f", {compared.examples:,} examples"
@@ -130,7 +139,7 @@ def _tests(compared: Comparison) -> Iterator[list[str]]:
 
 
 def exact(p: float) -> str:
-    """Three significant digits: .0312, 4.1e-07."""
+    """Returns a p value in three significant digits (.0312), or two below 0.0001 (4.1e-07)."""
     if 0 < p < 1e-4:
         return f"{p:.1e}"
     return f"{p:.3g}".replace("0.", ".", 1)
