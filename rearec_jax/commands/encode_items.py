@@ -1,4 +1,4 @@
-"""--mode=encode_items: the items' vectors as a file, for training and for anything else."""
+"""--mode=encode_items: writes the vectors of the items' text to a file."""
 
 import os
 import pathlib
@@ -32,11 +32,17 @@ def run(given: Given) -> None:
 def encode_run(config: Config, directory: str | None) -> pathlib.Path:
     """Writes the vectors of all items that have one to ``directory``/item_vectors.parquet.
 
-    The file has the raw ids in the column ``data.text_id_column`` and ``text.vectors`` reads it.
-    By default the directory is runs/<data>-items-<hash>.
+    The file has the raw ids in the column ``data.text_id_column``; ``text.vectors`` reads it.
+
+    Args:
+        config: the options.
+        directory: the directory; None for runs/<data>-items-<hash>.
+
+    Returns:
+        The path of the file.
 
     Raises:
-        UserError: whatever is wrong with options or data, or the file cannot be written.
+        UserError: options or data are wrong, or the file cannot be written.
     """
     started = time.perf_counter()
     data = prepare(config.data)

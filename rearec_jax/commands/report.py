@@ -1,4 +1,4 @@
-"""--mode=report: reads the directories, draws, and writes ``report/`` whole."""
+"""--mode=report: draws runs and studies, and writes the directory ``report/``."""
 
 from collections.abc import Iterator, Sequence
 import hashlib
@@ -32,13 +32,17 @@ def run(given: Given) -> None:
 def report_runs(
     names: Sequence[str], directory: str | None, options: AnalysisConfig
 ) -> pathlib.Path:
-    """Writes report/report.html and its figures below ``directory``; returns the page.
+    """Writes report/report.html and its figures below ``directory``; returns the page's path.
 
-    names: runs and roots of studies; where there are none, ``directory`` is the run. Without
-    ``directory``: below the one run, or runs/report-<hash of the names>.
+    Args:
+        names: the work directories of runs, and the roots of studies; where there are none,
+            ``directory`` is the run.
+        directory: the directory; None for that of the one run, or runs/report-<hash of the names>.
+        options: the options of the comparison.
 
     Raises:
-        UserError: no such run, a damaged file, no matplotlib or jinja2, or nothing can be written.
+        UserError: there is no such run, a file is damaged, matplotlib or jinja2 is not installed,
+            or nothing can be written.
     """
     style.require()
     page.templates()
@@ -67,7 +71,7 @@ def _write(directory: pathlib.Path, command: str, found: Sources) -> pathlib.Pat
 
 
 def _shown(drawings: Sequence[Drawing]) -> Iterator[Drawing]:
-    """Each of them, with a bar in a terminal and one line elsewhere."""
+    """Yields the drawings, with a progress bar in a terminal and one line elsewhere."""
     console = Console()
     if not console.is_terminal:
         console.print(f"drawing {len(drawings)} figures", highlight=False)
@@ -78,7 +82,7 @@ def _shown(drawings: Sequence[Drawing]) -> Iterator[Drawing]:
 
 
 def _title(found: Sources) -> str:
-    """The data sets and methods, or the studies."""
+    """Returns the title: the data sets and methods, and the studies."""
     data = dict.fromkeys(each.name for each in found.data_sets)
     methods = dict.fromkeys(run.config.method.name for run in found.runs)
     studies = [f"study {study.path.name}" for study in found.studies]
@@ -87,7 +91,7 @@ def _title(found: Sources) -> str:
 
 
 def _about(found: Sources) -> str:
-    """One line below the title."""
+    """Returns the line below the title."""
     counts = [(len(found.runs), "run", "runs"), (len(found.studies), "study", "studies")]
     sizes = [f"{count} {one if count == 1 else many}" for count, one, many in counts if count]
     return (
@@ -103,7 +107,7 @@ def _command(names: Sequence[str], directory: str | None) -> str:
 
 
 def _default_directory(names: Sequence[str]) -> str:
-    """Below the one run; elsewhere for several."""
+    """Returns the directory of the one run, or runs/report-<hash of the names>."""
     if len(names) == 1:
         return names[0]
     digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:6]

@@ -1,4 +1,4 @@
-"""A run from configuration to summary: train, evaluate, write, show."""
+"""--mode=train: trains a run, or continues it, then evaluates its best epoch."""
 
 import contextlib
 
@@ -12,10 +12,7 @@ from rearec_jax.devices import hosts
 from rearec_jax.recommend.from_run import keep_items
 from rearec_jax.run import files
 from rearec_jax.run.interruption import interruptible
-from rearec_jax.run.workdir import (
-    Workdir,
-    opened,
-)
+from rearec_jax.run.workdir import Workdir, opened
 from rearec_jax.training import loop
 from rearec_jax.training.summary import Summary, finish, summarise
 
@@ -28,11 +25,17 @@ def run(given: Given) -> None:
 
 
 def train_run(path: str, config: Config, name: str, started: float) -> Summary:
-    """Trains (or resumes), evaluates the best epoch on validation and test, writes summary.json.
+    """Trains or resumes, evaluates the best epoch on validation and test, writes summary.json.
+
+    Args:
+        path: the work directory.
+        config: the options.
+        name: the config file, for the summary.
+        started: the `time.perf_counter()` when the process began.
 
     Raises:
-        UserError: whatever is wrong with options, data or work directory.
-        KeyboardInterrupt: stopped by a signal; what could be saved is.
+        UserError: options, data or work directory are wrong.
+        KeyboardInterrupt: a signal came; everything that could be saved is saved.
     """
     with contextlib.ExitStack() as stack:
         opening = opened(path, config) if hosts.is_first() else _found(path)
@@ -48,7 +51,7 @@ def train_run(path: str, config: Config, name: str, started: float) -> Summary:
 
 
 def _found(path: str) -> contextlib.AbstractContextManager[Workdir]:
-    """A work directory that another process keeps."""
+    """Returns a work directory that another process holds open."""
     return contextlib.nullcontext(Workdir(files.place(path)))
 
 

@@ -1,4 +1,4 @@
-"""From a figure to SVG and PDF files, and to SVG inside a page."""
+"""Turns figures into SVG and PDF files, and into SVG inside a page."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rearec_jax.studies.report import style
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-IN_PAGE = {  # what follows the page's colours
+IN_PAGE = {  # colours of figures -> colours of the page, which follow light and dark
     style.INK: "currentColor",
     style.MUTED: "var(--muted)",
     style.RULE: "var(--rule)",
@@ -25,9 +25,13 @@ IN_PAGE = {  # what follows the page's colours
 
 @dataclasses.dataclass(frozen=True)
 class Drawing:
-    """A figure with its file name (letters, digits, - and _), caption, and what it shows in words.
+    """A figure with its texts.
 
-    alt: read aloud in place of the figure: what the axes are and what is to be seen.
+    Attributes:
+        name: the name of its files: letters, digits, - and _.
+        figure: the figure.
+        caption: the caption.
+        alt: the text that is read aloud in place of the figure: its axes, and what it shows.
     """
 
     name: str
@@ -37,12 +41,12 @@ class Drawing:
 
 
 def svg(drawing: Drawing) -> bytes:
-    """A file: text as text, the same bytes for the same figure."""
+    """Returns an SVG file whose text is text; the same figure gives the same bytes."""
     return _saved(drawing, "svg", {"Date": None, "Title": drawing.caption})
 
 
 def pdf(drawing: Drawing) -> bytes:
-    """A file with its fonts."""
+    """Returns a PDF file with its fonts."""
     return _saved(drawing, "pdf", {"CreationDate": None, "Title": drawing.caption})
 
 
@@ -56,10 +60,15 @@ def _saved(drawing: Drawing, form: str, metadata: dict[str, Any]) -> bytes:
 
 
 class Inline(NamedTuple):
-    """An SVG file's parts for use inside the page."""
+    """The parts of an SVG file for use inside the page.
+
+    Attributes:
+        view_box: the value of the attribute viewBox.
+        shapes: all between <svg> and </svg>, as markup.
+    """
 
     view_box: str
-    shapes: str  # all between <svg> and </svg>, as markup
+    shapes: str
 
 
 def inline(drawing: Drawing, file: bytes) -> Inline:

@@ -74,15 +74,15 @@ SECTIONS: tuple[tuple[str, str, Callable[[DataSet], Blocks]], ...] = (
 
 
 def sections(sources: Sources) -> list[Section]:
-    """Those that the files allow, in order of reading."""
+    """Returns the sections that the files allow, in order of reading."""
     found = []
     for name, title, write in SECTIONS:
         blocks: list[Block] = []
         for data in sources.data_sets:
-            own = list(write(data))
-            if own and len(sources.data_sets) > 1:
+            written = list(write(data))
+            if written and len(sources.data_sets) > 1:
                 blocks.append(Heading(data.name))
-            blocks += own
+            blocks += written
         if blocks:
             found.append(Section(name, title, blocks))
     for number, study in enumerate(sources.studies, start=1):
@@ -92,7 +92,7 @@ def sections(sources: Sources) -> list[Section]:
 
 
 def drawings(found: Sequence[Section]) -> Iterator[Drawing]:
-    """All figures, in order of reading."""
+    """Yields all figures, in order of reading."""
     for section in found:
         yield from (block for block in section.blocks if isinstance(block, Drawing))
 
@@ -139,13 +139,16 @@ def templates() -> Any:
 
 
 def _distinct(found: Sequence[Section]) -> list[Section]:
-    """Names of files told apart where two labels differ only in what a file name cannot hold."""
+    """Returns the sections with distinct names of figures.
+
+    Two labels may differ only in characters that a file name cannot hold.
+    """
     seen: dict[str, int] = {}
 
     def renamed(block: Block) -> Block:
         if not isinstance(block, Drawing):
             return block
-        key = block.name.lower()  # some file systems do not tell A from a
+        key = block.name.lower()  # for some file systems A is a
         seen[key] = seen.get(key, 0) + 1
         if seen[key] == 1:
             return block
