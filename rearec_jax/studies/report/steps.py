@@ -45,7 +45,8 @@ def by_step(data: DataSet) -> Blocks:
             numbers.file_name(data.name, "best_step"),
             step_figures.best_step(best),
             f"{data.name}, {', '.join(label for label, found in best if found)}: how often each"
-            " step ranks the target best; of equal ones the shallowest counts. Known only in hindsight.",
+            " step ranks the target best; of equal ones the shallowest counts. Known only in"
+            " hindsight.",
             shares,
         ),
     ]
