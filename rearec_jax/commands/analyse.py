@@ -3,9 +3,7 @@
 import pathlib
 from typing import Any
 
-from rich.console import Console
-
-from rearec_jax.commands.given import Given
+from rearec_jax.commands.given import Given, say
 from rearec_jax.config import Config
 from rearec_jax.data.interactions import Interactions
 from rearec_jax.errors import UserError
@@ -67,7 +65,7 @@ def analyse_run(path: str, given: Config | None) -> pathlib.Path:
     }
     output.write(directory, {"about": about} | tables, told, frames)
     analysis_table.print_analysis(about, tables, told)
-    Console().print(f"written: {directory}/", markup=False, highlight=False, soft_wrap=True)
+    say(f"written: {directory}/")
     return directory
 
 

@@ -6,9 +6,8 @@ import os
 import pathlib
 
 from absl import flags
-from rich.console import Console
 
-from rearec_jax.commands.given import Given
+from rearec_jax.commands.given import Given, say
 from rearec_jax.config import AnalysisConfig, resolve
 from rearec_jax.run.workdir import Workdir, make_directory, write_whole
 from rearec_jax.studies.analysis import comparable_runs, comparison_table
@@ -51,7 +50,7 @@ def compare_runs(
     write_whole(place / "comparison.md", comparison_table.markdown(compared, with_holm))
     comparison_table.print_comparison(compared, with_holm)
     for name in ("comparison.json", "comparison.md"):
-        Console().print(f"written: {place / name}", markup=False, highlight=False, soft_wrap=True)
+        say(f"written: {place / name}")
     return compared
 
 

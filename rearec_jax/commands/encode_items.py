@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rearec_jax import config as config_lib
-from rearec_jax.commands.given import Given
+from rearec_jax.commands.given import Given, say
 from rearec_jax.config import Config
 from rearec_jax.data.item_vectors import vector_files
 from rearec_jax.data.item_vectors.vectors import ItemVectors, item_vectors
@@ -75,7 +75,6 @@ def _show(config: Config, found: ItemVectors, path: pathlib.Path, seconds: float
     items, width = found.vectors.shape
     with_text = int(np.count_nonzero(found.has_text))
     table.add_row(f"{items:,}", f"{with_text:,}", str(width), f"{seconds:.1f}")
-    console = Console()
-    console.print(table)
-    for line in (f"written: {path}", f"train with them: --config.text.vectors={path}"):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    Console().print(table)
+    say(f"written: {path}")
+    say(f"train with them: --config.text.vectors={path}")

@@ -14,7 +14,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from rearec_jax.commands.given import Given
+from rearec_jax.commands.given import Given, say
 from rearec_jax.config import Config
 from rearec_jax.data.interactions import Interactions
 from rearec_jax.data.read import read_data
@@ -140,7 +140,7 @@ def _operations(durations: Iterator[tuple[str, float]], module: str) -> list[Ope
 
 
 def _sources(module: str) -> dict[str, str]:
-    """Returns the JAX operation that each instruction's metadata name."""
+    """Returns the JAX operation that each instruction's metadata names."""
     sources = {}
     for line in module.splitlines():
         if found := _INSTRUCTION.match(line):
@@ -164,11 +164,5 @@ def _show(operations: list[Operation], seconds: float, directory: pathlib.Path) 
     for operation in operations[:SHOWN]:
         cells = f"{operation.milliseconds:.1f}", f"{operation.share:.1%}", f"{operation.calls:g}"
         table.add_row(*cells, operation.name, operation.source.removeprefix("jit(update)/"))
-    console = Console()
-    console.print(table)
-    console.print(
-        f"{seconds:.3f} seconds an update; trace and {SUMMARY}: {directory}",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
-    )
+    Console().print(table)
+    say(f"{seconds:.3f} seconds an update; trace and {SUMMARY}: {directory}")

@@ -9,7 +9,7 @@ import shlex
 from rich.console import Console
 from rich.progress import Progress
 
-from rearec_jax.commands.given import Given
+from rearec_jax.commands.given import Given, say
 from rearec_jax.config import AnalysisConfig, resolve
 from rearec_jax.run.interruption import interruptible
 from rearec_jax.run.workdir import make_directory, replaced
@@ -52,7 +52,7 @@ def report_runs(
         found = sources.read(names, options)
         make_directory(place)
         written = _write(place / "report", _command(names, directory), found)
-    Console().print(f"written: {written}", markup=False, highlight=False, soft_wrap=True)
+    say(f"written: {written}")
     return written
 
 

@@ -2,9 +2,7 @@
 
 import contextlib
 
-from rich.console import Console
-
-from rearec_jax.commands.given import Given
+from rearec_jax.commands.given import Given, say
 from rearec_jax.config import Config
 from rearec_jax.data.interactions import Interactions
 from rearec_jax.data.read import read_data
@@ -56,12 +54,8 @@ def _found(path: str) -> contextlib.AbstractContextManager[Workdir]:
 
 
 def _announce(config: Config, data: Interactions, workdir: Workdir) -> None:
-    console = Console()
-    console.print(
+    say(
         f"{config.method.name} on {config.model.backbone}, {data.name}: {data.num_users:,} users,"
         f" {data.num_items:,} items, {data.num_interactions:,} interactions;"
-        f" work directory {workdir.path}",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
+        f" work directory {workdir.path}"
     )

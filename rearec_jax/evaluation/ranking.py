@@ -119,17 +119,14 @@ def top_k(
     excluded: Int[Array, "M L"],
     k: int,
     block: int,
-    real: Int[Array, ""] | None = None,
 ) -> Best:
     """The k items of the highest scores for each vector; of equal scores the lower id first.
 
     Args:
         excluded: item ids that are not listed, N where there is none; L may be 0.
         block: items a block of the catalogue.
-        real: rows of the table that are items, the first ones; None: all.
     """
-    count = vectors.shape[0]
-    items = table.shape[0] if real is None else real
+    count, items = vectors.shape[0], table.shape[0]
     dtype = jnp.promote_types(vectors.dtype, jnp.float32)
 
     def merge(best: Best, block: tuple[Array, Array]) -> tuple[Best, None]:

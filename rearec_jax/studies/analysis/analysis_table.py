@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from rearec_jax.studies.terminal import say
+
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -23,19 +25,18 @@ def print_analysis(
     """
     console = Console()
     title = f"{about['data']}  {about['method']} on {about['backbone']}"
-    _say(console, f"{title}, {about['examples']:,} test examples")
+    say(f"{title}, {about['examples']:,} test examples")
     console.print(_by_step(tables))
     for by, heading in (("by_history_length", "History"), ("by_popularity", "Popularity")):
         console.print(_by_group(tables[by], heading))
     for row in tables["movements"]:
         if row["from"] == "step 0" and row["same"] < 1:
-            _say(
-                console,
+            say(
                 f"{row['from']} to {row['to']}: {row['improved']:.0%} of the targets rank better,"
                 f" {row['worsened']:.0%} worse",
             )
     if stories:
-        _tell(console, stories[0])
+        _tell(stories[0])
 
 
 def _by_step(tables: Mapping[str, Any]) -> Table:
@@ -76,25 +77,21 @@ def _by_group(rows: Rows, heading: str) -> Table:
     return table
 
 
-def _tell(console: Console, story: Mapping[str, Any]) -> None:
-    _say(console, f"User {story['user']} ({story['chosen']})")
+def _tell(story: Mapping[str, Any]) -> None:
+    say(f"User {story['user']} ({story['chosen']})")
     recent = story["history"][-8:]
     more = "… " if story["history_length"] > len(recent) else ""
-    _say(console, f"  had: {more}{', '.join(map(_name, recent))}")
-    _say(console, f"  next: {_name(story['target'])}")
+    say(f"  had: {more}{', '.join(map(_name, recent))}")
+    say(f"  next: {_name(story['target'])}")
     for step in story["steps"]:
         items = ", ".join(("→ " if each["target"] else "") + _name(each) for each in step["top"])
         rank = step["target_rank"]
         ranked = "" if rank is None else f" (target ranks {rank:,})"
-        _say(console, f"  {step['representation']}{ranked}: {items}")
+        say(f"  {step['representation']}{ranked}: {items}")
 
 
 def _name(item: Mapping[str, Any]) -> str:
     return item["title"] or str(item["id"])
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _table(*headings: str) -> Table:

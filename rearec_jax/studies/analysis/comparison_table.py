@@ -13,9 +13,8 @@ from rearec_jax.evaluation.metrics import METRICS
 from rearec_jax.evaluation.summary_table import COLUMNS
 from rearec_jax.studies.analysis.paired_tests import Comparison, Difference, Estimate
 from rearec_jax.studies.analysis.significance import stars
+from rearec_jax.studies.terminal import MISSING, PIPE_COLUMNS, fraction, say
 
-MISSING = "-"
-PIPE_COLUMNS = 120  # the width of a line where there is no terminal
 DIFFERENCES = ("Metric", "Difference", "Relative", "95% interval", "p (t)", "p (Holm)")
 DIFFERENCES += ("p (boot)", "p (seeds)", "d")
 
@@ -43,7 +42,7 @@ def print_comparison(compared: Comparison, with_holm: bool, console: Console | N
             previous = label
         console.print(table)
     for line in remarks(compared, with_holm):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        say(line, console)
 
 
 def markdown(compared: Comparison, with_holm: bool) -> str:
@@ -146,18 +145,14 @@ def exact(p: float) -> str:
 
 
 def _estimate(value: Estimate) -> str:
-    spread = "" if value.deviation is None else f" ±{_four(value.deviation)}"
-    return _four(value.mean) + spread
+    spread = "" if value.deviation is None else f" ±{fraction(value.deviation)}"
+    return fraction(value.mean) + spread
 
 
 def _stars(test: Difference | None, with_holm: bool) -> str:
     if test is None:
         return ""
     return stars(test.holm if with_holm else test.t_test.p)
-
-
-def _four(value: float) -> str:
-    return f"{value:.4f}".removeprefix("0")
 
 
 def _signed(value: float) -> str:

@@ -13,6 +13,7 @@ from rearec_jax.studies.capacity.compiled import RANKING, TABLE, UPDATE
 from rearec_jax.studies.capacity.estimate import Needs
 from rearec_jax.studies.capacity.options import Options
 from rearec_jax.studies.capacity.workload import Workload
+from rearec_jax.studies.terminal import say
 from rearec_jax.training import objective
 
 MIB = 2**20
@@ -121,10 +122,10 @@ def show(result: Result, console: Console | None = None) -> None:
         f" {queries} queries, {work.targets_per_update:,.0f} targets",
     ]
     for line in lines:
-        _say(console, line)
+        say(line, console)
     console.print(_table(result))
     for line in _sentences(result):
-        _say(console, line)
+        say(line, console)
 
 
 def _table(result: Result) -> Table:
@@ -230,7 +231,3 @@ _TIMES = {
     "links": "  links",
     "total": "  in all",
 }
-
-
-def _say(console: Console, line: str) -> None:
-    console.print(line, markup=False, highlight=False, soft_wrap=True)

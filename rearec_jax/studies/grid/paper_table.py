@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from rearec_jax.studies.grid.means import Block, Comparison, Estimate, Row
+from rearec_jax.studies.terminal import MISSING, fraction, say, wide_console
 
 HEADINGS = ("NDCG@10", "NDCG@20", "Recall@10", "Recall@20", "Seeds", "Epoch", "Minutes")
 CAPTION = (
@@ -16,15 +16,11 @@ CAPTION = (
     " over base, by the seeds that both have; epoch: the best one; minutes: of training."
 )
 WIDE_COLUMNS = 94  # the width of a terminal with room for means and deviations side by side
-PIPE_COLUMNS = 120  # the width of a line where there is no terminal
-MISSING = "-"
 
 
 def print_table(compared: Sequence[Comparison], remarks: Sequence[str] = ()) -> None:
     """Prints the table and the remarks to standard output."""
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=PIPE_COLUMNS)
+    console = wide_console()
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("Test")
     for heading in HEADINGS:
@@ -33,7 +29,7 @@ def print_table(compared: Sequence[Comparison], remarks: Sequence[str] = ()) -> 
         _add_sections(table, comparison, narrow=console.width < WIDE_COLUMNS)
     console.print(table)
     for remark in remarks:
-        console.print(remark, markup=False, highlight=False, soft_wrap=True)
+        say(remark, console)
 
 
 def markdown(compared: Sequence[Comparison], remarks: Sequence[str] = ()) -> str:
@@ -105,16 +101,12 @@ def _rounded(value: float | None, digits: int) -> str:
 def _estimate(value: Estimate | None) -> str:
     if value is None:
         return MISSING
-    spread = "" if value.deviation is None else f" ±{_four(value.deviation)}"
+    spread = "" if value.deviation is None else f" ±{fraction(value.deviation)}"
     return _mean(value) + spread
 
 
 def _mean(value: Estimate | None) -> str:
-    return MISSING if value is None else _four(value.mean)
-
-
-def _four(value: float) -> str:
-    return f"{value:.4f}".removeprefix("0")
+    return MISSING if value is None else fraction(value.mean)
 
 
 def line(cells: Sequence[str]) -> str:

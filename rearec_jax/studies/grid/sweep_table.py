@@ -6,7 +6,6 @@ import itertools
 import pathlib
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -15,6 +14,7 @@ from rearec_jax.studies.grid import means, paper_table, summaries
 from rearec_jax.studies.grid import variants as studies
 from rearec_jax.studies.grid.means import Row
 from rearec_jax.studies.grid.summaries import Result
+from rearec_jax.studies.terminal import MISSING, fraction, say, wide_console
 
 HEADINGS = ("Data set", "Backbone", "Method", "Options")
 CAPTION = (
@@ -82,9 +82,7 @@ def _row(key: tuple[str, str, str, str], results: Sequence[Result]) -> SweepRow:
 
 def print_table(rows: Sequence[SweepRow], remarks: Sequence[str]) -> None:
     """Prints the table and the remarks to standard output."""
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=paper_table.PIPE_COLUMNS)
+    console = wide_console()
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for heading in HEADINGS:
         table.add_column(heading, overflow="fold")
@@ -96,7 +94,7 @@ def print_table(rows: Sequence[SweepRow], remarks: Sequence[str]) -> None:
         table.add_row(*map(Text, cells))
     console.print(table)
     for remark in remarks:
-        console.print(remark, markup=False, highlight=False, soft_wrap=True)
+        say(remark, console)
 
 
 def markdown(rows: Sequence[SweepRow], remarks: Sequence[str]) -> str:
@@ -114,7 +112,7 @@ def markdown(rows: Sequence[SweepRow], remarks: Sequence[str]) -> str:
 
 def _cells(row: SweepRow) -> list[str]:
     label, *numbers = paper_table.cells(row.row)
-    valid = paper_table.MISSING if row.valid is None else f"{row.valid:.4f}".removeprefix("0")
+    valid = MISSING if row.valid is None else fraction(row.valid)
     return [row.dataset, row.backbone, label, ", ".join(_pairs(row)), valid, *numbers]
 
 

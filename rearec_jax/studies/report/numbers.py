@@ -3,12 +3,14 @@
 import re
 from typing import Any
 
+from rearec_jax.studies.terminal import fraction
+
 MISSING = "–"
 
 
 def share(value: float | None) -> str:
     """Formats a metric between 0 and 1: .0413."""
-    return MISSING if value is None else f"{value:.4f}".removeprefix("0")
+    return MISSING if value is None else fraction(value)
 
 
 def percent(value: float | None) -> str:

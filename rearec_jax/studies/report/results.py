@@ -92,14 +92,11 @@ def groups(data: DataSet) -> Blocks:
         found = [(run, run.tables[f"by_{by}"]) for run in data.runs if run.tables.get(f"by_{by}")]
         if not found:
             continue
+        rows_of = [(run.label, run.tables.get(f"by_{by}", [])) for run in data.runs]
         drawings.append(
             Drawing(
                 numbers.file_name(data.name, by),
-                step_figures.accuracy_by_group(
-                    [(run.label, run.tables.get(f"by_{by}", [])) for run in data.runs],
-                    METRIC,
-                    words,
-                ),
+                step_figures.accuracy_by_group(rows_of, METRIC, words),
                 f"{data.name}: test NDCG@10 of four equal groups by {words.lower()}.",
                 f"Lines over four groups by {words.lower()}; the numbers are in the table below.",
             )

@@ -17,7 +17,6 @@ from rearec_jax.run.workdir import Workdir, load_config
 from rearec_jax.studies.analysis import from_ranks
 
 Rows = Sequence[Mapping[str, Any]]
-RANKED = ("ranks.parquet", "analysis/tables.json", "analysis/stories.json")
 
 
 @dataclasses.dataclass(frozen=True)

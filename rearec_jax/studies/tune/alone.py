@@ -8,8 +8,9 @@ from rearec_jax.data.interactions import Interactions
 from rearec_jax.errors import DivergedError
 from rearec_jax.run.checkpoint import Checkpoints
 from rearec_jax.run.workdir import Workdir
+from rearec_jax.studies.terminal import say
 from rearec_jax.studies.tune.ledger import DONE, FAILED, PARTIAL, Record
-from rearec_jax.studies.tune.trial import TOO_LARGE, Trial, at_rung, say
+from rearec_jax.studies.tune.trial import TOO_LARGE, Trial, at_rung
 from rearec_jax.training import loop
 from rearec_jax.training.history import History
 from rearec_jax.training.setup import Setup

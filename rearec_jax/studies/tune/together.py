@@ -18,9 +18,10 @@ from rearec_jax.run.checkpoint import Checkpoints
 from rearec_jax.run.events import EventLog
 from rearec_jax.run.interruption import Interruption
 from rearec_jax.run.workdir import Workdir
+from rearec_jax.studies.terminal import say
 from rearec_jax.studies.tune.ledger import DONE, FAILED, PARTIAL, Record
 from rearec_jax.studies.tune.shared_updates import SharedUpdates, stack, take
-from rearec_jax.studies.tune.trial import Trial, at_rung, say
+from rearec_jax.studies.tune.trial import Trial, at_rung
 from rearec_jax.training import loop
 from rearec_jax.training.history import History
 from rearec_jax.training.journal import Journal

@@ -5,8 +5,6 @@ import contextlib
 import dataclasses
 import pathlib
 
-from rich.console import Console
-
 from rearec_jax.data.interactions import Interactions
 from rearec_jax.recommend.from_run import keep_items
 from rearec_jax.run.events import read_events
@@ -72,8 +70,3 @@ def at_rung(workdir: Workdir, history: History, epochs: int) -> History:
     ]
     best, best_epoch = max(scores, key=lambda found: found[0], default=(-1.0, 0))
     return dataclasses.replace(history, epochs=epochs, best=best, best_epoch=best_epoch)
-
-
-def say(text: str) -> None:
-    """Prints a line, as it is."""
-    Console().print(text, markup=False, highlight=False, soft_wrap=True)

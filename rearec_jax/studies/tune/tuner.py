@@ -21,13 +21,14 @@ from rearec_jax.methods import METHODS
 from rearec_jax.run import files, lock
 from rearec_jax.run.interruption import Interruption
 from rearec_jax.run.workdir import Workdir, explained, make_directory
+from rearec_jax.studies.terminal import say
 from rearec_jax.studies.tune import alone, best, trial_table
 from rearec_jax.studies.tune.ledger import DONE, PARTIAL, Ledger, Record, check_search
 from rearec_jax.studies.tune.schedule import Job, next_jobs, rungs
 from rearec_jax.studies.tune.shared_updates import SharedUpdates, make_shared_updates
 from rearec_jax.studies.tune.space import Candidate, candidates, group_of, read_space
 from rearec_jax.studies.tune.together import train_together
-from rearec_jax.studies.tune.trial import TOO_LARGE, Trial, say
+from rearec_jax.studies.tune.trial import TOO_LARGE, Trial
 
 FACTOR = 3  # one in three of the candidates at a rung goes on, three times as far
 SEED = 0  # of the order of candidates

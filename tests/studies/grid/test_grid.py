@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from rearec_jax.studies import terminal
 from rearec_jax.studies.grid import __main__ as grid
 from rearec_jax.studies.grid import cells, means, options, paper_table
 from rearec_jax.studies.grid.summaries import Result, read, read_commands
@@ -382,7 +383,7 @@ class TestTable:
         assert means.remarks(results[:1]) == ["beauty: a sample of 10 users."]
 
     def test_a_terminal_as_narrow_as_usual_shows_all_numbers(self, monkeypatch, capsys):
-        monkeypatch.setattr(paper_table, "PIPE_COLUMNS", 80)
+        monkeypatch.setattr(terminal, "PIPE_COLUMNS", 80)
         results = [result("base", 0.04), result("base", 0.05, 1), result("erl", 0.05)]
         paper_table.print_table(means.compare(results, []), ["[bold]as it is[/bold]"])
         out = capsys.readouterr().out
