@@ -3,8 +3,9 @@
     python -m benchmarks.tune_parallel --widths=64 --methods=base,prl --counts=2,4
     python -m benchmarks.tune_parallel --widths=16 --items=400 --users=3000 --batch_size=256
 
-One after another they share a compiled program too (`tune/programs.py`); the update alone and the
-one of all are timed in turn, so that both meet the same neighbours on a shared machine.
+One after another they share a compiled update too (`studies/tune/shared_updates.py`); the update
+alone and the one of all are timed in turn, so that both meet the same neighbours on a shared
+machine.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from benchmarks.arguments import numbers
 from benchmarks.generated import ITEMS, USERS, configuration, like_beauty, machine
 from rearec_jax.config import Config
 from rearec_jax.ops.huge_pages import compute_in_first_thread, restart_with_huge_pages
-from rearec_jax.studies.tune.shared_programs import Programs, make_programs, stack
+from rearec_jax.studies.tune.shared_updates import SharedUpdates, make_shared_updates, stack
 
 
 def main() -> None:
@@ -41,11 +42,11 @@ def measure(method: str, width: int, arguments: argparse.Namespace) -> list[dict
     """A row a number of candidates."""
     data = like_beauty(arguments.users, arguments.items)
     configs = [_config(method, width, i, arguments) for i in range(max(arguments.counts))]
-    programs = make_programs(configs[0], data)
-    alone, first_alone = _updater(programs, configs[:1])
+    shared = make_shared_updates(configs[0], data)
+    alone, first_alone = _updater(shared, configs[:1])
     rows = []
     for count in arguments.counts:
-        together, first_together = _updater(programs, configs[:count])
+        together, first_together = _updater(shared, configs[:count])
         times: list[tuple[float, float]] = [(alone(), together()) for _ in range(arguments.updates)]
         one, all_of_them = (statistics.median(column) for column in zip(*times, strict=True))
         rows.append(
@@ -63,14 +64,14 @@ def measure(method: str, width: int, arguments: argparse.Namespace) -> list[dict
     return rows
 
 
-def _updater(programs: Programs, configs: list[Config]) -> tuple[Callable[[], float], float]:
+def _updater(shared: SharedUpdates, configs: list[Config]) -> tuple[Callable[[], float], float]:
     """Does an update and says how long it took; and how long the first took."""
-    setup = programs.setup_of(configs[0])
+    setup = shared.setup_of(configs[0])
     batch, contrast = setup.first_batches(1)[0], setup.contrast(0)
     if len(configs) == 1:
         update, state = setup.update_function(contrast), setup.initial_state()
     else:
-        update = programs.update_together(configs, contrast)
+        update = shared.update_together(configs, contrast)
         state = stack([setup.initial_state() for _ in configs])
     held = [state]
 

@@ -33,6 +33,7 @@ ONLY_IN: Mapping[str, set[str]] = {
     "transformers": {"data.item_vectors.language_model"},
     "sentence_transformers": {"data.item_vectors.language_model"},
     "sklearn": {"data.item_vectors"},
+    "jinja2": {"studies.report"},
     "matplotlib": {"studies.report"},  # an extra, imported where it is needed
     "fastapi": {"serve"},  # an extra, with the next four
     "orjson": {"serve"},

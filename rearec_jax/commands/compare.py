@@ -1,4 +1,4 @@
-"""--mode=compare: finished runs side by side, and whether they differ by more than chance."""
+"""--mode=compare: compares finished runs, and tests whether they differ by more than chance."""
 
 from collections.abc import Sequence
 import hashlib
@@ -6,9 +6,8 @@ import os
 import pathlib
 
 from absl import flags
-from rich.console import Console
 
-from rearec_jax.commands.given import Given
+from rearec_jax.commands.given import Given, say
 from rearec_jax.config import AnalysisConfig, resolve
 from rearec_jax.run.workdir import Workdir, make_directory, write_whole
 from rearec_jax.studies.analysis import comparable_runs, comparison_table
@@ -31,11 +30,16 @@ def compare_runs(
 ) -> Comparison:
     """Prints the comparison and writes comparison.json and comparison.md to ``directory``.
 
-    The first run is the baseline; runs that differ only in the seed count as one. By default the
-    directory is runs/comparison-<hash of the names>.
+    The first run is the baseline; runs that differ only in the seed count as one.
+
+    Args:
+        names: the work directories of the runs.
+        directory: the directory; None for runs/comparison-<hash of the names>.
+        options: the options of the tests.
+        with_holm: whether stars are those of the p that Holm's correction gives.
 
     Raises:
-        UserError: runs that are not finished or cannot be compared, or nothing can be written.
+        UserError: runs are not finished or cannot be compared, or nothing can be written.
     """
     compared = compare(comparable_runs.group(comparable_runs.read(names)), options)
     place = pathlib.Path(directory or _default_directory(names))
@@ -46,7 +50,7 @@ def compare_runs(
     write_whole(place / "comparison.md", comparison_table.markdown(compared, with_holm))
     comparison_table.print_comparison(compared, with_holm)
     for name in ("comparison.json", "comparison.md"):
-        Console().print(f"written: {place / name}", markup=False, highlight=False, soft_wrap=True)
+        say(f"written: {place / name}")
     return compared
 
 

@@ -1,4 +1,4 @@
-"""--mode=encode_items: the items' vectors as a file, for training and for anything else."""
+"""--mode=encode_items: writes the vectors of the items' text to a file."""
 
 import os
 import pathlib
@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rearec_jax import config as config_lib
-from rearec_jax.commands.given import Given
+from rearec_jax.commands.given import Given, say
 from rearec_jax.config import Config
 from rearec_jax.data.item_vectors import vector_files
 from rearec_jax.data.item_vectors.vectors import ItemVectors, item_vectors
@@ -32,11 +32,17 @@ def run(given: Given) -> None:
 def encode_run(config: Config, directory: str | None) -> pathlib.Path:
     """Writes the vectors of all items that have one to ``directory``/item_vectors.parquet.
 
-    The file has the raw ids in the column ``data.text_id_column`` and ``text.vectors`` reads it.
-    By default the directory is runs/<data>-items-<hash>.
+    The file has the raw ids in the column ``data.text_id_column``; ``text.vectors`` reads it.
+
+    Args:
+        config: the options.
+        directory: the directory; None for runs/<data>-items-<hash>.
+
+    Returns:
+        The path of the file.
 
     Raises:
-        UserError: whatever is wrong with options or data, or the file cannot be written.
+        UserError: options or data are wrong, or the file cannot be written.
     """
     started = time.perf_counter()
     data = prepare(config.data)
@@ -69,7 +75,6 @@ def _show(config: Config, found: ItemVectors, path: pathlib.Path, seconds: float
     items, width = found.vectors.shape
     with_text = int(np.count_nonzero(found.has_text))
     table.add_row(f"{items:,}", f"{with_text:,}", str(width), f"{seconds:.1f}")
-    console = Console()
-    console.print(table)
-    for line in (f"written: {path}", f"train with them: --config.text.vectors={path}"):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    Console().print(table)
+    say(f"written: {path}")
+    say(f"train with them: --config.text.vectors={path}")

@@ -1,4 +1,4 @@
-"""--mode=evaluate: ranks the splits of a run again, perhaps with other `eval` options."""
+"""--mode=evaluate: evaluates a run again, perhaps with other `eval` options."""
 
 from rearec_jax.commands.given import Given
 from rearec_jax.config import Config
@@ -18,11 +18,15 @@ def evaluate_run(path: str, given: Config | None) -> Summary:
     """Evaluates the best checkpoint of a run again, perhaps with other ``eval`` options.
 
     With the options of the run it renews summary.json; with others it writes
-    summary.<option=value>.json beside it. Of a run that is not at its end the name has
-    "unfinished" in it: summary.json says that a run is done.
+    summary.<option=value>.json beside it. For a run that is not at its end the name has
+    "unfinished" in it, as a file summary.json marks a finished run.
+
+    Args:
+        path: the run's work directory.
+        given: the run's options with other ``eval`` options; None for the run's.
 
     Raises:
-        UserError: no such run, no checkpoint, or options other than ``eval`` that differ.
+        UserError: there is no such run or no checkpoint, or options other than ``eval`` differ.
     """
     run = restore(path, given)
     with interruptible():

@@ -1,4 +1,4 @@
-"""--mode=profile: where the time of a training update goes."""
+"""--mode=profile: measures where the time of a training update goes."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from rearec_jax.commands.given import Given
+from rearec_jax.commands.given import Given, say
 from rearec_jax.config import Config
 from rearec_jax.data.interactions import Interactions
 from rearec_jax.data.read import read_data
@@ -33,13 +33,21 @@ _SOURCE = re.compile(r'op_name="([^"]*)"')
 
 
 class Operation(NamedTuple):
-    """One instruction of the compiled update."""
+    """One instruction of the compiled update.
+
+    Attributes:
+        name: the name of the instruction.
+        calls: the number of its calls in an update.
+        milliseconds: the milliseconds of an update, of all threads or streams together.
+        share: the share of the milliseconds of all instructions.
+        source: the JAX operation that it comes from; "" where the compiler has made it.
+    """
 
     name: str
-    calls: float  # an update
-    milliseconds: float  # an update; all threads or streams together
-    share: float  # of all operations
-    source: str  # where in the program it comes from; "" = made by the compiler
+    calls: float
+    milliseconds: float
+    share: float
+    source: str
 
 
 def run(given: Given) -> None:
@@ -48,10 +56,10 @@ def run(given: Given) -> None:
 
 
 def profile_run(path: str, config: Config) -> None:
-    """Traces a few updates from fresh parameters into ``path``/profile; trains nothing.
+    """Traces a few updates of fresh parameters into ``path``/profile; keeps no parameters.
 
     Raises:
-        UserError: whatever is wrong with options, data or directory.
+        UserError: options, data or directory are wrong, or there are several processes.
     """
     if jax.process_count() > 1:
         raise UserError("--mode=profile is for one process; leave out --coordinator")
@@ -63,13 +71,13 @@ def profile_run(path: str, config: Config) -> None:
 
 
 def profile(config: Config, data: Interactions, directory: pathlib.Path) -> list[Operation]:
-    """Traces a few updates, dearest operation first.
+    """Traces a few updates; returns the operations, dearest first.
 
-    ``directory`` gets the trace (TensorBoard's profile plugin and Perfetto read it) and
+    Writes the trace to ``directory`` (TensorBoard's profile plugin and Perfetto read it), and
     operations.json: all operations, XLA's count of FLOPs and bytes, seconds an update.
 
     Raises:
-        UserError: no training or validation example, or the directory cannot be written.
+        UserError: there is no training or validation example, or the directory cannot be written.
     """
     setup = make_setup(config, data)
     update = cast(
@@ -77,8 +85,8 @@ def profile(config: Config, data: Interactions, directory: pathlib.Path) -> list
     )
     batches = setup.first_batches(WARM_UPDATES + TRACED_UPDATES)
     state = setup.initial_state()
-    program = cast(jax.stages.Wrapped, update.func)
-    compiled = program.lower(state, batches[0], **update.keywords).compile()
+    jitted = cast(jax.stages.Wrapped, update.func)
+    compiled = jitted.lower(state, batches[0], **update.keywords).compile()
     for batch in batches[:WARM_UPDATES]:
         state, _ = jax.block_until_ready(compiled(state, batch, **update.keywords))
     with jax.profiler.trace(str(directory)):
@@ -99,7 +107,7 @@ def profile(config: Config, data: Interactions, directory: pathlib.Path) -> list
 
 
 def _durations(directory: pathlib.Path) -> Iterator[tuple[str, float]]:
-    """(instruction, nanoseconds) of every event of the newest trace in ``directory``."""
+    """Yields (instruction, nanoseconds) of every event of the newest trace in ``directory``."""
     newest = max(directory.rglob("*.xplane.pb"), key=lambda path: path.stat().st_mtime)
     for plane in jax.profiler.ProfileData.from_file(str(newest)).planes:
         for line in plane.lines:
@@ -109,8 +117,9 @@ def _durations(directory: pathlib.Path) -> Iterator[tuple[str, float]]:
                 yield str(on_gpu.get("hlo_op", event.name)), event.duration_ns
 
 
-def _operations(durations: Iterator[tuple[str, float]], program: str) -> list[Operation]:
-    sources = _sources(program)
+def _operations(durations: Iterator[tuple[str, float]], module: str) -> list[Operation]:
+    """Sums the durations of the instructions in the text of a compiled module, dearest first."""
+    sources = _sources(module)
     time_of: dict[str, float] = defaultdict(float)
     calls_of = Counter[str]()
     for name, nanoseconds in durations:
@@ -130,18 +139,18 @@ def _operations(durations: Iterator[tuple[str, float]], program: str) -> list[Op
     ]
 
 
-def _sources(program: str) -> dict[str, str]:
-    """Instruction to the place in the program that its metadata names."""
+def _sources(module: str) -> dict[str, str]:
+    """Returns the JAX operation that each instruction's metadata names."""
     sources = {}
-    for line in program.splitlines():
+    for line in module.splitlines():
         if found := _INSTRUCTION.match(line):
-            place = _SOURCE.search(line)
-            sources[found[1]] = place[1] if place else ""
+            source = _SOURCE.search(line)
+            sources[found[1]] = source[1] if source else ""
     return sources
 
 
 def _cost(compiled: Any) -> dict[str, float]:
-    """XLA's own count for one update."""
+    """Returns XLA's count of FLOPs and bytes for one update."""
     analysis = compiled.cost_analysis() or {}
     return {key: analysis[key] for key in ("flops", "bytes accessed") if key in analysis}
 
@@ -155,11 +164,5 @@ def _show(operations: list[Operation], seconds: float, directory: pathlib.Path) 
     for operation in operations[:SHOWN]:
         cells = f"{operation.milliseconds:.1f}", f"{operation.share:.1%}", f"{operation.calls:g}"
         table.add_row(*cells, operation.name, operation.source.removeprefix("jit(update)/"))
-    console = Console()
-    console.print(table)
-    console.print(
-        f"{seconds:.3f} seconds an update; trace and {SUMMARY}: {directory}",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
-    )
+    Console().print(table)
+    say(f"{seconds:.3f} seconds an update; trace and {SUMMARY}: {directory}")

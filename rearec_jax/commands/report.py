@@ -1,4 +1,4 @@
-"""--mode=report: reads the directories, draws, and writes ``report/`` whole."""
+"""--mode=report: draws runs and studies, and writes the directory ``report/``."""
 
 from collections.abc import Iterator, Sequence
 import hashlib
@@ -9,7 +9,7 @@ import shlex
 from rich.console import Console
 from rich.progress import Progress
 
-from rearec_jax.commands.given import Given
+from rearec_jax.commands.given import Given, say
 from rearec_jax.config import AnalysisConfig, resolve
 from rearec_jax.run.interruption import interruptible
 from rearec_jax.run.workdir import make_directory, replaced
@@ -32,22 +32,27 @@ def run(given: Given) -> None:
 def report_runs(
     names: Sequence[str], directory: str | None, options: AnalysisConfig
 ) -> pathlib.Path:
-    """Writes report/report.html and its figures below ``directory``; returns the page.
+    """Writes report/report.html and its figures below ``directory``; returns the page's path.
 
-    names: runs and roots of studies; where there are none, ``directory`` is the run. Without
-    ``directory``: below the one run, or runs/report-<hash of the names>.
+    Args:
+        names: the work directories of runs, and the roots of studies; where there are none,
+            ``directory`` is the run.
+        directory: the directory; None for that of the one run, or runs/report-<hash of the names>.
+        options: the options of the comparison.
 
     Raises:
-        UserError: no such run, a damaged file, no matplotlib, or nothing can be written.
+        UserError: there is no such run, a file is damaged, matplotlib or jinja2 is not installed,
+            or nothing can be written.
     """
     style.require()
+    page.templates()
     names = list(names) or ([directory] if directory else [])
     place = pathlib.Path(directory or _default_directory(names))
     with interruptible():
         found = sources.read(names, options)
         make_directory(place)
         written = _write(place / "report", _command(names, directory), found)
-    Console().print(f"written: {written}", markup=False, highlight=False, soft_wrap=True)
+    say(f"written: {written}")
     return written
 
 
@@ -59,13 +64,14 @@ def _write(directory: pathlib.Path, command: str, found: Sources) -> pathlib.Pat
             files[each.name] = drawing.svg(each)
             (new / f"{each.name}.svg").write_bytes(files[each.name])
             (new / f"{each.name}.pdf").write_bytes(drawing.pdf(each))
-        text = page.page(_title(found), _about(found), written, files, command)
+        about = page.About(_title(found), _about(found), command)
+        text = page.page(about, written, files)
         (new / PAGE).write_text(text, encoding="utf-8")
     return directory / PAGE
 
 
 def _shown(drawings: Sequence[Drawing]) -> Iterator[Drawing]:
-    """Each of them, with a bar in a terminal and one line elsewhere."""
+    """Yields the drawings, with a progress bar in a terminal and one line elsewhere."""
     console = Console()
     if not console.is_terminal:
         console.print(f"drawing {len(drawings)} figures", highlight=False)
@@ -76,7 +82,7 @@ def _shown(drawings: Sequence[Drawing]) -> Iterator[Drawing]:
 
 
 def _title(found: Sources) -> str:
-    """The data sets and methods, or the studies."""
+    """Returns the title: the data sets and methods, and the studies."""
     data = dict.fromkeys(each.name for each in found.data_sets)
     methods = dict.fromkeys(run.config.method.name for run in found.runs)
     studies = [f"study {study.path.name}" for study in found.studies]
@@ -85,7 +91,7 @@ def _title(found: Sources) -> str:
 
 
 def _about(found: Sources) -> str:
-    """One line below the title."""
+    """Returns the line below the title."""
     counts = [(len(found.runs), "run", "runs"), (len(found.studies), "study", "studies")]
     sizes = [f"{count} {one if count == 1 else many}" for count, one, many in counts if count]
     return (
@@ -101,7 +107,7 @@ def _command(names: Sequence[str], directory: str | None) -> str:
 
 
 def _default_directory(names: Sequence[str]) -> str:
-    """Below the one run; elsewhere for several."""
+    """Returns the directory of the one run, or runs/report-<hash of the names>."""
     if len(names) == 1:
         return names[0]
     digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:6]

@@ -1,10 +1,8 @@
-"""A run from configuration to summary: train, evaluate, write, show."""
+"""--mode=train: trains a run, or continues it, then evaluates its best epoch."""
 
 import contextlib
 
-from rich.console import Console
-
-from rearec_jax.commands.given import Given
+from rearec_jax.commands.given import Given, say
 from rearec_jax.config import Config
 from rearec_jax.data.interactions import Interactions
 from rearec_jax.data.read import read_data
@@ -12,10 +10,7 @@ from rearec_jax.devices import hosts
 from rearec_jax.recommend.from_run import FILES, keep_items
 from rearec_jax.run import files
 from rearec_jax.run.interruption import interruptible
-from rearec_jax.run.workdir import (
-    Workdir,
-    opened,
-)
+from rearec_jax.run.workdir import Workdir, opened
 from rearec_jax.training import loop
 from rearec_jax.training.summary import Summary, finish, summarise
 
@@ -28,11 +23,17 @@ def run(given: Given) -> None:
 
 
 def train_run(path: str, config: Config, name: str, started: float) -> Summary:
-    """Trains (or resumes), evaluates the best epoch on validation and test, writes summary.json.
+    """Trains or resumes, evaluates the best epoch on validation and test, writes summary.json.
+
+    Args:
+        path: the work directory.
+        config: the options.
+        name: the config file, for the summary.
+        started: the `time.perf_counter()` when the process began.
 
     Raises:
-        UserError: whatever is wrong with options, data or work directory.
-        KeyboardInterrupt: stopped by a signal; what could be saved is.
+        UserError: options, data or work directory are wrong.
+        KeyboardInterrupt: a signal came; everything that could be saved is saved.
     """
     with contextlib.ExitStack() as stack:
         opening = opened(path, config, FILES) if hosts.is_first() else _found(path)
@@ -48,17 +49,13 @@ def train_run(path: str, config: Config, name: str, started: float) -> Summary:
 
 
 def _found(path: str) -> contextlib.AbstractContextManager[Workdir]:
-    """A work directory that another process keeps."""
+    """Returns a work directory that another process holds open."""
     return contextlib.nullcontext(Workdir(files.place(path)))
 
 
 def _announce(config: Config, data: Interactions, workdir: Workdir) -> None:
-    console = Console()
-    console.print(
+    say(
         f"{config.method.name} on {config.model.backbone}, {data.name}: {data.num_users:,} users,"
         f" {data.num_items:,} items, {data.num_interactions:,} interactions;"
-        f" work directory {workdir.path}",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
+        f" work directory {workdir.path}"
     )

@@ -1,4 +1,4 @@
-"""Flags of --mode=tune, and what they start."""
+"""--mode=tune: searches for the best options within a budget of minutes."""
 
 from collections.abc import Sequence
 import pathlib
@@ -39,11 +39,13 @@ def tune_run(path: str | None, options: config_dict.ConfigDict | None, argv: Seq
     """Searches for the best options of --config below --workdir.
 
     Args:
+        path: --workdir, the directory of the search.
+        options: what --config and its overrides set.
         argv: the command line, without the program.
 
     Raises:
-        UserError: whatever is wrong with flags, options, data or directory.
-        KeyboardInterrupt: stopped by a signal; the same command continues.
+        UserError: flags, options, data or directory are wrong, or there are several processes.
+        KeyboardInterrupt: a signal came; the same command continues.
     """
     from rearec_jax.studies.tune.tuner import (  # scipy: a training need not wait for it
         Request,
@@ -72,7 +74,7 @@ def tune_run(path: str | None, options: config_dict.ConfigDict | None, argv: Seq
 
 
 def config_arguments(argv: Sequence[str]) -> tuple[str, ...]:
-    """--config=FILE and all --config.name=value, each as one argument."""
+    """Returns --config=FILE and all --config.name=value of a command line, each as one argument."""
     found = []
     for argument, following in zip(argv, [*argv[1:], ""], strict=True):
         name, equals, _ = argument.lstrip("-").partition("=")

@@ -10,11 +10,14 @@ GROUPS = ("rarest quarter", "second quarter", "third quarter", "popular quarter"
 COLD = "cold"  # the group of the items that do not occur in training
 
 
-def quarters(counts: Int[np.ndarray, "N"]) -> Int64[np.ndarray, "N"]:
-    """0 (rarest) to 3 of each item: quarters of the catalogue by training count, ties by id."""
-    order = np.argsort(counts, kind="stable")
-    quarter = np.empty(len(counts), np.int64)
-    quarter[order] = np.arange(len(counts)) * 4 // max(1, len(counts))
+def quarters(values: Int[np.ndarray, "N"]) -> Int64[np.ndarray, "N"]:
+    """Returns the quarter that each value belongs to: 0, of the lowest values, to 3.
+
+    The sizes of the quarters differ by 1 at most. So that they are equal, equal values may fall
+    into neighbouring quarters, in the order given.
+    """
+    quarter = np.empty(len(values), np.int64)
+    quarter[np.argsort(values, kind="stable")] = np.arange(len(values)) * 4 // max(1, len(values))
     return quarter
 
 

@@ -1,1 +1,1 @@
-"""Questions to many runs: grids, searches, analyses, reports; and plans before any run."""
+"""Studies of many runs: grids, searches, analyses, reports; and capacity plans before any run."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 import contextlib
-import dataclasses
 import math
 import time
 from typing import Any, NamedTuple
@@ -22,11 +21,10 @@ from rearec_jax.run.interruption import Interruption
 from rearec_jax.run.progress import TrainingProgress
 from rearec_jax.run.workdir import Workdir
 from rearec_jax.training.history import History
+from rearec_jax.training.journal import SELECTION, SELECTION_CUTOFF, Journal
 from rearec_jax.training.meter import Meter, Reading
 from rearec_jax.training.setup import Setup, make_setup
 from rearec_jax.training.step import TrainState, UpdateFunction, all_finite
-
-SELECTION, SELECTION_CUTOFF = "ndcg@20", 20  # the validation metric that chooses the best epoch
 
 
 class Outcome(NamedTuple):
@@ -149,11 +147,11 @@ class _Loop:
         started: float,
         epochs: int | None = None,
     ):
-        self.setup, self.checkpoints, self.log = setup, checkpoints, log
-        self.epochs = epochs
+        self.setup, self.epochs = setup, epochs
         self.updates: dict[bool, UpdateFunction] = {}
         self.abstract_state = abstract_state(setup)
         self.state, self.history = first_state(setup, checkpoints, log)
+        self.journal = Journal(checkpoints, log, self.history)
         self.step = int(self.state.step)
         # Number of the newest checkpoint: what was restored is not written again.
         self.saved = self.history.place(self.step) if self.step else None
@@ -177,10 +175,7 @@ class _Loop:
         if hosts.any_host([self.interruption.requested])[0]:
             self._save()
             raise KeyboardInterrupt
-        validated = self.history.epochs == self.setup.epochs_done(self.step)
-        ended = self.setup.ends(self.step, self.history)
-        enough = self.epochs is not None and self.history.epochs >= self.epochs
-        return validated and (ended or enough)
+        return self.journal.has_ended(self.setup, self.step, self.epochs)
 
     def _train_epoch(self) -> None:
         """Updates until the epoch (or the run) ends, or a signal asks to stop."""
@@ -195,7 +190,7 @@ class _Loop:
             self.step += 1
             self.meter.dispatched(self.step, targets, parts)
             if is_new:
-                self.checkpoints.load_ahead()
+                self.journal.checkpoints.load_ahead()
                 is_new = False
             minutes = (time.monotonic() - self.saved_at) / 60
             due = minutes > self.setup.config.train.checkpoint_minutes
@@ -213,7 +208,7 @@ class _Loop:
             raise self._diverged(f"the loss is {parts['loss']}", step)
         self.progress.show(step, parts, reading.targets_per_second, reading.seconds_per_step)
         if step % self.setup.config.train.log_every_steps == 0 or self.setup.epoch_ends(step):
-            self.log.append(
+            self.journal.log.append(
                 {
                     "step": step,
                     "epoch": self.setup.epoch_of(step),
@@ -235,21 +230,9 @@ class _Loop:
             self._save()  # the epoch's updates; it will be validated after the restart
             raise
         event = validation_event(ranks, self.setup.config.eval.cutoffs)
-        score = event["valid"][SELECTION]
-        is_best = self.history.count_epoch(score)
-        if is_best:
-            number = self.history.place(self.step)
-            self.checkpoints.save_best(number, self.state, dataclasses.asdict(self.history))
-        self.log.append(  # before the save: an event that was never followed by one is dropped
-            {
-                "step": self.step,
-                "epoch": self.history.epochs,
-                **event,
-                "seconds": self.history.seconds,
-            }
-        )
+        is_best = self.journal.end_epoch(self.step, self.state, event)
         self._save()
-        self._show_epoch(score, is_best)
+        self._show_epoch(event["valid"][SELECTION], is_best)
 
     def _show_epoch(self, score: float, is_best: bool) -> None:
         history = self.history
@@ -267,7 +250,7 @@ class _Loop:
         if self.saved == number:
             return
         self._check_state()
-        self.checkpoints.save_last(number, self.state, dataclasses.asdict(self.history))
+        self.journal.save(self.step, self.state)
         self.saved, self.saved_at = number, time.monotonic()
 
     def _check_state(self) -> None:

@@ -1,1 +1,1 @@
-"""What a run's results mean: by step, by group, by user, and whether a difference is real."""
+"""The analysis of trained runs: by step, by group, by user, and tests of their differences."""

@@ -1,30 +1,29 @@
-"""Accuracy by step, by group of users and of targets, and at the best step in hindsight."""
+"""Computes accuracy by step, by group of users or targets, and at the best step in hindsight."""
 
 from typing import Any
 
-from jaxtyping import Int
 import numpy as np
 import polars as pl
 
 from rearec_jax.evaluation.metrics import means
+from rearec_jax.evaluation.popularity import quarters
 from rearec_jax.evaluation.rank_file import FINAL, UserRanks, step_name
 
-GROUPS = 4
-BY = ("history_length", "popularity")
+BY = ("history_length", "popularity")  # attributes of `UserRanks` that make groups
 
 
 def by_step(ranks: UserRanks) -> pl.DataFrame:
-    """A row a representation ('step 0' ... 'final'): its metrics."""
+    """Returns a table with a row for each representation ('step 0' ... 'final'): its metrics."""
     return pl.DataFrame(
         [{"representation": name, **means(own)} for name, own in ranks.named().items()]
     )
 
 
 def in_hindsight(ranks: UserRanks) -> pl.DataFrame:
-    """What choosing the depth user by user could give at most. Bounds, not results.
+    """Returns the metrics that choosing the depth for each user could reach at most.
 
-    'any step': the best of all steps. 'step k or final': the better of these two, which is what a
-    switch between one shallow step and the full depth could reach.
+    These are bounds and no results. 'any step' is the best of all steps; 'step k or final' is the
+    better of these two, the bound of a switch between one shallow step and the full depth.
     """
     rows: list[dict[str, Any]] = []
     if ranks.steps:
@@ -36,26 +35,33 @@ def in_hindsight(ranks: UserRanks) -> pl.DataFrame:
 
 
 def best_step(ranks: UserRanks) -> pl.DataFrame:
-    """Share of the examples that each step ranks best; of equal steps the shallowest counts."""
+    """Returns the share of the examples that each step ranks best.
+
+    Of steps that rank the target equally the shallowest counts.
+    """
     best = ranks.by_step.argmin(axis=1) if ranks.steps else np.zeros(0, np.int64)
     shares = np.bincount(best, minlength=ranks.steps) / max(1, len(best))
     return pl.DataFrame({"step": np.arange(ranks.steps), "share": shares})
 
 
 def by_group(ranks: UserRanks, by: str) -> pl.DataFrame:
-    """A row a group and representation: the group's range, its examples, and the metrics.
+    """Returns the metrics of each representation in four groups of equal size.
 
-    Four groups of equal size by history length or by the target's popularity; 'any step' is the
-    best step in hindsight.
+    A row holds the group's number (1 to 4), the lowest and the highest value in it, its number of
+    examples, the representation and the metrics; 'any step' is the best step in hindsight.
+
+    Args:
+        ranks: the ranks of the targets.
+        by: the attribute of ``ranks`` that makes the groups, one of BY.
     """
     values = getattr(ranks, by)
-    group = equal_groups(values)
+    quarter = quarters(values)
     named = ranks.named()
     if ranks.steps > 1:
         named["any step"] = ranks.by_step.min(axis=1)
     rows = []
-    for number in range(GROUPS):
-        inside = group == number
+    for number in range(4):
+        inside = quarter == number
         if not inside.any():
             continue
         about = {
@@ -68,14 +74,3 @@ def by_group(ranks: UserRanks, by: str) -> pl.DataFrame:
             {**about, "representation": name, **means(own[inside])} for name, own in named.items()
         ]
     return pl.DataFrame(rows)
-
-
-def equal_groups(values: Int[np.ndarray, " M"], groups: int = GROUPS) -> Int[np.ndarray, " M"]:
-    """0 (lowest) ... of each value; sizes differ by 1 at most.
-
-    So that they are equal, equal values may fall into neighbouring groups, in the order given.
-    """
-    order = np.argsort(values, kind="stable")
-    group = np.empty(len(values), np.int64)
-    group[order] = np.arange(len(values)) * groups // max(1, len(values))
-    return group

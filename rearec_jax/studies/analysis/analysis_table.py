@@ -1,4 +1,4 @@
-"""The analysis in a terminal: the tables that answer first questions, and one story."""
+"""Prints an analysis in a terminal: its main tables and one story."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,32 +8,39 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from rearec_jax.studies.terminal import say
+
 Rows = Sequence[Mapping[str, Any]]
 
 
 def print_analysis(
     about: Mapping[str, Any], tables: Mapping[str, Any], stories: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Prints accuracy and lists by step, NDCG@10 by group, movements, and the first story."""
+    """Prints accuracy and lists by step, NDCG@10 by group, movements, and the first story.
+
+    Args:
+        about: the data set, the method, the backbone and the number of examples.
+        tables: the tables of tables.json.
+        stories: the stories of stories.json.
+    """
     console = Console()
     title = f"{about['data']}  {about['method']} on {about['backbone']}"
-    _say(console, f"{title}, {about['examples']:,} test examples")
+    say(f"{title}, {about['examples']:,} test examples")
     console.print(_by_step(tables))
     for by, heading in (("by_history_length", "History"), ("by_popularity", "Popularity")):
         console.print(_by_group(tables[by], heading))
     for row in tables["movements"]:
         if row["from"] == "step 0" and row["same"] < 1:
-            _say(
-                console,
+            say(
                 f"{row['from']} to {row['to']}: {row['improved']:.0%} of the targets rank better,"
                 f" {row['worsened']:.0%} worse",
             )
     if stories:
-        _tell(console, stories[0])
+        _tell(stories[0])
 
 
 def _by_step(tables: Mapping[str, Any]) -> Table:
-    """Accuracy, sharpness and lists of each representation."""
+    """Returns the table of accuracy, entropy and lists of each representation."""
     table = _table("Step", "NDCG@10", "Recall@10", "Median rank", "Entropy", "Coverage", "Novelty")
     medians = {row["representation"]: row["q50"] for row in tables["rank_quantiles"]}
     entropy = {row["representation"]: row["mean"] for row in tables["sharpness"]}
@@ -58,37 +65,33 @@ def _by_step(tables: Mapping[str, Any]) -> Table:
 
 
 def _by_group(rows: Rows, heading: str) -> Table:
-    """NDCG@10: a row a group, a column a representation."""
+    """Returns the table of NDCG@10 with a row a group and a column a representation."""
     names = list(dict.fromkeys(row["representation"] for row in rows))
     table = _table(heading, "Examples", *(f"NDCG@10 {name}" for name in names))
     for number in dict.fromkeys(row["group"] for row in rows):
         own = [row for row in rows if row["group"] == number]
         low, high = own[0]["lowest"], own[0]["highest"]
         values = {row["representation"]: f"{row['ndcg@10']:.4f}" for row in own}
-        place = f"{low:,}" if low == high else f"{low:,} to {high:,}"
-        table.add_row(place, f"{own[0]['examples']:,}", *(values[name] for name in names))
+        span = f"{low:,}" if low == high else f"{low:,} to {high:,}"
+        table.add_row(span, f"{own[0]['examples']:,}", *(values[name] for name in names))
     return table
 
 
-def _tell(console: Console, story: Mapping[str, Any]) -> None:
-    _say(console, f"User {story['user']} ({story['chosen']})")
+def _tell(story: Mapping[str, Any]) -> None:
+    say(f"User {story['user']} ({story['chosen']})")
     recent = story["history"][-8:]
     more = "… " if story["history_length"] > len(recent) else ""
-    _say(console, f"  had: {more}{', '.join(map(_name, recent))}")
-    _say(console, f"  next: {_name(story['target'])}")
+    say(f"  had: {more}{', '.join(map(_name, recent))}")
+    say(f"  next: {_name(story['target'])}")
     for step in story["steps"]:
         items = ", ".join(("→ " if each["target"] else "") + _name(each) for each in step["top"])
         rank = step["target_rank"]
-        place = "" if rank is None else f" (target ranks {rank:,})"
-        _say(console, f"  {step['representation']}{place}: {items}")
+        ranked = "" if rank is None else f" (target ranks {rank:,})"
+        say(f"  {step['representation']}{ranked}: {items}")
 
 
 def _name(item: Mapping[str, Any]) -> str:
     return item["title"] or str(item["id"])
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _table(*headings: str) -> Table:

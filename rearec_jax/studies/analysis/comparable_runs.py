@@ -1,4 +1,4 @@
-"""Runs to be compared: reads them, refuses unequal ones, groups those of several seeds."""
+"""Reads runs that are to be compared, refuses unequal ones, and groups those of several seeds."""
 
 from collections.abc import Mapping, Sequence
 import dataclasses
@@ -16,12 +16,22 @@ from rearec_jax.evaluation import rank_file
 from rearec_jax.evaluation.rank_file import UserRanks
 from rearec_jax.run.workdir import Workdir, load_config
 
-PROTOCOL = ("eval.exclude_seen", "eval.max_users")
+PROTOCOL = (  # options that decide what is ranked among what
+    "eval.exclude_seen",
+    "eval.max_users",
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A finished run."""
+    """A finished run.
+
+    Attributes:
+        path: the work directory.
+        config: the options of the run.
+        ranks: the ranks of the test targets.
+        num_items: the number of items in the catalogue.
+    """
 
     path: pathlib.Path
     config: Config
@@ -38,11 +48,11 @@ class Group:
 
 
 def read(names: Sequence[str]) -> list[Run]:
-    """The runs of work directories, in the order given.
+    """Reads the runs of work directories, in the order given.
 
     Raises:
-        UserError: none, one named twice, one that is no finished run, or runs that cannot be
-            compared (``check``).
+        UserError: no directory is named, one is named twice, one holds no finished run, or the
+            runs cannot be compared (`check`).
     """
     paths = [pathlib.Path(name) for name in names]
     if not paths:
@@ -77,7 +87,11 @@ def _read_one(path: pathlib.Path) -> Run:
 
 
 def check(runs: Sequence[Run]) -> None:
-    """Raises UserError unless all rank the same targets of the same users among the same items."""
+    """Checks that all runs rank the same targets of the same users among the same items.
+
+    Raises:
+        UserError: they do not, or two runs have the same options and the same seed.
+    """
     first = runs[0]
     for number, run in enumerate(runs):
         if what := _what_differs(first, run):
@@ -91,7 +105,7 @@ def check(runs: Sequence[Run]) -> None:
 
 
 def _what_differs(one: Run, other: Run) -> str:
-    """Why they cannot be compared: the end of a sentence; empty where they can."""
+    """Returns why two runs cannot be compared, the end of a sentence; "" where they can."""
     options = dict(line.split(": ", 1) for line in _differences(one.config, other.config))
     protocol = [f"{name}: {options[name]}" for name in PROTOCOL if name in options]
     if protocol:
@@ -114,13 +128,16 @@ def _what_differs(one: Run, other: Run) -> str:
 
 
 def _differences(one: Config, other: Config) -> list[str]:
-    """Options that make another model or other ranks; ranks at each step come besides."""
+    """Returns the differences in options that change the model or its ranks.
+
+    `eval.by_step` is not among them, as it only adds the ranks at each step.
+    """
     lines = clashes(config_lib.to_dict(one), config_lib.to_dict(other))
     return [line for line in lines if not line.startswith("eval.by_step:")]
 
 
 def group(runs: Sequence[Run]) -> list[Group]:
-    """Runs that differ only in the seed together, in the order of their first."""
+    """Groups runs that differ only in the seed, in the order of the groups' first runs."""
     members: list[list[Run]] = []
     for run in runs:
         for known in members:
@@ -135,26 +152,30 @@ def group(runs: Sequence[Run]) -> list[Group]:
 
 
 def labels(configs: Sequence[Config]) -> list[str]:
-    """The method, the backbone where there are several, and the options that tell equals apart."""
+    """Returns a label for each configuration.
+
+    It names the method, the backbone where there are several backbones, and the options in which
+    configurations of an otherwise equal label differ.
+    """
     with_backbone = len({config.model.backbone for config in configs}) > 1
     plain = [
         f"{config.method.name} on {config.model.backbone}" if with_backbone else config.method.name
         for config in configs
     ]
     flat = [flattened(config_lib.to_dict(config)) for config in configs]
-    told = []
+    distinct = []
     for number, label in enumerate(plain):
         equals = [other for n, other in enumerate(flat) if plain[n] == label and n != number]
         own = flat[number]
         names = [key for key in own if any(other[key] != own[key] for other in equals)]
         names = [key for key in names if key != "seed" and not key.startswith(FREE_OPTIONS)]
         shown = ", ".join(f"{key}={own[key]}" for key in names)
-        told.append(f"{label} ({shown})" if shown else label)
-    return told
+        distinct.append(f"{label} ({shown})" if shown else label)
+    return distinct
 
 
 def flattened(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """{"method.steps": 2, ..., "seed": 0} of ``to_dict``."""
+    """Returns the options of `config.to_dict` by full name: {"method.steps": 2, ..., "seed": 0}."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         if isinstance(value, Mapping):

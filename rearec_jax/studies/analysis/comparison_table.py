@@ -1,4 +1,4 @@
-"""A comparison as a table in the terminal, as Markdown, and as JSON."""
+"""Shows a comparison as tables in the terminal, as Markdown, and as JSON."""
 
 from collections.abc import Iterator
 import dataclasses
@@ -13,15 +13,20 @@ from rearec_jax.evaluation.metrics import METRICS
 from rearec_jax.evaluation.summary_table import COLUMNS
 from rearec_jax.studies.analysis.paired_tests import Comparison, Difference, Estimate
 from rearec_jax.studies.analysis.significance import stars
+from rearec_jax.studies.terminal import MISSING, PIPE_COLUMNS, fraction, say
 
-MISSING = "-"
-PIPE_COLUMNS = 120  # of a line where there is no terminal
 DIFFERENCES = ("Metric", "Difference", "Relative", "95% interval", "p (t)", "p (Holm)")
 DIFFERENCES += ("p (boot)", "p (seeds)", "d")
 
 
 def print_comparison(compared: Comparison, with_holm: bool, console: Console | None = None) -> None:
-    """Prints both tables; stars are of the corrected p where ``with_holm``."""
+    """Prints the tables of means and of tests.
+
+    Args:
+        compared: the comparison.
+        with_holm: whether stars are those of the p that Holm's correction gives.
+        console: where to print; standard output by default.
+    """
     console = console or Console()
     if not console.is_terminal and console.width < PIPE_COLUMNS:
         console = Console(file=console.file, width=PIPE_COLUMNS)
@@ -37,11 +42,11 @@ def print_comparison(compared: Comparison, with_holm: bool, console: Console | N
             previous = label
         console.print(table)
     for line in remarks(compared, with_holm):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        say(line, console)
 
 
 def markdown(compared: Comparison, with_holm: bool) -> str:
-    """Both tables and the remarks."""
+    """Returns the tables and the remarks as Markdown."""
     lines = _markdown_table(["Test", *(COLUMNS[name] for name in METRICS), "Seeds"])
     lines += [_line(cells) for cells in _means(compared, with_holm)]
     if compared.differences:
@@ -54,14 +59,17 @@ def markdown(compared: Comparison, with_holm: bool) -> str:
 def tables(
     compared: Comparison, with_holm: bool
 ) -> tuple[tuple[list[str], list[list[str]]], tuple[list[str], list[list[str]]]]:
-    """Headings and rows of the means, and of the tests; no rows where there is one group."""
+    """Returns headings and rows of the means, and of the tests.
+
+    The tests have no rows where there is one group.
+    """
     means = ["Test", *(COLUMNS[name] for name in METRICS), "Seeds"]
     tests = [_against(compared), *DIFFERENCES]
     return (means, list(_means(compared, with_holm))), (tests, list(_tests(compared)))
 
 
 def as_json(compared: Comparison) -> dict[str, Any]:
-    """All numbers, unrounded."""
+    """Returns all numbers, unrounded."""
     return {
         "baseline": compared.groups[0].label,
         "users": compared.users,
@@ -80,7 +88,7 @@ def as_json(compared: Comparison) -> dict[str, Any]:
 
 
 def remarks(compared: Comparison, with_holm: bool) -> list[str]:
-    """What a reader has to know beside the numbers."""
+    """Returns the sentences that a reader needs beside the numbers."""
     counted = f"{compared.users:,} users"
     if compared.examples != compared.users:
         counted += f", {compared.examples:,} examples"
@@ -130,25 +138,21 @@ def _tests(compared: Comparison) -> Iterator[list[str]]:
 
 
 def exact(p: float) -> str:
-    """Three significant digits: .0312, 4.1e-07."""
+    """Returns a p value in three significant digits (.0312), or two below 0.0001 (4.1e-07)."""
     if 0 < p < 1e-4:
         return f"{p:.1e}"
     return f"{p:.3g}".replace("0.", ".", 1)
 
 
 def _estimate(value: Estimate) -> str:
-    spread = "" if value.deviation is None else f" ±{_four(value.deviation)}"
-    return _four(value.mean) + spread
+    spread = "" if value.deviation is None else f" ±{fraction(value.deviation)}"
+    return fraction(value.mean) + spread
 
 
 def _stars(test: Difference | None, with_holm: bool) -> str:
     if test is None:
         return ""
     return stars(test.holm if with_holm else test.t_test.p)
-
-
-def _four(value: float) -> str:
-    return f"{value:.4f}".removeprefix("0")
 
 
 def _signed(value: float) -> str:

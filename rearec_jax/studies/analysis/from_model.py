@@ -1,66 +1,74 @@
-"""All tables that need the model and the data: lists, states, sharpness, stories."""
-
-from typing import Any
+"""Makes the tables that need the model and the data: lists, states, entropy."""
 
 import numpy as np
 import polars as pl
 
 from rearec_jax.data.interactions import Interactions
 from rearec_jax.evaluation.rank_file import UserRanks, step_name
-from rearec_jax.studies.analysis import lists, stories
-from rearec_jax.studies.analysis.model_pass import Seen
+from rearec_jax.studies.analysis import lists
+from rearec_jax.studies.analysis.model_pass import Observations
 from rearec_jax.studies.analysis.projection import project
 
 
-def tables(seen: Seen, data: Interactions) -> dict[str, pl.DataFrame]:
-    """Name to table."""
-    steps = [step_name(step) for step in range(seen.cosines.shape[0])]
+def tables(observed: Observations, data: Interactions) -> dict[str, pl.DataFrame]:
+    """Returns the tables by name."""
+    steps = [step_name(step) for step in range(observed.cosines.shape[0])]
+    counts = data.training_counts()
     return {
-        "state_cosines": _matrix(seen.cosines, steps),
-        "list_overlap": _matrix(lists.overlap(seen.lists, data.num_items), seen.names),
-        "list_statistics": lists.statistics(seen.lists, data.training_counts(), seen.names),
-        "sharpness": sharpness(seen),
+        "state_cosines": _matrix(observed.cosines, steps),
+        "list_overlap": _matrix(lists.overlap(observed.lists, data.num_items), observed.names),
+        "list_statistics": lists.statistics(observed.lists, counts, observed.names),
+        "sharpness": sharpness(observed),
     }
 
 
-def sharpness(seen: Seen) -> pl.DataFrame:
-    """Entropy of the scores' softmax in bits, its mean and quartiles.
+def sharpness(observed: Observations) -> pl.DataFrame:
+    """Returns mean and quartiles of the entropy of the scores' softmax, in bits.
 
-    ``items`` is 2^mean: as sharp as a fair choice among so many.
+    A row a representation. ``items`` is 2^mean: the number of items among which a fair choice has
+    that entropy.
     """
     rows = []
-    for number, name in enumerate(seen.names):
-        own = seen.entropy[:, number].astype(np.float64)
-        quarter, half, three = np.quantile(own, [0.25, 0.5, 0.75])
-        found = {"mean": float(own.mean()), "q25": quarter, "q50": half, "q75": three}
-        rows.append({"representation": name, **found, "items": float(2 ** own.mean())})
+    for number, name in enumerate(observed.names):
+        entropy = observed.entropy[:, number].astype(np.float64)
+        low, middle, high = np.quantile(entropy, [0.25, 0.5, 0.75])
+        found = {"mean": float(entropy.mean()), "q25": low, "q50": middle, "q75": high}
+        rows.append({"representation": name, **found, "items": float(2 ** entropy.mean())})
     return pl.DataFrame(rows)
 
 
-def listed_items(seen: Seen, data: Interactions, ranks: UserRanks) -> pl.DataFrame:
-    """A row an example and representation: user, target, and the list as raw ids, best first."""
-    count, kinds, _ = seen.lists.shape
+def listed_items(observed: Observations, data: Interactions, ranks: UserRanks) -> pl.DataFrame:
+    """Returns a table with a row for each example and representation.
+
+    Its columns are the user, the target, the representation, and the list as raw ids, best first.
+    """
+    count, kinds, _ = observed.lists.shape
     ids = data.item_ids.to_list()
     named = [
         [ids[item] for item in listed if item < len(ids)]
-        for listed in seen.lists.reshape(count * kinds, -1).tolist()
+        for listed in observed.lists.reshape(count * kinds, -1).tolist()
     ]
     repeated = np.repeat(np.arange(count), kinds)
     return pl.DataFrame(
         {
             "user": ranks.users.gather(repeated),
             "target": ranks.targets.gather(repeated),
-            "representation": seen.names * count,
+            "representation": observed.names * count,
             "items": pl.Series(named, dtype=pl.List(pl.String)),
         }
     )
 
 
-def projected_states(seen: Seen, ranks: UserRanks) -> tuple[pl.DataFrame, list[float]]:
-    """A row a sampled example and step: user, step, x, y; and each axis's share of the variance."""
-    found = project(seen.states)
+def projected_states(observed: Observations, ranks: UserRanks) -> tuple[pl.DataFrame, list[float]]:
+    """Projects the sampled states onto their first two principal components.
+
+    Returns:
+        A table with a row for each sampled example and step (user, step, x, y), and the share of
+        the variance that each of the two axes holds.
+    """
+    found = project(observed.states)
     count, steps = found.points.shape[:2]
-    rows = np.repeat(seen.sampled, steps)
+    rows = np.repeat(observed.sampled, steps)
     frame = pl.DataFrame(
         {
             "user": ranks.users.gather(rows),
@@ -72,30 +80,7 @@ def projected_states(seen: Seen, ranks: UserRanks) -> tuple[pl.DataFrame, list[f
     return frame, found.explained.tolist()
 
 
-def told_stories(
-    seen: Seen,
-    data: Interactions,
-    ranks: UserRanks,
-    chosen: list[tuple[int, str]],
-    longest: int,
-) -> list[dict[str, Any]]:
-    """Of the rows that ``stories.choose`` chose."""
-    return [
-        stories.tell(
-            row,
-            why,
-            data,
-            int(seen.examples[row]),
-            ranks,
-            seen.names,
-            seen.lists[row],
-            longest,
-        )
-        for row, why in chosen
-    ]
-
-
 def _matrix(values: np.ndarray, names: list[str]) -> pl.DataFrame:
-    """A row and a column a representation."""
+    """Returns a table with a row and a column for each representation."""
     columns = {name: values[:, number] for number, name in enumerate(names)}
     return pl.DataFrame({"representation": names, **columns})

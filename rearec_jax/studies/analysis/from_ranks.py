@@ -1,4 +1,4 @@
-"""All tables that ``ranks.parquet`` alone gives."""
+"""Makes the tables that ``ranks.parquet`` alone gives."""
 
 import polars as pl
 
@@ -7,7 +7,7 @@ from rearec_jax.studies.analysis import accuracy, trajectories
 
 
 def tables(ranks: UserRanks) -> dict[str, pl.DataFrame]:
-    """Name to table; those of steps are empty where steps were not ranked."""
+    """Returns the tables by name; those of steps are empty where steps were not ranked."""
     found = {
         "accuracy_by_step": accuracy.by_step(ranks),
         "in_hindsight": accuracy.in_hindsight(ranks),

@@ -1,4 +1,4 @@
-"""What lists of recommended items are like: overlap of steps, coverage, popularity, novelty.
+"""Measures lists of recommended items: overlap of steps, coverage, popularity, novelty.
 
 A list is a row of dense item ids, best first; N stands where there were fewer than k items.
 """
@@ -9,11 +9,13 @@ from jaxtyping import Float, Int
 import numpy as np
 import polars as pl
 
-BLOCK = 4096  # users compared at once, [BLOCK, k, k]
+from rearec_jax.evaluation.popularity import quarters
+
+BLOCK = 4096  # examples compared at once: an array of shape [BLOCK, k, k]
 
 
 def overlap(lists: Int[np.ndarray, "M R k"], num_items: int) -> Float[np.ndarray, "R R"]:
-    """Mean share of the items that the lists of two representations have in common."""
+    """Returns the mean share of items that the lists of two representations have in common."""
     count, kinds = lists.shape[:2]
     result = np.eye(kinds)
     for one in range(kinds):
@@ -31,20 +33,26 @@ def overlap(lists: Int[np.ndarray, "M R k"], num_items: int) -> Float[np.ndarray
 def statistics(
     lists: Int[np.ndarray, "M R k"], counts: Int[np.ndarray, " N"], names: Sequence[str]
 ) -> pl.DataFrame:
-    """A row a representation.
+    """Returns a table of statistics with a row for each representation.
 
-    coverage:            share of the catalogue that is in anybody's list.
-    mean_popularity:     mean training count of a listed item.
-    popularity_bias:     that, divided by the mean training count of the catalogue.
-    popular_quarter:     share of the listed places that the most popular quarter of items takes.
-    novelty:             mean of -log2 of the listed items' share in training, in bits; a count is
-                         increased by one, so that an item nobody had has a share too.
-    same_first_as_last:  share of the users whose first item is that of the last representation.
+    coverage:            the share of the catalogue that is in any list.
+    mean_popularity:     the mean training count of a listed item.
+    popularity_bias:     that mean, divided by the mean training count of the catalogue.
+    popular_quarter:     the share of the list entries that are of the most popular quarter of the
+                         items.
+    novelty:             the mean of -log2 of the listed items' share in training, in bits; a count
+                         is increased by one, so that an item nobody had has a share too.
+    same_first_as_last:  the share of the examples whose first item is that of the last
+                         representation.
+
+    Args:
+        lists: the lists, as above.
+        counts: how often each item occurs in training.
+        names: the names of the representations.
     """
     num_items = len(counts)
     share = (counts + 1) / (counts.sum() + num_items)
-    quarter = np.empty(num_items, np.int64)
-    quarter[np.argsort(counts, kind="stable")] = np.arange(num_items) * 4 // max(1, num_items)
+    quarter = quarters(counts)
     rows = []
     for number, name in enumerate(names):
         listed = lists[:, number].ravel()

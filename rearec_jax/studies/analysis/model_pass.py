@@ -1,4 +1,4 @@
-"""One pass of a trained model over the test examples: lists, sharpness, similarity of its states.
+"""Runs a trained model over the test examples: lists, entropy, similarity of its states.
 
 Nothing of size [users, items] or [users, steps, width] is kept: scores exist a block at a time, and
 states of a sample only.
@@ -26,8 +26,17 @@ from rearec_jax.models.reasoning import encode_and_reason
 from rearec_jax.types import Batch
 
 
-class Looked(NamedTuple):
-    """Of one batch, M = B * Q; R = K + 1 steps, and the representation where it is none of them."""
+class BatchObservations(NamedTuple):
+    """What is computed of one batch of M = B * Q examples.
+
+    R = S = K + 1 steps; R = S + 1 where the method's representation is none of the steps.
+
+    Attributes:
+        states: the states of all steps.
+        cosines: the cosines of each pair of an example's states.
+        lists: the ids of the best items, best first; N where there are fewer than k.
+        entropy: the entropy of softmax(score / temperature) over the catalogue, in bits.
+    """
 
     states: Float[Array, "M S D"]
     cosines: Float[Array, "M S S"]
@@ -35,14 +44,17 @@ class Looked(NamedTuple):
     entropy: Float[Array, "M R"]
 
 
-class Seen(NamedTuple):
-    """What the pass brings home; examples ascend as in ``rank_file.Ranks``.
+class Observations(NamedTuple):
+    """What is kept of all test examples, whose order is ascending as in ``rank_file.Ranks``.
 
-    names:    of the R representations: 'step 0' ... and, for ERL, 'final'.
-    lists:    dense ids, best first; N where there are fewer than k.
-    entropy:  of softmax(score / temperature) over the catalogue, in bits.
-    cosines:  mean over all examples of the cosine of each pair of states.
-    sampled:  rows of ``examples`` whose ``states`` are kept.
+    Attributes:
+        names: the names of the R representations: 'step 0' ... and, for ERL, 'final'.
+        examples: the examples, as positions in the interactions.
+        lists: the ids of the best items, best first; N where there are fewer than k.
+        entropy: the entropy of softmax(score / temperature) over the catalogue, in bits.
+        cosines: the mean over all examples of the cosine of each pair of states.
+        sampled: the rows of ``examples`` whose states are kept.
+        states: those states.
     """
 
     names: list[str]
@@ -54,36 +66,47 @@ class Seen(NamedTuple):
     states: Float[np.ndarray, "n S D"]
 
 
-Look = Callable[[Variables, Array, Batch, Array | np.ndarray], Looked]
+Observe = Callable[[Variables, Array, Batch, Array | np.ndarray], BatchObservations]
 
 
-def look_at(
+def observe(
     model: Backbone, variables: Variables, config: Config, data: Interactions, text: Text = None
-) -> Seen:
-    """The pass over all test examples (or the sample of ``eval.max_users``)."""
+) -> Observations:
+    """Runs the model over all test examples, or over the sample of ``eval.max_users``.
+
+    Args:
+        model: the model.
+        variables: its parameters.
+        config: the options of the run.
+        data: the interactions.
+        text: the text vectors of the items, where the model reads them.
+    """
     evaluate = evaluator.make_evaluator(model, config, data, TEST, text)
     steps = config.method.steps if config.eval.steps < 0 else config.eval.steps
-    look = jax.jit(_look(model, config, steps, data.num_items))
+    observe_batch = jax.jit(_batch_observer(model, config, steps, data.num_items))
     table = evaluate.table(variables)
     key = np.random.default_rng(config.analysis.seed).random(data.num_interactions)
-    kept = _Kept(config.analysis.projected_users, key)
+    kept = _Collector(config.analysis.projected_users, key)
     for batch, example, seen in track(
         evaluate.inputs(),
         f"looking at {evaluate.batches.examples:,} test examples",
         total=len(evaluate.batches),
         transient=True,
     ):
-        kept.add(look(variables, table, batch, seen), example.reshape(-1))
+        kept.add(observe_batch(variables, table, batch, seen), example.reshape(-1))
     names = [step_name(step) for step in range(steps + 1)]
     return kept.result(names + [FINAL] * (not METHODS[config.method.name].represents_by_a_step))
 
 
-def _look(model: Backbone, config: Config, steps: int, num_items: int) -> Look:
+def _batch_observer(model: Backbone, config: Config, steps: int, num_items: int) -> Observe:
+    """Makes the function of a batch that is compiled; its last argument are items to leave out."""
     method = METHODS[config.method.name]
     k = min(config.analysis.list_length, num_items)
     budget = config.eval.score_mib * 2**20 // 4
 
-    def look(variables: Variables, table: Array, batch: Batch, seen: Array | np.ndarray) -> Looked:
+    def observe(
+        variables: Variables, table: Array, batch: Batch, seen: Array | np.ndarray
+    ) -> BatchObservations:
         states = encode_and_reason(model, variables, table, batch, steps).states
         states = states.reshape(-1, *states.shape[2:])
         vectors = states
@@ -98,15 +121,15 @@ def _look(model: Backbone, config: Config, steps: int, num_items: int) -> Look:
         entropy = _entropy(vectors, items, config.method.temperature, max(1, budget // num_items))
         unit = comparable(states, "cosine").astype(jnp.float32)
         cosines = jnp.einsum("msd,mtd->mst", unit, unit)
-        return Looked(states, cosines, lists, entropy.reshape(count, kinds))
+        return BatchObservations(states, cosines, lists, entropy.reshape(count, kinds))
 
-    return look
+    return observe
 
 
 def _entropy(
     vectors: Float[Array, "X D"], table: Float[Array, "N D"], temperature: float, rows: int
 ) -> Float[Array, " X"]:
-    """Of softmax(score / temperature), in bits; ``rows`` vectors at a time."""
+    """Returns the entropy of softmax(score / temperature) in bits, ``rows`` vectors at a time."""
 
     def one(vector: Array) -> Array:
         scores = jnp.matmul(table, vector, preferred_element_type=jnp.float32)
@@ -116,8 +139,11 @@ def _entropy(
     return jax.lax.map(one, vectors, batch_size=min(rows, vectors.shape[0]))
 
 
-class _Kept:
-    """What is kept of the batches. Sampled are the examples with the smallest keys."""
+class _Collector:
+    """Collects what is kept of the batches.
+
+    The states that are kept are those of the ``sample`` examples with the smallest keys.
+    """
 
     def __init__(self, sample: int, key: Float[np.ndarray, " total"]):
         self._sample, self._key = sample, key
@@ -128,29 +154,31 @@ class _Kept:
         self._chosen = np.zeros(0, np.int64)
         self._states: np.ndarray | None = None
 
-    def add(self, looked: Looked, example: Int[np.ndarray, " M"]) -> None:
+    def add(self, observed: BatchObservations, example: Int[np.ndarray, " M"]) -> None:
+        """Adds a batch; ``example`` is the position of each example, -1 where there is none."""
         real = example >= 0
         if not real.any():
             return
         found = example[real]
         self._examples.append(found)
-        self._lists.append(np.asarray(looked.lists)[real])
-        self._entropy.append(np.asarray(looked.entropy)[real])
-        self._cosines = self._cosines + np.asarray(looked.cosines, np.float64)[real].sum(axis=0)
-        states = np.asarray(looked.states.astype(jnp.float32))[real]
+        self._lists.append(np.asarray(observed.lists)[real])
+        self._entropy.append(np.asarray(observed.entropy)[real])
+        self._cosines = self._cosines + np.asarray(observed.cosines, np.float64)[real].sum(axis=0)
+        states = np.asarray(observed.states.astype(jnp.float32))[real]
         chosen = np.concatenate([self._chosen, found])
         if self._states is not None:
             states = np.concatenate([self._states, states])
         first = np.argsort(self._key[chosen], kind="stable")[: self._sample]
         self._chosen, self._states = chosen[first], states[first]
 
-    def result(self, names: Iterable[str]) -> Seen:
+    def result(self, names: Iterable[str]) -> Observations:
+        """Returns what is kept of all batches."""
         examples = np.concatenate(self._examples)
         order = np.argsort(examples)
         examples = examples[order]
         by_example = np.argsort(self._chosen)
         assert self._states is not None  # a test split without examples ends before
-        return Seen(
+        return Observations(
             names=list(names),
             examples=examples,
             lists=np.concatenate(self._lists)[order],

@@ -1,4 +1,4 @@
-"""The directory ``analysis/`` of a run: it appears whole, or stays as it was."""
+"""Writes the directory ``analysis/`` of a run, which appears whole or stays as it was."""
 
 from collections.abc import Mapping
 import json
@@ -18,10 +18,16 @@ def write(
     stories: list[dict[str, Any]],
     frames: Mapping[str, pl.DataFrame],
 ) -> None:
-    """Writes tables.json, stories.json and a <name>.parquet a frame, in place of what was there.
+    """Writes an analysis in place of the one that ``directory`` holds.
+
+    Args:
+        directory: the directory.
+        tables: what tables.json holds.
+        stories: what stories.json holds.
+        frames: the tables that are written as <name>.parquet, by name.
 
     Raises:
-        UserError: they cannot be written; what was there stays.
+        UserError: it cannot be written; the earlier analysis stays.
     """
     with replaced(directory) as new:
         (new / TABLES).write_text(json.dumps(tables, indent=1) + "\n", encoding="utf-8")

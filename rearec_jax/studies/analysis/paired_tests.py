@@ -1,4 +1,4 @@
-"""From runs to means over seeds and paired tests against the first. Numbers only, no layout."""
+"""Computes means over seeds, and paired tests against the first group. Numbers only, no layout."""
 
 from collections.abc import Sequence
 import dataclasses
@@ -16,7 +16,12 @@ from rearec_jax.studies.analysis.significance import Paired
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """A metric of a group over its seeds; deviation is the sample's, None with one seed."""
+    """A metric of a group over its seeds.
+
+    Attributes:
+        mean: the mean over seeds.
+        deviation: the standard deviation of the sample; None with one seed.
+    """
 
     mean: float
     deviation: float | None
@@ -24,11 +29,16 @@ class Estimate:
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """A group minus the baseline in one metric.
+    """The difference between a group and the baseline in one metric.
 
-    relative: the difference as a share of the baseline's mean; None where that is 0.
-    holm: of all the t-tests of the comparison. seeds: p of Welch's test of the seeds' means, None
-    where a side has one seed.
+    Attributes:
+        label: the label of the group.
+        metric: the name of the metric.
+        relative: the difference as a share of the baseline's mean; None where that is 0.
+        t_test: the paired t-test over users.
+        bootstrap: the paired bootstrap over users.
+        holm: the t-test's p, corrected for all the t-tests of the comparison (Holm).
+        seeds: the p of Welch's test of the seeds' means; None where a side has one seed.
     """
 
     label: str
@@ -42,19 +52,27 @@ class Difference:
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """All groups; the first is the baseline."""
+    """A comparison of groups, of which the first is the baseline.
+
+    Attributes:
+        groups: the groups.
+        estimates: the metrics of each group, by name.
+        differences: the differences of the other groups from the baseline.
+        users: the number of test users.
+        examples: the number of test examples.
+    """
 
     groups: tuple[Group, ...]
-    estimates: tuple[dict[str, Estimate], ...]  # of each group
+    estimates: tuple[dict[str, Estimate], ...]
     differences: tuple[Difference, ...]
     users: int
     examples: int
 
 
 def compare(groups: Sequence[Group], options: AnalysisConfig) -> Comparison:
-    """Means and tests of every group against the first, in every metric.
+    """Computes means and tests of every group against the first, in every metric.
 
-    Of a group of several seeds a user counts with the mean over them.
+    In a group of several seeds a user's value is the mean over the seeds.
     """
     baseline = groups[0]
     users = _dense(baseline)
@@ -110,6 +128,9 @@ def _estimate(group: Group, name: str) -> Estimate:
 
 
 def _dense(group: Group) -> Int[np.ndarray, " M"]:
-    """Users as 0, 1, ...; a time split may have several examples of a user."""
+    """Returns the user of each example as a number 0, 1, ...
+
+    A split by time may have several examples of one user.
+    """
     names = group.runs[0].ranks.users.to_numpy()
     return np.unique(names, return_inverse=True)[1]

@@ -1,4 +1,4 @@
-"""States of a sample of users in two dimensions: principal components of all steps together."""
+"""Projects states onto two dimensions: the principal components of all steps together."""
 
 from typing import NamedTuple
 
@@ -7,14 +7,21 @@ import numpy as np
 
 
 class Projection(NamedTuple):
-    """Coordinates, and the share of the variance that each of the two axes holds."""
+    """A projection of states onto two axes.
+
+    Attributes:
+        points: the coordinates of each state.
+        explained: the share of the variance that each axis holds.
+    """
 
     points: Float[np.ndarray, "n S 2"]
     explained: Float[np.ndarray, " 2"]
 
 
 def project(states: Float[np.ndarray, "n S D"]) -> Projection:
-    """The first two principal components; zeros where the states have fewer.
+    """Projects states onto their first two principal components.
+
+    The coordinates are zeros where the states have fewer components.
 
     The sign of an axis is arbitrary in mathematics; here the largest weight is positive, so that
     two runs over the same states draw the same picture.

@@ -1,4 +1,4 @@
-"""Is a difference real? Paired tests over users, Holm's correction, Welch's test over seeds.
+"""Tests of differences: paired tests over users, Holm's correction, Welch's test over seeds.
 
 The unit is the user. Where a user has several examples, they are no independent observations;
 ``by_user`` turns them into one value a user whose mean is the difference over all *examples*
@@ -13,17 +13,26 @@ import numpy as np
 from scipy import special
 
 BLOCK = 2**21  # numbers drawn at once: 16 MiB
-FEW = 512  # different values
-QUICK = 2**26  # indices to draw: a second or so
+FEW = 512  # different values, up to which their numbers are drawn and not users
+QUICK = 2**26  # indices that are drawn in about a second
 CONFIDENCE = 0.95
-LEVELS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
+LEVELS = (  # of p, with the stars that mark it
+    (0.001, "***"),
+    (0.01, "**"),
+    (0.05, "*"),
+)
 
 
 class Paired(NamedTuple):
-    """A paired comparison.
+    """The result of a paired test.
 
-    low, high: the confidence interval of the mean difference; p: two-sided; effect: mean / standard
-    deviation of the differences (Cohen's d_z; 0 where all are 0).
+    Attributes:
+        mean: the mean difference.
+        low: the lower end of the mean's confidence interval.
+        high: the upper end.
+        p: the two-sided p value.
+        effect: the mean over the standard deviation of the differences (Cohen's d_z); 0 where all
+            differences are 0.
     """
 
     mean: float
@@ -36,7 +45,12 @@ class Paired(NamedTuple):
 def by_user(
     differences: Float[np.ndarray, " M"], users: Int[np.ndarray, " M"]
 ) -> Float[np.ndarray, " U"]:
-    """One value a user (dense ids); their mean is the mean of ``differences``."""
+    """Returns one value a user, whose mean is the mean of ``differences``.
+
+    Args:
+        differences: the difference of each example.
+        users: the user of each example, as a number 0, 1, ..., U - 1.
+    """
     counts = np.bincount(users)
     sums = np.bincount(users, weights=differences)
     if (counts == 1).all():
@@ -46,7 +60,7 @@ def by_user(
 
 
 def t_test(differences: Float[np.ndarray, " U"], confidence: float = CONFIDENCE) -> Paired:
-    """Student's paired t-test. With one user, or only zeros, p is 1 and nothing is known."""
+    """Computes Student's paired t-test; with one user, or only zeros, p is 1."""
     count, mean = len(differences), float(differences.mean())
     if count < 2:
         return Paired(mean, -math.inf, math.inf, 1.0, 0.0)
@@ -65,10 +79,10 @@ def bootstrap(
     seed: int,
     confidence: float = CONFIDENCE,
 ) -> Paired:
-    """Paired bootstrap: users are drawn with replacement, the same for both of a pair.
+    """Computes the paired bootstrap: users are drawn with replacement, the same for both sides.
 
-    The interval is of percentiles. p is twice the share of resampled means on the other side of 0,
-    counted with the sample itself: (1 + count) / (1 + resamples), so it is never 0.
+    The interval is one of percentiles. p is twice the share of resampled means on the other side
+    of 0, counted with the sample itself: 2 (1 + count) / (1 + resamples), so it is never 0.
     """
     found = resampled_means(differences, resamples, seed)
     tail = (1 - confidence) / 2
@@ -83,7 +97,7 @@ def bootstrap(
 def resampled_means(
     differences: Float[np.ndarray, " U"], resamples: int, seed: int
 ) -> Float[np.ndarray, " resamples"]:
-    """Means of samples drawn with replacement, each of as many users.
+    """Returns the means of samples of U users each, drawn with replacement.
 
     Cut-off metrics of two rankings differ by one of a few hundred values: how often each of them is
     drawn is multinomial, which is the same distribution at a cost that does not grow with U. With
@@ -112,22 +126,23 @@ def resampled_means(
 def _binned(
     differences: Float[np.ndarray, " U"],
 ) -> tuple[Float[np.ndarray, " bins"], Int[np.ndarray, " bins"]]:
-    """Means and sizes of the bins of 1/64 standard deviation that are not empty."""
-    place = np.rint(differences * (64 / differences.std()))
-    _, inverse, counts = np.unique(place, return_inverse=True, return_counts=True)
+    """Returns means and sizes of the bins of 1/64 standard deviation that are not empty."""
+    bins = np.rint(differences * (64 / differences.std()))
+    _, inverse, counts = np.unique(bins, return_inverse=True, return_counts=True)
     return np.bincount(inverse, weights=differences) / counts, counts
 
 
 def _blocks(rows: int, columns: int) -> list[int]:
-    """Sizes of blocks of rows that hold BLOCK numbers at most, and one row at least."""
+    """Returns the sizes of blocks of rows that hold at most BLOCK numbers, or one row."""
     size = max(1, BLOCK // columns)
     return [min(size, rows - start) for start in range(0, rows, size)]
 
 
 def holm(p: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """Holm's step-down correction: the chance of one false finding or more stays below the level.
+    """Corrects the p values of several tests by Holm's step-down method.
 
-    It holds whatever the dependence between the tests.
+    The chance of one false finding or more stays below the level, whatever the dependence between
+    the tests.
     """
     order = np.argsort(p, kind="stable")
     scaled = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
@@ -137,7 +152,7 @@ def holm(p: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
 
 
 def welch(one: Float[np.ndarray, " a"], other: Float[np.ndarray, " b"]) -> float | None:
-    """Two-sided p of Welch's t-test of two means; None where one has a single value."""
+    """Returns the two-sided p of Welch's t-test; None where a side has a single value."""
     if len(one) < 2 or len(other) < 2:
         return None
     parts = [float(values.var(ddof=1)) / len(values) for values in (one, other)]
@@ -152,5 +167,5 @@ def welch(one: Float[np.ndarray, " a"], other: Float[np.ndarray, " b"]) -> float
 
 
 def stars(p: float) -> str:
-    """*** below 0.001, ** below 0.01, * below 0.05."""
+    """Returns the stars of a p value: *** below 0.001, ** below 0.01, * below 0.05."""
     return next((mark for level, mark in LEVELS if p < level), "")

@@ -1,28 +1,35 @@
-"""Single users, in words: what they had, what each step would recommend, where the target ranks."""
+"""Stories of single users: what they had, what each step recommends, where the target ranks."""
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from jaxtyping import Int
 import numpy as np
 
 from rearec_jax.config import AnalysisConfig
 from rearec_jax.data.interactions import Interactions
 from rearec_jax.errors import UserError
 from rearec_jax.evaluation.rank_file import UserRanks
+from rearec_jax.studies.analysis.model_pass import Observations
 
 SHOWN = 5  # items of a list
 
 
-def choose(ranks: UserRanks, options: AnalysisConfig) -> list[tuple[int, str]]:
-    """Rows of ``ranks`` and why each was chosen.
+class Chosen(NamedTuple):
+    """An example that a story is about: its row in the ranks, and why it was chosen."""
 
-    Without ``story_users``: the target that rises most from step 0 to the final representation, the
-    one that falls most (in ratio of ranks), and some drawn at random. A story that was looked for
-    is no evidence, so it says that it was.
+    row: int
+    why: str
+
+
+def choose(ranks: UserRanks, options: AnalysisConfig) -> list[Chosen]:
+    """Chooses the examples that stories are about.
+
+    They are those of ``story_users``. Where there are none, they are the one whose target rises
+    most from step 0 to the final representation (in the ratio of ranks), the one whose target falls
+    most, and some drawn at random. A story that was looked for is no evidence, so each story says
+    why it was chosen.
 
     Raises:
-        UserError: a name that is no user of the test split.
+        UserError: one of ``story_users`` has no test example.
     """
     named = options.story_users
     if named:
@@ -32,30 +39,28 @@ def choose(ranks: UserRanks, options: AnalysisConfig) -> list[tuple[int, str]]:
             raise UserError(
                 f"analysis.story_users: {unknown[0]!r} has no test example; a user is {users[0]!r}"
             )
-        return [(users.index(name), "named") for name in named]
-    chosen: list[tuple[int, str]] = []
+        return [Chosen(users.index(name), "named") for name in named]
+    chosen: list[Chosen] = []
     if ranks.steps > 1:
         gain = np.log(ranks.by_step[:, 0]) - np.log(ranks.final)
         if gain.max() > 0:
-            chosen.append((int(gain.argmax()), "most improved"))
+            chosen.append(Chosen(int(gain.argmax()), "most improved"))
         if gain.min() < 0:
-            chosen.append((int(gain.argmin()), "most worsened"))
+            chosen.append(Chosen(int(gain.argmin()), "most worsened"))
     rng = np.random.default_rng(options.seed)
     rows = rng.permutation(len(ranks.final))[: options.random_stories]
-    return chosen + [(int(row), "random") for row in rows]
+    return chosen + [Chosen(int(row), "random") for row in rows]
 
 
 def tell(
-    row: int,
-    why: str,
-    data: Interactions,
-    example: int,
-    ranks: UserRanks,
-    names: Sequence[str],
-    lists: Int[np.ndarray, "R k"],
-    longest: int,
+    chosen: Chosen, observed: Observations, data: Interactions, ranks: UserRanks, longest: int
 ) -> dict[str, Any]:
-    """One story: history (the last ``longest`` items, oldest first), target, lists and ranks."""
+    """Returns a story: the history, the target, and each representation's list and rank.
+
+    The history is the last ``longest`` items before the target, oldest first.
+    """
+    row, why = chosen
+    example = int(observed.examples[row])
     user = int(np.searchsorted(data.offsets, example, side="right")) - 1
     history = data.items[max(int(data.offsets[user]), example - longest) : example]
     target = int(data.items[example])
@@ -77,12 +82,12 @@ def tell(
                     if item < data.num_items
                 ],
             }
-            for name, listed in zip(names, lists, strict=True)
+            for name, listed in zip(observed.names, observed.lists[row], strict=True)
         ],
     }
 
 
 def _item(data: Interactions, item: int) -> dict[str, Any]:
-    """Raw id, and the title where there is one."""
+    """Returns an item's raw id, and its title where there is one."""
     title = None if data.item_text is None else data.item_text[item]
     return {"id": data.item_ids[item], "title": title}

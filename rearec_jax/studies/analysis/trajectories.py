@@ -1,4 +1,4 @@
-"""How the targets' ranks move from step to step, and how often steps disagree."""
+"""Measures how the targets' ranks move from step to step, and how often steps disagree."""
 
 import itertools
 
@@ -12,10 +12,11 @@ CUTOFF = 10
 
 
 def movements(ranks: UserRanks) -> pl.DataFrame:
-    """Shares of the targets that each step moves up, leaves and moves down.
+    """Returns the shares of the targets that each step moves up, leaves and moves down.
 
-    A row a pair: each step since the one before it, each step and the final representation since
-    step 0. ``mean_log2_gain`` is the mean of log2(rank before / rank after): 1 = ranks halve.
+    A row compares a pair of representations: each step with the one before it, and each step and
+    the final representation with step 0. ``mean_log2_gain`` is the mean of
+    log2(rank before / rank after), which is 1 where ranks halve.
     """
     named = ranks.named()
     names = list(named)
@@ -38,7 +39,10 @@ def movements(ranks: UserRanks) -> pl.DataFrame:
 
 
 def quantiles(ranks: UserRanks) -> pl.DataFrame:
-    """A row a representation: 5 %, 25 %, 50 %, 75 % and 95 % of the targets rank so or better."""
+    """Returns the ranks that 5, 25, 50, 75 and 95 % of the targets reach or surpass.
+
+    The table has a row for each representation.
+    """
     rows = []
     for name, own in ranks.named().items():
         found = np.quantile(own, QUANTILES, method="higher")
@@ -48,10 +52,11 @@ def quantiles(ranks: UserRanks) -> pl.DataFrame:
 
 
 def disagreement(ranks: UserRanks) -> pl.DataFrame:
-    """A row a pair of representations: how often they differ about the target.
+    """Returns how often two representations differ about the target, a row a pair.
 
-    ``rank``: another rank; ``hit@10``: one has the target among the first 10, the other not;
-    ``only_second``: it is the second that has it.
+    ``rank`` is the share of the examples whose ranks differ, ``hit@10`` that where one of the two
+    has the target among the first 10 and the other does not, and ``only_second`` that where only
+    the second has it.
     """
     named = list(ranks.named().items())
     rows = []

@@ -1,1 +1,1 @@
-"""What a training needs of a slice of TPUs, compiled for it on a machine without one."""
+"""Computes what a training needs of a slice of TPUs, on a machine without one."""

@@ -1,6 +1,7 @@
-"""Command line of the plan. Intentionally short.
+"""The command line of the capacity plan. Intentionally short.
 
-Exit codes: 0 it fits; 1 it does not; 2 a mistake of the user's, said in one sentence; 130 Ctrl-C.
+Exit codes: 0 where the training fits; 1 where it does not; 2 after a mistake of the user's, which
+one sentence names; 130 after Ctrl-C.
 """
 
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ FITS, TOO_LARGE, MISTAKE, INTERRUPTED = 0, 1, 2, 130
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Compiles, prints, and returns the exit code."""
+    """Compiles the training, prints what it needs, and returns the exit code."""
     options = parse(arguments)
     chip = chips.chip_of(options.topology)
     devices = topology.devices_of(options.topology)
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def run() -> None:
-    """Entry point: a user's mistake is one sentence and exit code 2."""
+    """Runs `main`; a mistake of the user's becomes one sentence and exit code 2."""
     jax.config.update("jax_platforms", "cpu")  # nothing runs on a device here
     try:
         sys.exit(main(sys.argv[1:]))

@@ -1,7 +1,7 @@
-"""What each kind of TPU chip has, as published.
+"""The published properties of each kind of TPU chip.
 
 Sources: cloud.google.com/tpu/docs/v4, .../v5e, .../v5p and .../v6e ("key specifications"); the
-interconnect there is in bits a second: 2400, 1600, 4800, 3584 G.
+interconnect's rates there are in bits a second: 2400, 1600, 4800 and 3584 G.
 """
 
 from typing import NamedTuple
@@ -10,15 +10,25 @@ from rearec_jax.errors import UserError
 
 
 class Chip(NamedTuple):
-    """One chip. Rates are peaks, a second."""
+    """A kind of chip. Rates are peaks, in units a second.
+
+    Attributes:
+        name: the name of the kind.
+        matrix_flops: the FLOPs of matrix products in bfloat16, accumulated in float32.
+        memory_bytes: the bytes of HBM, of which XLA and its runtime keep some.
+        memory_rate: the bytes to and from HBM.
+        link_rate: the bytes that leave the chip by all its links together.
+        dimensions: the dimensions of the torus of chips; each has two links.
+        clock: the cycles: matrix_flops over the FLOPs that all matrix units do in one cycle.
+    """
 
     name: str
-    matrix_flops: float  # bfloat16, accumulated in float32
-    memory_bytes: float  # of HBM; XLA and its runtime keep some of it
-    memory_rate: float  # bytes to and from HBM
-    link_rate: float  # bytes that leave by all its links together
-    dimensions: int  # of the torus; two links a dimension
-    clock: float  # cycles: matrix_flops over what all matrix units of the chip do in one
+    matrix_flops: float
+    memory_bytes: float
+    memory_rate: float
+    link_rate: float
+    dimensions: int
+    clock: float
 
 
 GIB, GIGA, TERA = 2**30, 1e9, 1e12
@@ -34,7 +44,7 @@ CHIPS = {
 
 
 def chip_of(topology: str) -> Chip:
-    """The chip of a topology such as v5e:2x4. Raises UserError for what is none."""
+    """Returns the chip of a topology such as v5e:2x4. Raises UserError for any other text."""
     name, _, shape = topology.partition(":")
     sizes = shape.split("x")
     if name not in CHIPS or not all(size.isdecimal() and int(size) for size in sizes):

@@ -1,4 +1,4 @@
-"""The compiled programs of a training, for devices that are not there."""
+"""Compiles a training for devices that are not there, and reads what it needs of them."""
 
 from collections.abc import Sequence
 import functools
@@ -19,7 +19,7 @@ UPDATE, TABLE, RANKING = "update", "item table", "ranking of a batch"
 
 
 def compile_all(work: Workload, devices: Sequence[jax.Device]) -> dict[str, Needs]:
-    """What the update and the two programs of an evaluation need."""
+    """Returns what the update and the two functions of an evaluation need, by their names."""
     setup, mesh = work.setup, work.setup.mesh
     one = None if mesh else SingleDeviceSharding(devices[0])
     rows, everywhere = sharding.rows_sharding(mesh) or one, sharding.whole(mesh) or one
@@ -43,16 +43,19 @@ def compile_all(work: Workload, devices: Sequence[jax.Device]) -> dict[str, Need
     }
 
 
-def _placed(tree: Any, place: jax.sharding.Sharding | None) -> Any:
+def _placed(tree: Any, placement: jax.sharding.Sharding | None) -> Any:
+    """Returns the shapes and types of a tree's arrays, with a sharding."""
+
     def placed(leaf: Any) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place)
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=placement)
 
     return jax.tree.map(placed, tree)
 
 
-def _needs(program: Any, chips: int, *arguments: Any, **named: Any) -> Needs:
+def _needs(jitted: Any, chips: int, *arguments: Any, **named: Any) -> Needs:
+    """Compiles a jitted function for its arguments' shapes and returns what a call needs."""
     started = time.perf_counter()
-    traced = program.trace(*arguments, **named)
+    traced = jitted.trace(*arguments, **named)
     products = flops.product_flops(traced.jaxpr) / chips
     try:
         compiled = traced.lower(lowering_platforms=("tpu",)).compile()
@@ -79,13 +82,13 @@ def _needs(program: Any, chips: int, *arguments: Any, **named: Any) -> Needs:
 
 
 def _refused(error: str, products: float, arguments: Any, seconds: float) -> Needs:
-    """Of a program that the compiler found no room for: what it says, and the arguments' shards."""
-    said = error.partition("RESOURCE_EXHAUSTED: ")[2].splitlines()[0]
+    """Returns what is known where the compiler found no room: the sizes of arguments, and why."""
+    reason = error.partition("RESOURCE_EXHAUSTED: ")[2].splitlines()[0]
     return Needs(
         arguments=sum(_shard_bytes(leaf) for leaf in jax.tree.leaves(arguments)),
         outputs=0,
         aliased=0,
-        temporaries=required(said),
+        temporaries=required(reason),
         code=0,
         products=products,
         xla_flops=0,
@@ -94,7 +97,7 @@ def _refused(error: str, products: float, arguments: Any, seconds: float) -> Nee
         unknown_loops=0,
         sent={},
         compile_seconds=seconds,
-        refused=said,
+        refused=reason,
     )
 
 
@@ -102,7 +105,7 @@ def _shard_bytes(leaf: Any) -> int:
     return math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
 
 
-def required(said: str) -> float:
-    """Bytes that a compiler's complaint names first, as in "temporaries (166.92G)"; or 0."""
-    found = re.search(r"([\d.]+)([KMGT])\b", said)
+def required(error: str) -> float:
+    """Returns the bytes that an error names first, as in "temporaries (166.92G)"; 0 for none."""
+    found = re.search(r"([\d.]+)([KMGT])\b", error)
     return float(found[1]) * 2 ** (10 * "_KMGT".index(found[2])) if found else 0.0

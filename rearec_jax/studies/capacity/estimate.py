@@ -1,4 +1,4 @@
-"""From what a program needs and what a chip has: does it fit, how long, what to change."""
+"""Compares what a compiled function needs with what a chip has: memory, time, what to change."""
 
 import math
 from typing import NamedTuple
@@ -6,41 +6,58 @@ from typing import NamedTuple
 from rearec_jax.config import Config
 from rearec_jax.studies.capacity.chips import GIB, Chip
 
-RESERVED = 0.05  # of the memory: what XLA's runtime keeps for itself and loses to fragmentation
-ADAM = 12  # bytes a parameter: itself and two moments, float32
+RESERVED = 0.05  # share of the memory that XLA's runtime keeps or loses to fragmentation
+ADAM = 12  # bytes a parameter takes with its two moments, in float32
 
 
 class Needs(NamedTuple):
-    """Of one chip, for one call of a program. Bytes, FLOPs."""
+    """What one call of a compiled function needs of one chip.
 
-    arguments: float  # state and batch
+    Attributes:
+        arguments: the bytes of the arguments, such as state and batch.
+        outputs: the bytes of the results.
+        aliased: the bytes of results that take the memory of arguments.
+        temporaries: the bytes of all other arrays.
+        code: the bytes of the code.
+        products: the FLOPs of matrix products; the body of a loop counts as often as it runs.
+        xla_flops: the FLOPs by XLA's count, which takes the body of a loop once.
+        xla_bytes: the bytes read or written, in HBM or on the chip, by the same count.
+        cycles: the cycles by XLA's cost model, without collectives.
+        unknown_loops: the number of loops whose rounds are unknown; they count once.
+        sent: the bytes that leave the chip, by kind of collective.
+        compile_seconds: the seconds that compilation took.
+        refused: the compiler's reason where it found no room; only sizes are known then.
+    """
+
+    arguments: float
     outputs: float
-    aliased: float  # outputs that take the place of arguments
+    aliased: float
     temporaries: float
     code: float
-    products: float  # FLOPs of matrix products, loops counted as often as they run
-    xla_flops: float  # XLA's own counts, which take a loop's body once
-    xla_bytes: float  # read or written, in HBM or on the chip
-    cycles: float  # of XLA's cost model, without collectives
+    products: float
+    xla_flops: float
+    xla_bytes: float
+    cycles: float
     unknown_loops: int
-    sent: dict[str, float]  # by kind of collective, leaving the chip
+    sent: dict[str, float]
     compile_seconds: float
-    refused: str = ""  # what the compiler said where it found no room; then only sizes are known
+    refused: str = ""
 
     @property
     def memory(self) -> float:
-        """Bytes of the chip's memory while it runs."""
+        """The bytes of the chip's memory that the call takes."""
         new = self.outputs - self.aliased
         return float(self.arguments + new + self.temporaries + self.code)
 
 
 class Times(NamedTuple):
-    """Seconds of one call, computed and not measured.
+    """The seconds of one call, computed and not measured.
 
-    products: all matrix products at the peak rate.
-    state: what goes in and comes out, each once through HBM at its peak rate.
-    schedule: every instruction of the program one after another, by XLA's cost model.
-    links: all that is sent, at the links' peak rate.
+    Attributes:
+        products: the seconds of all matrix products at the peak rate.
+        state: the seconds in which arguments and results pass HBM once at its peak rate.
+        schedule: the seconds of all instructions one after another, by XLA's cost model.
+        links: the seconds in which all that is sent leaves at the links' peak rate.
     """
 
     products: float
@@ -50,12 +67,15 @@ class Times(NamedTuple):
 
     @property
     def total(self) -> float:
-        """The largest of the chip's own, and then the links: taken not to overlap."""
+        """The largest of the first three and, as if nothing overlapped, the links'."""
         return max(self.products, self.state, self.schedule) + self.links
 
 
 def times(needs: Needs, chip: Chip) -> Times:
-    """A collective runs along one dimension of the torus, in both directions."""
+    """Computes the seconds of one call.
+
+    A collective is taken to run along one dimension of the torus, in both directions.
+    """
     links = sum(needs.sent.values()) / (chip.link_rate / chip.dimensions)
     return Times(
         products=needs.products / chip.matrix_flops,
@@ -66,23 +86,28 @@ def times(needs: Needs, chip: Chip) -> Times:
 
 
 def fits(needs: Needs, chip: Chip) -> bool:
-    """Is there room for it?"""
+    """Says whether the chip has the memory that a call needs."""
     return not needs.refused and needs.memory <= usable(chip)
 
 
 def usable(chip: Chip) -> float:
-    """Bytes of a chip's memory that a program may count on."""
+    """Returns the bytes of a chip's memory that a call may take."""
     return chip.memory_bytes * (1 - RESERVED)
 
 
 def advice(
     config: Config, needs: Needs, chip: Chip, items: int, slices: int, streams: bool | None
 ) -> list[str]:
-    """What to change where an update does not fit; what helps most first.
+    """Returns what to change where an update does not fit; what helps most comes first.
 
     Args:
-        slices: shards of the catalogue now, `mesh.model`.
-        streams: does the loss go through the catalogue in blocks? None: through the queries.
+        config: the options of the training.
+        needs: what the update needs.
+        chip: the chip.
+        items: the number of items in the catalogue.
+        slices: the number of shards of the catalogue now, `mesh.model`.
+        streams: whether the loss goes through the catalogue in blocks; None where it goes through
+            the queries in blocks.
     """
     room, found = usable(chip), []
     of_items = ADAM * items * config.model.width
@@ -112,9 +137,9 @@ def advice(
 
 
 def even_batch(rows: int, parts: int, targets: float) -> int:
-    """Targets an update, near to ``targets``, whose rows divide by ``parts``; 0 if ``rows`` do.
+    """Returns a batch size near ``targets`` whose rows divide by ``parts``; 0 if ``rows`` do.
 
-    Rows that do not divide are gathered on every chip, again and again.
+    Rows that do not divide are gathered on every chip, in every update.
     """
     if rows % parts == 0:
         return 0

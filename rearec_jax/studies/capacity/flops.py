@@ -1,7 +1,7 @@
-"""Matrix products and their FLOPs, counted in the program before compilation.
+"""Counts matrix products and their FLOPs in a traced function, before compilation.
 
-XLA counts the body of a loop once; here a scan counts as often as it runs. Products are all that
-counts: the rest is bound by memory.
+XLA counts the body of a loop once; here a scan counts as often as it runs. Only products are
+counted, as all else is bound by memory.
 """
 
 import collections
@@ -14,7 +14,7 @@ from jax.extend import core
 
 
 class Product(NamedTuple):
-    """[batch, rows, inner] x [batch, inner, columns], whatever the order of the axes is."""
+    """A product [batch, rows, inner] x [batch, inner, columns], in whatever order of the axes."""
 
     batch: int
     rows: int
@@ -23,7 +23,7 @@ class Product(NamedTuple):
 
     @property
     def flops(self) -> float:
-        """Two for each multiplication."""
+        """The FLOPs: two for each multiplication."""
         return 2.0 * math.prod(self)
 
 
@@ -31,14 +31,14 @@ Products = collections.Counter[Product]
 
 
 def product_flops(jaxpr: core.ClosedJaxpr | core.Jaxpr) -> float:
-    """FLOPs of all `products`."""
+    """Returns the FLOPs of all `products`."""
     return _flops(products(jaxpr))
 
 
 def products(jaxpr: core.ClosedJaxpr | core.Jaxpr) -> Products:
-    """All matrix products and how often each is made, on all devices together.
+    """Returns all matrix products and how often each is made, on all devices together.
 
-    A `while` loop, whose rounds nobody knows, counts once; of a `cond`, its dearest branch.
+    A `while` loop, whose rounds are unknown, counts once; of a `cond` its dearest branch counts.
     """
     inner = getattr(jaxpr, "jaxpr", jaxpr)
     return _sum(inner.eqns, _of_equation)

@@ -1,6 +1,6 @@
-"""What a compiled program sends between chips and how long XLA takes it to run, from its text.
+"""Reads the text of a compiled module: what it sends between chips, and its estimated cycles.
 
-XLA's own cost analysis counts the body of a loop once; here a loop counts as often as it runs.
+XLA's cost analysis counts the body of a loop once; here a loop counts as often as it runs.
 """
 
 from collections import defaultdict
@@ -26,26 +26,38 @@ KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective
 
 
 class Collective(NamedTuple):
-    """One instruction: what every one of its chips hands over."""
+    """An instruction by which the chips of a group exchange arrays.
+
+    Attributes:
+        kind: the kind of the collective, one of KINDS.
+        size: the bytes of the whole array that is made or given away, on one chip.
+        chips: the number of chips of a group.
+        times: how often the instruction runs.
+    """
 
     kind: str
-    size: int  # bytes of the whole array that is made or given away, on one chip
-    chips: int  # of a group
-    times: int  # that it runs
+    size: int
+    chips: int
+    times: int
 
     @property
     def sent(self) -> float:
-        """Bytes that leave a chip, all times together, where the group is a ring."""
+        """The bytes that leave a chip in all its runs, where the group is a ring."""
         others = (self.chips - 1) / self.chips if self.chips else 0.0
         rounds = {"all-reduce": 2 * others, "collective-permute": 1.0}.get(self.kind, others)
         return self.times * self.size * rounds
 
 
 class Loops(NamedTuple):
-    """How often each computation runs in one call of the program."""
+    """The number of runs of each computation in one call.
+
+    Attributes:
+        times: the number of runs, by the computation's name.
+        unknown: the number of loops of unknown rounds, which count once.
+    """
 
     times: dict[str, int]
-    unknown: int  # loops whose number of rounds the compiler does not say; they count once
+    unknown: int
 
 
 class _Instruction(NamedTuple):
@@ -55,15 +67,20 @@ class _Instruction(NamedTuple):
     rest: str  # operands and attributes
 
 
-class _Program(NamedTuple):
+class _Module(NamedTuple):
     instructions: list[_Instruction]
-    entry: str  # the computation where it starts
+    entry: str  # the computation where a call starts
     limits: dict[str, list[int]]  # integers that a computation names: the end of a loop is one
 
 
-def collectives(program: str, chips: int) -> list[Collective]:
-    """Every collective of a compiled program (its `as_text()`) that runs on ``chips`` chips."""
-    read = _read(program)
+def collectives(text: str, chips: int) -> list[Collective]:
+    """Returns every collective of a compiled module for ``chips`` chips.
+
+    Args:
+        text: the module's text (`as_text()`).
+        chips: the number of chips.
+    """
+    read = _read(text)
     times = _loops(read).times
     found = []
     for instruction in read.instructions:
@@ -76,24 +93,25 @@ def collectives(program: str, chips: int) -> list[Collective]:
 
 
 def sent_by_kind(found: list[Collective]) -> dict[str, float]:
-    """Bytes that leave a chip in one call, by kind."""
+    """Returns the bytes that leave a chip in one call, by kind of collective."""
     total: dict[str, float] = defaultdict(float)
     for collective in found:
         total[collective.kind] += collective.sent
     return dict(total)
 
 
-def loops(program: str) -> Loops:
-    """How often what runs."""
-    return _loops(_read(program))
+def loops(text: str) -> Loops:
+    """Returns how often each computation of a module runs in one call."""
+    return _loops(_read(text))
 
 
-def cycles(program: str) -> int:
-    """Of a chip's clock for one call, by the cost model that a TPU's compiler writes into programs.
+def cycles(text: str) -> int:
+    """Returns a chip's cycles in one call, by the estimates that a TPU's compiler writes.
 
-    What chips send each other is not in it. 0 where there is no such model (other platforms).
+    They leave out what chips send each other. The result is 0 where there are no estimates, as on
+    other platforms.
     """
-    read = _read(program)
+    read = _read(text)
     times = _loops(read).times
     total = 0
     for instruction in read.instructions:
@@ -102,10 +120,10 @@ def cycles(program: str) -> int:
     return total
 
 
-def _read(program: str) -> _Program:
+def _read(text: str) -> _Module:
     instructions, entry, here = [], "", ""
     limits: dict[str, list[int]] = defaultdict(list)
-    for line in program.splitlines():
+    for line in text.splitlines():
         if head := _COMPUTATION.match(line):
             here = head[2]
             entry = here if head[1] else entry
@@ -113,20 +131,20 @@ def _read(program: str) -> _Program:
             instructions.append(_Instruction(here, *body.groups()))
             if limit := _LIMIT.match(line):
                 limits[here].append(int(limit[1]))
-    return _Program(instructions, entry, limits)
+    return _Module(instructions, entry, limits)
 
 
-def _loops(program: _Program) -> Loops:
+def _loops(module: _Module) -> Loops:
     called: dict[str, list[tuple[str, int]]] = defaultdict(list)
     unknown = 0
-    for instruction in program.instructions:
+    for instruction in module.instructions:
         rounds = 1
         if instruction.operation == "while":
-            known = _rounds(instruction, program)
+            known = _rounds(instruction, module)
             rounds, unknown = known or 1, unknown + (known is None)
         called[instruction.computation] += [(name, rounds) for name in _callees(instruction)]
     times: dict[str, int] = defaultdict(int)
-    waiting = [(program.entry, 1)]
+    waiting = [(module.entry, 1)]
     while waiting:  # a computation calls only others: this ends
         name, count = waiting.pop()
         times[name] += count
@@ -134,12 +152,15 @@ def _loops(program: _Program) -> Loops:
     return Loops(dict(times), unknown)
 
 
-def _rounds(loop: _Instruction, program: _Program) -> int | None:
-    """As the compiler says, or the one number that the loop's condition compares with."""
+def _rounds(loop: _Instruction, module: _Module) -> int | None:
+    """Returns the rounds of a loop; None where they are unknown.
+
+    They are in the instruction, or are the one number that the loop's condition names.
+    """
     if known := _TRIPS.search(loop.rest):
         return int(known[1])
     condition = re.search(r"condition=%?([\w.\-]+)", loop.rest)
-    limits = program.limits.get(condition[1], []) if condition else []
+    limits = module.limits.get(condition[1], []) if condition else []
     return limits[0] if len(limits) == 1 else None
 
 
@@ -149,9 +170,9 @@ def _callees(instruction: _Instruction) -> Iterator[str]:
 
 
 def _group(rest: str, chips: int) -> int:
-    """Chips of a group; `{}` is all of them.
+    """Returns the number of chips of a group; `{}` stands for all chips.
 
-    `{{0,1},{2,3}}`, `[2,2]<=[4]` and `mesh['x'=2,'y'=2] {'x'}` all say 2.
+    `{{0,1},{2,3}}`, `[2,2]<=[4]` and `mesh['x'=2,'y'=2] {'x'}` are all groups of 2.
     """
     if named := _AXES.search(rest):
         sizes = {name: int(size) for name, size, _ in _AXIS.findall(named[1])}
@@ -173,6 +194,6 @@ def _size(kind: str, instruction: _Instruction, group: int) -> int:
 
 
 def _bytes(kind: str, dimensions: str) -> int:
-    """Of an array such as ("bf16", "8,128")."""
+    """Returns the bytes of an array such as ("bf16", "8,128")."""
     bits = 8 if kind == "pred" else int(re.search(r"\d+", kind)[0])  # type: ignore[index]
     return math.prod(int(size) for size in dimensions.split(",") if size) * bits // 8

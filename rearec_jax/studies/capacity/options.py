@@ -1,4 +1,4 @@
-"""What the command line asks of the plan."""
+"""The options of the capacity plan's command line."""
 
 import argparse
 from collections.abc import Sequence
@@ -13,21 +13,33 @@ from rearec_jax.studies.capacity.chips import CHIPS
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """A configuration, a slice, and what stands in for the data."""
+    """The checked options.
 
-    name: str  # of the config file
+    Attributes:
+        name: the name of the config file.
+        config: the options of the training.
+        topology: the slice, such as v5e:2x4.
+        items: the number of items in the catalogue; 0 to take it from the data.
+        targets: the training targets of an epoch; 0 to take them from the data, or for unknown.
+        history: the training interactions of a generated user.
+        text_width: the width of the items' text vectors; 0 for text.width.
+        price: the price of a chip-hour; 0 for unknown.
+        as_json: whether to print JSON.
+    """
+
+    name: str
     config: Config
     topology: str
-    items: int  # 0 = as in the data
-    targets: int  # an epoch; 0 = as in the data, or unknown
-    history: int  # interactions of a generated user
-    text_width: int  # 0 = text.width
-    price: float  # of a chip-hour; 0 = unknown
+    items: int
+    targets: int
+    history: int
+    text_width: int
+    price: float
     as_json: bool
 
 
 def parse(arguments: Sequence[str]) -> Options:
-    """Checked options. Raises UserError for what is wrong with them."""
+    """Reads the command line. Raises UserError for a wrong flag or option."""
     flags, rest = _parser().parse_known_args(arguments)
     for argument in rest:
         if not argument.startswith(("--config", "-config")):

@@ -1,4 +1,4 @@
-"""The plan as a table and sentences for people, or as JSON for programs."""
+"""Shows what a training needs: a table and sentences for people, or JSON for other programs."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -13,37 +13,47 @@ from rearec_jax.studies.capacity.compiled import RANKING, TABLE, UPDATE
 from rearec_jax.studies.capacity.estimate import Needs
 from rearec_jax.studies.capacity.options import Options
 from rearec_jax.studies.capacity.workload import Workload
+from rearec_jax.studies.terminal import say
 from rearec_jax.training import objective
 
 MIB = 2**20
 
 
 class Result(NamedTuple):
-    """All that was found."""
+    """The result of the capacity plan.
+
+    Attributes:
+        options: the options of the command line.
+        chip: the kind of chip.
+        chips: the number of chips in the mesh.
+        slices: the number of shards of the catalogue.
+        workload: the training that was compiled.
+        needs: what each of its functions needs, by name.
+    """
 
     options: Options
     chip: Chip
     chips: int
-    slices: int  # of the catalogue
-    work: Workload
+    slices: int
+    workload: Workload
     needs: Mapping[str, Needs]
 
     @property
     def fits(self) -> bool:
-        """Every program does."""
+        """Whether every function fits."""
         return all(estimate.fits(needs, self.chip) for needs in self.needs.values())
 
     @property
     def advice(self) -> list[str]:
-        """What to change; nothing where all fits."""
+        """What to change, a line each; none where all fits."""
         if self.fits:
             return []
-        config, items = self.options.config, self.work.setup.task.num_items
+        config, items = self.options.config, self.workload.setup.task.num_items
         found = []
         if not estimate.fits(self.needs[UPDATE], self.chip):
             needs = self.needs[UPDATE]
-            rows, _, queries = self.work.setup.batches.shape
-            mesh, streams = self.work.setup.mesh, None
+            rows, _, queries = self.workload.setup.batches.shape
+            mesh, streams = self.workload.setup.mesh, None
             if not objective.query_block(config, items, mesh):
                 streams = objective.catalogue_block(config, items, rows * queries, mesh) < items
             found += estimate.advice(config, needs, self.chip, items, self.slices, streams)
@@ -58,8 +68,11 @@ class Result(NamedTuple):
 
 
 def as_dict(result: Result) -> dict[str, Any]:
-    """For --json. Bytes, seconds, of one chip and one call unless they say otherwise."""
-    options, work = result.options, result.work
+    """Returns what --json prints.
+
+    Bytes and seconds are those of one chip and one call, unless their names say otherwise.
+    """
+    options, work = result.options, result.workload
     programs = {}
     for name, needs in result.needs.items():
         took = estimate.times(needs, result.chip)
@@ -86,8 +99,8 @@ def as_dict(result: Result) -> dict[str, Any]:
 
 
 def _epoch(result: Result) -> dict[str, float] | None:
-    """Updates, seconds, chip-hours and price of an epoch's training; None without its targets."""
-    work, price = result.work, result.options.price
+    """Returns updates, seconds, chip-hours and price of an epoch; None where it is unknown."""
+    work, price = result.workload, result.options.price
     if not work.targets or result.needs[UPDATE].refused:
         return None
     updates = -(-work.targets // work.targets_per_update)
@@ -98,9 +111,9 @@ def _epoch(result: Result) -> dict[str, float] | None:
 
 
 def show(result: Result, console: Console | None = None) -> None:
-    """Prints the plan."""
+    """Prints the result for people; to standard output by default."""
     console = console or Console()
-    options, work = result.options, result.work
+    options, work = result.options, result.workload
     rows, tokens, queries = work.setup.batches.shape
     lines = [
         f"{options.name} on {options.topology}: {_plural(result.chips, 'chip')}"
@@ -109,10 +122,10 @@ def show(result: Result, console: Console | None = None) -> None:
         f" {queries} queries, {work.targets_per_update:,.0f} targets",
     ]
     for line in lines:
-        _say(console, line)
+        say(line, console)
     console.print(_table(result))
     for line in _sentences(result):
-        _say(console, line)
+        say(line, console)
 
 
 def _table(result: Result) -> Table:
@@ -163,9 +176,9 @@ def _sentences(result: Result) -> Iterator[str]:
 
 
 def _uneven(result: Result) -> Iterator[str]:
-    rows, _, _ = result.work.setup.batches.shape
+    rows, _, _ = result.workload.setup.batches.shape
     parts = result.chips // result.slices
-    if targets := estimate.even_batch(rows, parts, result.work.targets_per_update):
+    if targets := estimate.even_batch(rows, parts, result.workload.targets_per_update):
         yield (
             f"The {rows} rows of an update do not divide by mesh.data={parts}, so chips exchange"
             f" what they compute: try train.rows_multiple={parts} ({targets:,} targets an update)."
@@ -173,9 +186,9 @@ def _uneven(result: Result) -> Iterator[str]:
 
 
 def work_rate(result: Result) -> float:
-    """Targets a second of the whole slice."""
+    """Returns the targets a second of the whole slice; 0 where the seconds are unknown."""
     seconds = estimate.times(result.needs[UPDATE], result.chip).total
-    return result.work.targets_per_update / seconds if seconds else 0.0
+    return result.workload.targets_per_update / seconds if seconds else 0.0
 
 
 def _plural(count: int, noun: str) -> str:
@@ -218,7 +231,3 @@ _TIMES = {
     "links": "  links",
     "total": "  in all",
 }
-
-
-def _say(console: Console, line: str) -> None:
-    console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""Devices of a named TPU slice that is not there: enough to compile for, nothing runs on them."""
+"""Makes the devices of a TPU slice that is not there: one can compile for them and not run."""
 
 from collections.abc import Sequence
 import importlib
@@ -13,16 +13,16 @@ from jax.experimental import topologies
 from rearec_jax.errors import UserError
 from rearec_jax.studies.capacity.chips import chip_of
 
-# Not installed in the environment, where every JAX program would load it and complain.
+# A copy beside the environment's packages: every JAX program would load an installed one and warn.
 BESIDE = os.path.join("libtpu", "libtpu", "libtpu.so")
-HOSTS_CHIPS = 4  # of a host, at most; smaller slices have one host
+HOSTS_CHIPS = 4  # the chips of a host at most; smaller slices have one host
 
 
 def devices_of(topology: str) -> Sequence[jax.Device]:
-    """The devices of a slice such as v5e:2x4, in libtpu's order.
+    """Returns the devices of a slice such as v5e:2x4, in libtpu's order.
 
     Raises:
-        UserError: no such slice, or libtpu is not installed.
+        UserError: there is no such slice, or libtpu is not installed.
     """
     chip = chip_of(topology)
     sizes = [int(size) for size in topology.partition(":")[2].split("x")]
@@ -47,7 +47,10 @@ def devices_of(topology: str) -> Sequence[jax.Device]:
 
 
 def _prepare_libtpu() -> None:
-    """Before it is loaded: it must not ask a cloud's server for the machine's TPU, nor lock it."""
+    """Sets the environment that libtpu reads when it is loaded.
+
+    It must not ask a cloud's server for the machine's TPU, nor lock it.
+    """
     for name, value in {
         "TPU_SKIP_MDS_QUERY": "1",
         "TPU_ACCELERATOR_TYPE": "v5litepod-4",  # of this machine, were it one; any will do
@@ -66,7 +69,11 @@ def _prepare_libtpu() -> None:
 
 
 def libtpu_path() -> str | None:
-    """The TPU's compiler: as TPU_LIBRARY_PATH says, beside the environment, or installed in it."""
+    """Returns the path of libtpu.so, the TPU's compiler; None where it is not found.
+
+    It is the one that TPU_LIBRARY_PATH names, the one beside the environment's packages, or the one
+    installed among them.
+    """
     named = os.environ.get("TPU_LIBRARY_PATH")
     if named is not None:
         return named if os.path.isfile(named) else None

@@ -1,4 +1,4 @@
-"""The training to setup for: its real setup on real or generated data, and shapes for arrays."""
+"""The training to be compiled: its set-up on real or generated data, and shapes for its arrays."""
 
 from collections.abc import Sequence
 import dataclasses
@@ -21,11 +21,18 @@ from rearec_jax.types import Batch, Catalogue
 
 
 class Workload(NamedTuple):
-    """What is compiled. Every array is only a shape and a type.
+    """A training to be compiled. Every array is only a shape and a type.
 
-    batch, ranked: of training, and of evaluation.
-    seen: items that evaluation leaves out, [B, Q, L].
-    targets: an epoch; 0 = unknown.
+    Attributes:
+        setup: the set-up of the training.
+        catalogue: what an update reads of the items.
+        state: the parameters and moments.
+        batch: a batch of training.
+        ranked: a batch of evaluation.
+        seen: the items that evaluation leaves out of the ranking, [B, Q, L].
+        targets_per_update: the mean number of targets in a batch.
+        targets: the number of targets in an epoch; 0 for unknown.
+        examples: the number of validation examples; 0 for unknown.
     """
 
     setup: Setup
@@ -36,11 +43,13 @@ class Workload(NamedTuple):
     seen: jax.ShapeDtypeStruct
     targets_per_update: float
     targets: int
-    examples: int  # of validation; 0 = unknown
+    examples: int
 
 
 def workload(options: Options, devices: Sequence[jax.Device]) -> Workload:
-    """Of ``options.config`` on ``devices``: its data, or with ``options.items`` generated users.
+    """Makes the workload of ``options.config`` on ``devices``.
+
+    Its data are those of the configuration, or with ``options.items`` those of generated users.
 
     Raises:
         UserError: the data are not there or leave no example, or the mesh does not fit the devices.
@@ -73,7 +82,7 @@ def workload(options: Options, devices: Sequence[jax.Device]) -> Workload:
 
 
 def _setups(config: Config, data: Interactions, mesh: Mesh | None) -> tuple[Setup, Setup]:
-    """The setup on one device of this machine, and on the mesh of those that are not there."""
+    """Returns the set-up on one device of this machine, and that on ``mesh``."""
     alone = dataclasses.replace(config, mesh=MeshConfig(data=1, model=1))
     here = make_setup(alone, data)
     task = dataclasses.replace(here.task, config=config, mesh=mesh)
@@ -82,19 +91,25 @@ def _setups(config: Config, data: Interactions, mesh: Mesh | None) -> tuple[Setu
 
 
 def generated(config: Config, items: int, history: int) -> Interactions:
-    """Users with ``history`` training interactions each, leave-one-out: enough for two batches."""
+    """Generates enough users for two batches, split by leaving one out.
+
+    Args:
+        config: the options of the training.
+        items: the number of items in the catalogue.
+        history: the number of training interactions of each user.
+    """
     users = 2 * -(-max(config.train.batch_size, config.eval.batch_size) // (history - 1)) + 1
     split = np.full((users, history + 2), TRAIN, np.uint8)
     split[:, 0], split[:, -2], split[:, -1] = CONTEXT, VALIDATION, TEST
     offsets = np.arange(users + 1, dtype=np.int64) * (history + 2)
-    # Of the raw ids only their number is asked.
+    # Only the number of the raw ids is ever read.
     ids = cast(Any, (range(users), range(items)))
     bought = np.zeros(split.size, np.int32)
     return Interactions(bought, offsets, split.ravel(), None, *ids, item_text=None, name="planned")
 
 
 def _catalogue(config: Config, items: int, text_width: int) -> Catalogue:
-    """Shapes of what is known of the items."""
+    """Returns the shapes of what an update reads of the items."""
     shape = cast(Any, jax.ShapeDtypeStruct)  # stands for an array, in types too
     reads_text = config.model.items != "ids"
     drawn = config.train.loss != "full"
@@ -107,7 +122,7 @@ def _catalogue(config: Config, items: int, text_width: int) -> Catalogue:
 
 
 def _batch(sizes: tuple[int, int, int], parts: int) -> Batch:
-    """Its rows filled up to a multiple of ``parts``."""
+    """Returns the shapes of a batch, with its rows filled up to a multiple of ``parts``."""
     shape = cast(Any, jax.ShapeDtypeStruct)
     rows, tokens, queries = sizes
     rows += -rows % parts

@@ -1,7 +1,7 @@
-"""Command line of the grid: run what is missing, then print the table. Intentionally short.
+"""The command line of the grid: runs what is missing, then prints the table. Intentionally short.
 
-Exit codes: 0 done; 1 at least one cell failed; 2 a mistake of the user's, said in one sentence;
-130 stopped by Ctrl-C or SIGTERM, the same command continues.
+Exit codes: 0 where all is done; 1 where at least one cell failed; 2 after a mistake of the user's,
+which one sentence names; 130 after Ctrl-C or SIGTERM, where the same command continues.
 """
 
 from collections.abc import Sequence
@@ -28,34 +28,34 @@ FAILED, MISTAKE, INTERRUPTED = 1, 2, 130
 def main(arguments: Sequence[str]) -> int:
     """Runs a grid, or prints its table or its commands; returns the exit code."""
     options = parse(arguments)
-    asked = cells.make_cells(options) if not options.table or options.has_configs else []
+    requested = cells.make_cells(options) if not options.table or options.has_configs else []
     if options.table:
-        _show(options, asked)
+        _show(options, requested)
         return 0
-    cells.check(asked)
-    agreement.check(options.root, asked)
+    cells.check(requested)
+    agreement.check(options.root, requested)
     if options.dry_run:
-        missing = [shlex.join(cell.command) for cell in asked if not cell.is_done]
+        missing = [shlex.join(cell.command) for cell in requested if not cell.is_done]
         print("\n".join(missing))  # at once: `| head` may close the pipe
         return 0
     summaries.note_command(options.root, arguments)
-    tally = runner.run_cells(asked)
+    tally = runner.run_cells(requested)
     tally.say()
-    _show(options, asked)
+    _show(options, requested)
     if tally.left:  # only after Ctrl-C or SIGTERM
         return _say("interrupted; run the same command again to continue", INTERRUPTED)
     return FAILED if tally.failed else 0
 
 
-def _show(options: Options, asked: Sequence[cells.Cell]) -> None:
-    """The table of the methods, and that of the studies, where a root holds both."""
+def _show(options: Options, requested: Sequence[cells.Cell]) -> None:
+    """Prints the table of the methods and that of the variants, where a root holds them."""
     results, remarks = summaries.read(options.root)
     rows, notes = sweep_table.read(options.root)
-    if not results and not rows and options.table and (options.vary or not asked):
+    if not results and not rows and options.table and (options.vary or not requested):
         raise UserError(f"{options.root} holds no finished cell of a grid; name another --root")
     texts = []
     if results or not (rows or options.vary):
-        pairs = [] if options.vary else [(cell.dataset, cell.backbone) for cell in asked]
+        pairs = [] if options.vary else [(cell.dataset, cell.backbone) for cell in requested]
         compared = means.compare(results, pairs)
         remarks += means.remarks(results)
         paper_table.print_table(compared, remarks)
@@ -74,7 +74,7 @@ def _say(message: str, code: int) -> int:
 
 
 def run() -> None:
-    """Entry point: a user's mistake is one sentence and exit code 2."""
+    """Runs `main`; a mistake of the user's becomes one sentence and exit code 2."""
     try:
         sys.exit(main(sys.argv[1:]))
     except UserError as error:

@@ -1,4 +1,4 @@
-"""Do the cells that a root holds have the options of those asked for? They share a table."""
+"""Checks that cells of a root and requested cells, which share a table, have the same options."""
 
 from collections.abc import Sequence
 import pathlib
@@ -10,31 +10,35 @@ from rearec_jax.studies.grid.means import OWN_OPTIONS
 from rearec_jax.studies.grid.summaries import Result
 
 
-def check(root: pathlib.Path, asked: Sequence[Cell]) -> None:
-    """Compares with all finished cells of the data sets asked for.
+def check(root: pathlib.Path, requested: Sequence[Cell]) -> None:
+    """Compares requested cells with all finished cells of the same data sets.
 
-    Cells of a row of the table may differ in the seed alone; others also in what the grid varies,
+    Cells in one row of the table may differ in the seed alone; others also in what the grid varies,
     and in ``OWN_OPTIONS``.
 
+    Args:
+        root: the root of the grid.
+        requested: the cells that are to be run.
+
     Raises:
-        UserError: others differ (the message lists the options of the first of them).
+        UserError: cells differ in other options (the message lists those of the first of them).
     """
-    varied = {name for cell in asked for name in variants.names(cell.place)}
+    varied = {name for cell in requested for name in variants.names(cell.variant)}
     different = []
-    every = ((place, found) for place, results, _ in summaries.by_place(root) for found in results)
-    for place, found in every:
-        row = [cell for cell in asked if _is_row_of(cell, place, found)]
-        beside = [cell for cell in asked if cell.dataset == found.dataset]
-        for cell in (row or beside)[:1]:
-            free = {"seed"} if row else {*OWN_OPTIONS, *varied, *variants.names(place)}
-            if lines := _clashes(found, cell, free):
-                different.append((root / place / found.name, lines))
+    for variant, results, _ in summaries.by_variant(root):
+        for found in results:
+            row = [cell for cell in requested if _is_row_of(cell, variant, found)]
+            beside = [cell for cell in requested if cell.dataset == found.dataset]
+            for cell in (row or beside)[:1]:
+                free = {"seed"} if row else {*OWN_OPTIONS, *varied, *variants.names(variant)}
+                if lines := _clashes(found, cell, free):
+                    different.append((root / variant / found.name, lines))
     refuse(different, ", and would stand in the same table")
 
 
-def _is_row_of(cell: Cell, place: str, found: Result) -> bool:
-    row = (place, found.dataset, found.backbone, found.method)
-    return (cell.place, cell.dataset, cell.backbone, cell.method) == row
+def _is_row_of(cell: Cell, variant: str, found: Result) -> bool:
+    row = (variant, found.dataset, found.backbone, found.method)
+    return (cell.variant, cell.dataset, cell.backbone, cell.method) == row
 
 
 def _clashes(found: Result, cell: Cell, free: set[str]) -> list[str]:

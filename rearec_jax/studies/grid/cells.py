@@ -1,4 +1,4 @@
-"""The cells of a grid: which experiments there are, how each is started, what is there of it."""
+"""The cells of a grid: the experiments, their commands, and what exists of them on disk."""
 
 from collections.abc import Sequence
 import dataclasses
@@ -13,60 +13,73 @@ from rearec_jax.config.compare import clashes
 from rearec_jax.errors import UserError
 from rearec_jax.run.workdir import Workdir, load_config
 from rearec_jax.studies.grid.options import Options
-from rearec_jax.studies.grid.variants import Variant, place, variants
+from rearec_jax.studies.grid.variants import Variant, directory_name, variants
 
 PROGRAM = (sys.executable, "-m", "rearec_jax.main")
 
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """One experiment."""
+    """One experiment.
+
+    Attributes:
+        dataset: the data set, the stem of its config file.
+        backbone: the name of the backbone.
+        method: the name of the method.
+        seed: the seed.
+        root: the directory that holds the cell: the grid's root, or a variant's below it.
+        arguments: the arguments of the command line, --config=FILE and all overrides.
+        variant: the name of the variant's directory; "" without --vary.
+    """
 
     dataset: str
     backbone: str
     method: str
     seed: int
     root: pathlib.Path
-    arguments: tuple[str, ...]  # of the program: --config=FILE and all overrides
-    place: str = ""  # the directory of the variant, the last part of root; "" without --vary
+    arguments: tuple[str, ...]
+    variant: str = ""
 
     @property
     def name(self) -> str:
-        """Such as beauty/sasrec-erl-seed0: its place below the root."""
+        """The path of the cell below its root, such as beauty/sasrec-erl-seed0."""
         return f"{self.dataset}/{self.backbone}-{self.method}-seed{self.seed}"
 
     @property
     def workdir(self) -> Workdir:
-        """Its files."""
+        """The work directory."""
         return Workdir(self.root / self.name)
 
     @property
     def lock(self) -> pathlib.Path:
-        """Beside the work directory, which a run that fails at its start removes."""
+        """The path of the lock file.
+
+        It lies beside the work directory, as a run that fails at its start removes that.
+        """
         path = self.workdir.path
         return path.with_name(f".{path.name}.lock")
 
     @property
     def command(self) -> tuple[str, ...]:
-        """What starts it, and continues it."""
+        """The command that starts the cell, and continues it."""
         return (*PROGRAM, f"--workdir={self.workdir.path}", *self.arguments)
 
     @functools.cached_property
     def options(self) -> dict[str, Any]:
-        """All of them, as its config.json will have them. Raises UserError if one is wrong."""
+        """All options as config.json will hold them. Raises UserError if one is wrong."""
         return config_lib.to_dict(config_lib.resolve(command_line.load(self.arguments)))
 
     @property
     def is_done(self) -> bool:
-        """Has it a summary? That is written last."""
+        """Whether the cell has a summary, which is written last."""
         return self.workdir.summary.exists()
 
 
 def make_cells(options: Options) -> list[Cell]:
-    """All cells, in the order in which they run.
+    """Makes all cells, in the order in which they run.
 
-    Seeds vary slowest, then data sets, backbones, methods: what is compared with each other comes
-    together, and a whole table with one seed is there before any cell gets a second one.
+    Seeds vary slowest, then data sets, backbones, methods: cells that are compared run one after
+    another, and a whole table with one seed is done before any cell gets a second one.
     """
     return [
         _cell(options, dataset, backbone, method, seed, variant)
@@ -96,7 +109,12 @@ def check(cells: Sequence[Cell]) -> None:
 
 
 def refuse(different: Sequence[tuple[pathlib.Path, list[str]]], why: str = "") -> None:
-    """Raises UserError if there are work directories with other options, here with what differs."""
+    """Raises UserError where work directories have other options.
+
+    Args:
+        different: the work directories, each with lines that tell what differs.
+        why: why that matters, the middle of a sentence.
+    """
     if different:
         path, lines = different[0]
         others = f" (and {len(different) - 1} more cells do)" if different[1:] else ""
@@ -121,5 +139,5 @@ def _cell(
         arguments.append(f"--config.data.item_text={options.text[dataset]}")
     arguments += options.overrides
     arguments += [f"--config.{name}={value}" for name, value in variant]
-    where = place(variant, options.root) if options.vary else ""
-    return Cell(dataset, backbone, method, seed, options.root / where, tuple(arguments), where)
+    name = directory_name(variant, options.root) if options.vary else ""
+    return Cell(dataset, backbone, method, seed, options.root / name, tuple(arguments), name)

@@ -1,4 +1,4 @@
-"""From the summaries of a grid to the rows of the paper's table. Numbers only, no layout."""
+"""Computes the rows of the paper's table from a grid's summaries. Numbers only, no layout."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 import dataclasses
@@ -26,59 +26,89 @@ OWN_OPTIONS = (  # in which the cells of a data set are meant to differ
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """A metric over seeds."""
+    """A metric over seeds.
+
+    Attributes:
+        mean: the mean.
+        deviation: the standard deviation of the sample; None with one seed.
+    """
 
     mean: float
-    deviation: float | None  # of the sample; None with one seed
+    deviation: float | None
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A method on a backbone, or popularity."""
+    """A row of the table: a method on a backbone, or popularity.
+
+    Attributes:
+        label: the label of the method.
+        values: the metrics in the order of METRICS; None where one is missing.
+        seeds: the number of seeds.
+        best_epoch: the best epoch, the mean over seeds.
+        minutes: the minutes of training, the mean over seeds.
+    """
 
     label: str
-    values: tuple[Estimate | None, ...]  # in the order of METRICS; None: not there
+    values: tuple[Estimate | None, ...]
     seeds: int = 0
-    best_epoch: float | None = None  # mean over seeds, as the minutes are
-    minutes: float | None = None  # of training
+    best_epoch: float | None = None
+    minutes: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Block:
-    """All methods of one data set and backbone."""
+    """All methods of one data set and backbone.
+
+    Attributes:
+        dataset: the data set.
+        backbone: the backbone.
+        rows: a row for each method.
+        improvement: in each metric, the better of ERL and PRL over base, minus 1, by the seeds that
+            both have; None where it is unknown.
+    """
 
     dataset: str
     backbone: str
     rows: tuple[Row, ...]
-    improvement: tuple[float | None, ...]  # the better of ERL and PRL over base - 1, same seeds
+    improvement: tuple[float | None, ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """A data set's rows."""
+    """The rows of one data set.
+
+    Attributes:
+        dataset: the data set.
+        popularity: the row of ranking by popularity; None where it is unknown.
+        blocks: a block for each backbone.
+    """
 
     dataset: str
     popularity: Row | None
     blocks: tuple[Block, ...]
 
 
-def compare(results: Sequence[Result], asked: Iterable[tuple[str, str]]) -> list[Comparison]:
-    """Rows of all results, and empty ones of the (data set, backbone) that are ``asked`` for.
+def compare(results: Sequence[Result], requested: Iterable[tuple[str, str]]) -> list[Comparison]:
+    """Makes the rows of all results, and empty rows where there are none yet.
 
-    Data sets: those asked for come first, in that order. Backbones: in that of the config.
+    Args:
+        results: the finished cells.
+        requested: pairs of data set and backbone that have rows in any case. Their data sets come
+            first, in that order; backbones have the order of the configuration.
     """
-    wanted = dict.fromkeys([*asked, *((result.dataset, result.backbone) for result in results)])
+    wanted = dict.fromkeys([*requested, *((result.dataset, result.backbone) for result in results)])
     compared = []
     for dataset in dict.fromkeys(dataset for dataset, _ in wanted):
         own = [result for result in results if result.dataset == dataset]
-        backbones = sorted((b for d, b in wanted if d == dataset), key=_place_of_backbone)
+        backbones = sorted((b for d, b in wanted if d == dataset), key=_order_of_backbone)
         blocks = tuple(_block(dataset, backbone, own) for backbone in backbones)
         compared.append(Comparison(dataset, _popularity(own), blocks))
     return compared
 
 
 def remarks(results: Sequence[Result], varied: Collection[str] = ()) -> list[str]:
-    """A sentence for what a reader has to know before comparing; ``varied`` options may differ."""
+    """Returns the sentences that a reader needs before comparing; ``varied`` options may differ."""
     lines: dict[str, None] = {}  # a set in order
     for dataset in dict.fromkeys(result.dataset for result in results):
         own = [result for result in results if result.dataset == dataset]
@@ -92,7 +122,10 @@ def remarks(results: Sequence[Result], varied: Collection[str] = ()) -> list[str
 
 
 def _of_several_data(results: Sequence[Result]) -> list[str]:
-    """Backbones; the digests of two may differ, as they cover the text that one of them reads."""
+    """Returns the backbones whose cells were trained on different data.
+
+    The digests of two backbones may differ, as they cover the text that one of them reads.
+    """
     seen = {(result.backbone, result.data) for result in results if result.data}
     backbones = [backbone for backbone, _ in seen]
     return sorted({name for name in backbones if backbones.count(name) > 1})
@@ -103,7 +136,7 @@ def _differing_options(results: Sequence[Result]) -> set[str]:
     return {line.split(": ")[0] for options in known for line in clashes(known[0], options)}
 
 
-def _place_of_backbone(name: str) -> tuple[int, str]:
+def _order_of_backbone(name: str) -> tuple[int, str]:
     known = list(config_lib.BACKBONES)
     return (known.index(name) if name in known else len(known)), name
 
@@ -127,7 +160,7 @@ def label(method: str) -> str:
 
 
 def row(label: str, results: Sequence[Result]) -> Row:
-    """Of all seeds of a method."""
+    """Makes the row of a method from its results with all seeds."""
     summaries = [result.summary for result in results]
     return Row(
         label=label,
@@ -139,7 +172,7 @@ def row(label: str, results: Sequence[Result]) -> Row:
 
 
 def _popularity(results: Sequence[Result]) -> Row | None:
-    """It has no seed and no backbone: any cell of the data set knows it."""
+    """Makes the row of popularity, which any cell of the data set holds; None where none does."""
     for result in results:
         if isinstance(metrics := result.summary.get("popularity"), Mapping):
             values = tuple(_estimate([_number(metrics, key)]) for key in METRICS)
@@ -158,7 +191,7 @@ def _minutes(summary: Mapping[str, Any]) -> float | None:
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    """None where one is missing: a mean of the others would be of other seeds than it says."""
+    """Returns the mean; None where a value is missing, as a mean of the others would mislead."""
     known = [value for value in values if value is not None]
     return statistics.fmean(known) if known and len(known) == len(values) else None
 
@@ -172,7 +205,7 @@ def _estimate(values: Sequence[float | None]) -> Estimate | None:
 
 
 def _improvement(results: Sequence[Result], metric: str) -> float | None:
-    """Of the better of ERL and PRL over base, each over the seeds that it shares with base."""
+    """Returns the gain of the better of ERL and PRL over base, by the seeds shared with base."""
     values = {(r.method, r.seed): _number(r.summary["test"], metric) for r in results}
     gains = [_gain(values, method) for method in in_paper() if method != BASELINE]
     return max((gain for gain in gains if gain is not None), default=None)

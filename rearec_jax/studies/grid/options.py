@@ -1,4 +1,4 @@
-"""What the command line asks of the grid."""
+"""The options of the grid's command line."""
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from rearec_jax.methods import in_paper
 from rearec_jax.studies.grid.variants import STUDIES, Study, parse_vary
 
 PAPER = ("yelp", "video_games", "software", "cds_and_vinyl", "baby_products")
-SET_BY_THE_GRID = {  # option of a cell -> what sets it here
+SET_BY_THE_GRID = {  # option of a cell -> the flag that sets it here
     "model.backbone": "--backbones=...",
     "method.name": "--methods=...",
     "seed": "--seeds=...",
@@ -22,33 +22,49 @@ SET_BY_THE_GRID = {  # option of a cell -> what sets it here
     "data.item_text": "--text=NAME=FILE",
 }
 _OVERRIDE = re.compile(r"--?config\.([\w.]+)=.*", re.DOTALL)
-_CONFIGS = pathlib.Path(__file__).resolve().parents[2] / "configs"
+_CONFIGS = pathlib.Path(__file__).resolve().parents[3] / "configs"
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """The grid, where it lies, and what to do with it."""
+    """The checked options.
 
-    configs: Mapping[str, str]  # data set (the stem of the file) -> config file
-    has_configs: bool  # were they named, or are they the paper's?
+    Attributes:
+        configs: the config file of each data set, by the stem of the file.
+        has_configs: whether they are named; otherwise they are the paper's.
+        backbones: the backbones.
+        methods: the methods.
+        seeds: the seeds.
+        vary: the values of each option that is varied; there is a cell for each combination.
+        root: the directory of the grid.
+        data: the data file of a data set, where one is named.
+        text: the item text of a data set, where one is named.
+        overrides: the --config.name=value of all cells.
+        dry_run: whether to print the commands and run nothing.
+        table: whether to print the table and run nothing.
+        markdown: the file to write the table to; "" for none.
+    """
+
+    configs: Mapping[str, str]
+    has_configs: bool
     backbones: tuple[str, ...]
     methods: tuple[str, ...]
     seeds: tuple[int, ...]
-    vary: Mapping[str, tuple[str, ...]]  # option -> values; a cell for each combination
+    vary: Mapping[str, tuple[str, ...]]
     root: pathlib.Path
-    data: Mapping[str, str]  # data set -> file
+    data: Mapping[str, str]
     text: Mapping[str, str]
-    overrides: tuple[str, ...]  # --config.name=value, for all cells
+    overrides: tuple[str, ...]
     dry_run: bool
     table: bool
     markdown: str
 
 
 def parse(arguments: Sequence[str]) -> Options:
-    """Checked options.
+    """Reads the command line.
 
     Raises:
-        UserError: an unknown flag, a file that does not exist, or values that contradict.
+        UserError: a flag is unknown, a file does not exist, or values contradict each other.
     """
     flags, rest = _parser().parse_known_args(arguments)
     overrides = _overrides(rest)
@@ -125,7 +141,7 @@ def _configs(text: str | None, must_exist: bool) -> dict[str, str]:
 
 
 def _names(flag: str, text: str) -> tuple[str, ...]:
-    """Each once, in the order given."""
+    """Returns the names of a list with commas, each once, in the order given."""
     names = tuple(dict.fromkeys(filter(None, (name.strip() for name in text.split(",")))))
     if not names:
         raise UserError(f"{flag} names nothing; list names with commas between them")
@@ -184,7 +200,7 @@ def _overrides(rest: Sequence[str]) -> tuple[str, ...]:
 
 
 def _writable(path: str) -> str:
-    """Known before hours of work rather than after."""
+    """Checks that a file can be written, before hours of work rather than after."""
     if path and not pathlib.Path(path).absolute().parent.is_dir():
         raise UserError(f"--markdown={path}: its directory does not exist; make it first")
     if path and pathlib.Path(path).is_dir():

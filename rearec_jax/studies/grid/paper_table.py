@@ -1,13 +1,13 @@
-"""The paper's table: in a terminal, and as a Markdown file."""
+"""Shows the paper's table in a terminal and as Markdown."""
 
 from collections.abc import Iterator, Sequence
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from rearec_jax.studies.grid.means import Block, Comparison, Estimate, Row
+from rearec_jax.studies.terminal import MISSING, fraction, say, wide_console
 
 HEADINGS = ("NDCG@10", "NDCG@20", "Recall@10", "Recall@20", "Seeds", "Epoch", "Minutes")
 CAPTION = (
@@ -15,16 +15,12 @@ CAPTION = (
     " the best of a data set and backbone; improvement: in each column, the better of +ERL and +PRL"
     " over base, by the seeds that both have; epoch: the best one; minutes: of training."
 )
-WIDE_COLUMNS = 94  # of a terminal that has room for means and deviations side by side
-PIPE_COLUMNS = 120  # of a line where there is no terminal
-MISSING = "-"
+WIDE_COLUMNS = 94  # the width of a terminal with room for means and deviations side by side
 
 
 def print_table(compared: Sequence[Comparison], remarks: Sequence[str] = ()) -> None:
-    """Prints it to standard output."""
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=PIPE_COLUMNS)
+    """Prints the table and the remarks to standard output."""
+    console = wide_console()
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("Test")
     for heading in HEADINGS:
@@ -33,11 +29,11 @@ def print_table(compared: Sequence[Comparison], remarks: Sequence[str] = ()) -> 
         _add_sections(table, comparison, narrow=console.width < WIDE_COLUMNS)
     console.print(table)
     for remark in remarks:
-        console.print(remark, markup=False, highlight=False, soft_wrap=True)
+        say(remark, console)
 
 
 def markdown(compared: Sequence[Comparison], remarks: Sequence[str] = ()) -> str:
-    """The same table as a Markdown text."""
+    """Returns the table, its caption and the remarks as Markdown."""
     headings = ["Data set", "Backbone", "Method", *HEADINGS]
     lines = [line(headings), line(["---"] * 3 + ["---:"] * len(HEADINGS))]
     for comparison in compared:
@@ -51,12 +47,12 @@ def markdown(compared: Sequence[Comparison], remarks: Sequence[str] = ()) -> str
 
 
 def code(commands: Sequence[str]) -> list[str]:
-    """The commands that made a table as a Markdown text; none where there are none."""
+    """Returns the commands that made a table as one block of Markdown; none without commands."""
     return ["\n".join(["```bash", *commands, "```"]) + "\n"] if commands else []
 
 
 def _add_sections(table: Table, comparison: Comparison, narrow: bool) -> None:
-    """Adds a data set's rows; ``narrow``: deviations stand below their means."""
+    """Adds a data set's rows, with deviations below their means where ``narrow``."""
     table.add_section()
     table.add_row(Text(comparison.dataset, style="bold"))
     previous = ""
@@ -71,7 +67,7 @@ def _add_sections(table: Table, comparison: Comparison, narrow: bool) -> None:
 
 
 def _rows(comparison: Comparison) -> Iterator[tuple[str, list[str], list[bool]]]:
-    """Backbone ("" for popularity), cells from the label on, and which are the best."""
+    """Yields each row's backbone ("" for popularity), its cells, and which of them are the best."""
     plain = [False] * (1 + len(HEADINGS))
     if comparison.popularity is not None:
         values = map(_estimate, comparison.popularity.values)
@@ -86,13 +82,13 @@ def _rows(comparison: Comparison) -> Iterator[tuple[str, list[str], list[bool]]]
 
 
 def _best(block: Block) -> list[str]:
-    """The highest mean of each column as it is shown: what looks equal is equally bold."""
+    """Returns the highest mean of each column as shown: values that look equal are all bold."""
     columns = zip(*(row.values for row in block.rows), strict=True)
     return [max((_mean(v) for v in values if v), key=float, default="") for values in columns]
 
 
 def cells(row: Row) -> list[str]:
-    """From the label on, one for each of HEADINGS."""
+    """Returns the cells of a row: the label, then one for each of HEADINGS."""
     seeds = str(row.seeds) if row.seeds else MISSING
     values = map(_estimate, row.values)
     return [row.label, *values, seeds, _rounded(row.best_epoch, 0), _rounded(row.minutes, 1)]
@@ -105,18 +101,14 @@ def _rounded(value: float | None, digits: int) -> str:
 def _estimate(value: Estimate | None) -> str:
     if value is None:
         return MISSING
-    spread = "" if value.deviation is None else f" ±{_four(value.deviation)}"
+    spread = "" if value.deviation is None else f" ±{fraction(value.deviation)}"
     return _mean(value) + spread
 
 
 def _mean(value: Estimate | None) -> str:
-    return MISSING if value is None else _four(value.mean)
-
-
-def _four(value: float) -> str:
-    return f"{value:.4f}".removeprefix("0")
+    return MISSING if value is None else fraction(value.mean)
 
 
 def line(cells: Sequence[str]) -> str:
-    """A row of a Markdown table."""
+    """Returns a row of a Markdown table."""
     return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"

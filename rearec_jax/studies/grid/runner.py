@@ -1,4 +1,4 @@
-"""Runs cells one after another, each in a process of its own, and remembers how each ended."""
+"""Runs cells one after another, each in a process of its own, and counts how they ended."""
 
 from collections.abc import Iterator, Sequence
 import contextlib
@@ -16,20 +16,27 @@ from rearec_jax.studies.grid.cells import Cell
 
 @dataclasses.dataclass
 class Tally:
-    """How the cells of a grid ended."""
+    """The counts of how the cells of a grid ended.
+
+    Attributes:
+        cells: the number of cells.
+        done: the number of cells that are done, in this run or before.
+        elsewhere: the cells that another grid is running.
+        failed: the cells that failed, with their exit codes.
+    """
 
     cells: int
-    done: int = 0  # in this run or before
+    done: int = 0
     elsewhere: list[Cell] = dataclasses.field(default_factory=list)
-    failed: list[tuple[Cell, int]] = dataclasses.field(default_factory=list)  # with exit code
+    failed: list[tuple[Cell, int]] = dataclasses.field(default_factory=list)
 
     @property
     def left(self) -> int:
-        """Cells that nobody has started, or that were interrupted."""
+        """The number of cells that were not started, or were interrupted."""
         return self.cells - self.done - len(self.elsewhere) - len(self.failed)
 
     def say(self) -> None:
-        """Prints counts, and the commands of what failed."""
+        """Prints the counts, and the commands of the cells that failed."""
         counts = [f"{self.done} done"]
         if self.elsewhere:
             counts.append(f"{len(self.elsewhere)} in the hands of another grid")
@@ -43,7 +50,9 @@ class Tally:
 
 
 def run_cells(cells: Sequence[Cell]) -> Tally:
-    """Runs what is not done, until the end or Ctrl-C; a cell that fails does not stop the others.
+    """Runs the cells that are not done, until the end or Ctrl-C.
+
+    A cell that fails does not stop the others.
 
     Raises:
         UserError: the root cannot be written.
@@ -82,10 +91,10 @@ def _run(cell: Cell, title: str, children: "_Children", tally: Tally) -> None:
 
 
 class _Children:
-    """One child at a time; while open, Ctrl-C and SIGTERM are its business and remembered here.
+    """Runs one child process at a time; while open, it handles Ctrl-C and SIGTERM.
 
-    A terminal sends Ctrl-C to the child as well, which saves and ends. SIGTERM comes to this
-    process alone and is handed on.
+    Either of them sets ``stopping``, and the child ends by itself. A terminal sends Ctrl-C to the
+    child as well, which saves and ends. SIGTERM comes to this process alone and is handed on.
     """
 
     def __init__(self) -> None:
@@ -109,13 +118,14 @@ class _Children:
             signal.signal(number, handler)
 
     def call(self, command: Sequence[str], lock: int) -> int:
-        """Runs the command; its exit code, negative for the signal that killed it.
+        """Runs a command and returns its exit code, negative for the signal that killed it.
 
-        It inherits the lock: should this process be killed, the cell stays locked while it runs.
+        The child inherits the lock, a file descriptor: should this process be killed, the cell
+        stays locked while the child runs.
         """
         with subprocess.Popen(command, pass_fds=[lock]) as child:
             self._child = child
-            if self._terminated:  # it came while the child was being started
+            if self._terminated:  # the signal came while the child was being started
                 child.terminate()
             code = child.wait()
         self._child = None
@@ -131,7 +141,7 @@ class _Children:
 
 @contextlib.contextmanager
 def _locked(cell: Cell) -> Iterator[int | None]:
-    """The open lock file of a cell; None while another grid has it."""
+    """Locks a cell; yields the lock's file descriptor, or None while another grid has it."""
     try:
         cell.lock.parent.mkdir(parents=True, exist_ok=True)
         file = cell.lock.open("a")

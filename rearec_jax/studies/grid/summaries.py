@@ -1,4 +1,4 @@
-"""What a grid's root holds: the summaries of its cells, and the commands that filled it."""
+"""Reads what a grid's root holds: its cells' summaries, and the commands that filled it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 import dataclasses
@@ -18,24 +18,38 @@ _CELL = re.compile(r"([a-z0-9_]+)-([a-z0-9_]+)-seed(\d+)")
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """A finished cell."""
+    """A finished cell.
+
+    Attributes:
+        dataset: the data set.
+        backbone: the backbone.
+        method: the method.
+        seed: the seed.
+        summary: the contents of summary.json.
+        options: the contents of config.json; empty where that cannot be read.
+        data: the digest of interactions and text vectors; "" where it is unknown.
+    """
 
     dataset: str
     backbone: str
     method: str
     seed: int
     summary: Mapping[str, Any]
-    options: Mapping[str, Any]  # of its config.json; empty where that cannot be read
-    data: str = ""  # digest of interactions and text vectors; "" where it is not known
+    options: Mapping[str, Any]
+    data: str = ""
 
     @property
     def name(self) -> str:
-        """Its place below the root or the variant."""
+        """The path of the cell below the root or the variant's directory."""
         return f"{self.dataset}/{self.backbone}-{self.method}-seed{self.seed}"
 
 
 def read(root: pathlib.Path) -> tuple[list[Result], list[str]]:
-    """All finished cells below a root, and a sentence for each summary that cannot be read."""
+    """Reads all finished cells directly below a root.
+
+    Returns:
+        The cells, and a sentence for each summary that cannot be read.
+    """
     results, notes = [], []
     for path in sorted(root.glob("*/*/summary.json")):
         name = _CELL.fullmatch(path.parent.name)
@@ -52,11 +66,11 @@ def read(root: pathlib.Path) -> tuple[list[Result], list[str]]:
     return results, notes
 
 
-def by_place(root: pathlib.Path) -> Iterator[tuple[str, list[Result], list[str]]]:
-    """`read` of the root itself (place "") and of the directory of each variant."""
+def by_variant(root: pathlib.Path) -> Iterator[tuple[str, list[Result], list[str]]]:
+    """Yields the name of each variant's directory with `read` of it; first the root's, named ""."""
     names = [path.name for path in root.iterdir()] if root.is_dir() else []
-    for place in ["", *sorted(filter(variants.is_place, names))]:
-        yield place, *read(root / place)
+    for name in ["", *sorted(filter(variants.is_directory_name, names))]:
+        yield name, *read(root / name)
 
 
 def note_command(root: pathlib.Path, arguments: Sequence[str]) -> None:
@@ -76,13 +90,16 @@ def note_command(root: pathlib.Path, arguments: Sequence[str]) -> None:
 
 
 def read_commands(root: pathlib.Path) -> list[str]:
-    """The commands that filled a root, oldest first."""
+    """Returns the commands that filled a root, oldest first."""
     path = root / "commands.txt"
     return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
 
 def _without_markdown(arguments: Sequence[str]) -> list[str]:
-    """Where the table goes changes nothing in it: no second command."""
+    """Returns the arguments without --markdown.
+
+    It changes nothing in the results, so it makes no second command.
+    """
     kept = []
     previous = ""
     for argument in arguments:
@@ -100,13 +117,13 @@ def _read_summary(path: pathlib.Path) -> dict[str, Any]:
 
 
 def _read_options(path: pathlib.Path) -> dict[str, Any]:
-    """Options that came later than the run are at their defaults, as they were in effect."""
+    """Returns the options of a run; those that are newer than the run are at their defaults."""
     if not Workdir(path).config.exists():
         return {}
     try:
         return config_lib.to_dict(load_config(path))
     except UserError:
-        return {}  # they serve a remark only; starting the cell again says what is wrong
+        return {}  # they serve a remark only; starting the cell again names the mistake
 
 
 def _read_digest(path: pathlib.Path) -> str:

@@ -1,4 +1,4 @@
-"""The table of a grid that varies options: a row a method and combination of values."""
+"""Shows the table of a grid that varies options: a row a method and combination of values."""
 
 from collections.abc import Sequence
 import dataclasses
@@ -6,7 +6,6 @@ import itertools
 import pathlib
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -15,6 +14,7 @@ from rearec_jax.studies.grid import means, paper_table, summaries
 from rearec_jax.studies.grid import variants as studies
 from rearec_jax.studies.grid.means import Row
 from rearec_jax.studies.grid.summaries import Result
+from rearec_jax.studies.terminal import MISSING, fraction, say, wide_console
 
 HEADINGS = ("Data set", "Backbone", "Method", "Options")
 CAPTION = (
@@ -25,40 +25,50 @@ CAPTION = (
 
 @dataclasses.dataclass(frozen=True)
 class SweepRow:
-    """One method with one combination of values, over its seeds."""
+    """The row of one method with one combination of values, over its seeds.
+
+    Attributes:
+        dataset: the data set.
+        backbone: the backbone.
+        method: the method.
+        options: the combination, such as "method.steps=3"; "" where the method reads none of the
+            options that vary.
+        valid: the validation NDCG@20, the mean over seeds; None where one is missing.
+        row: the test metrics.
+    """
 
     dataset: str
     backbone: str
     method: str
-    options: str  # "method.steps=3"; "" where the method reads none of those that vary
-    valid: float | None  # NDCG@20, mean over seeds
+    options: str
+    valid: float | None
     row: Row
 
 
 def is_sweep(root: pathlib.Path) -> bool:
-    """Does a root hold variants?"""
-    return root.is_dir() and any(studies.is_place(path.name) for path in root.iterdir())
+    """Says whether a root holds directories of variants."""
+    return root.is_dir() and any(studies.is_directory_name(path.name) for path in root.iterdir())
 
 
 def read(root: pathlib.Path) -> tuple[list[SweepRow], list[str]]:
-    """A row for all finished cells of the same options, and remarks on them."""
+    """Reads a root; returns a row for all finished cells of the same options, and remarks."""
     found: dict[tuple[str, str, str, str], list[Result]] = {}
     notes: list[str] = []
     varied: set[str] = set()
-    _, *variants = summaries.by_place(root)
-    for place, results, unread in sorted(variants, key=lambda variant: _natural(variant[0])):
+    _, *variants = summaries.by_variant(root)
+    for directory, results, unread in sorted(variants, key=lambda variant: _natural(variant[0])):
         notes += unread
-        varied |= studies.names(place)
-        name = "" if place == studies.AS_GIVEN else place
+        varied |= studies.names(directory)
+        name = "" if directory == studies.AS_GIVEN else directory
         for result in results:
             key = (result.dataset, result.backbone, result.method, name)
             found.setdefault(key, []).append(result)
     notes += means.remarks(list(itertools.chain(*found.values())), varied)
-    keys = sorted(found, key=lambda key: (*key[:2], _place_of_method(key[2])))
+    keys = sorted(found, key=lambda key: (*key[:2], _order_of_method(key[2])))
     return [_row(key, found[key]) for key in keys], notes
 
 
-def _place_of_method(name: str) -> tuple[int, str]:
+def _order_of_method(name: str) -> tuple[int, str]:
     order = list(METHODS)
     return (order.index(name) if name in order else len(order)), name
 
@@ -71,10 +81,8 @@ def _row(key: tuple[str, str, str, str], results: Sequence[Result]) -> SweepRow:
 
 
 def print_table(rows: Sequence[SweepRow], remarks: Sequence[str]) -> None:
-    """Prints it to standard output."""
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=paper_table.PIPE_COLUMNS)
+    """Prints the table and the remarks to standard output."""
+    console = wide_console()
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for heading in HEADINGS:
         table.add_column(heading, overflow="fold")
@@ -82,15 +90,15 @@ def print_table(rows: Sequence[SweepRow], remarks: Sequence[str]) -> None:
         table.add_column(heading, justify="right")
     for row in rows:
         cells = _cells(row)
-        cells[3] = "\n".join(pair.partition(".")[2] for pair in _pairs(row))  # short: lines are
+        cells[3] = "\n".join(pair.partition(".")[2] for pair in _pairs(row))  # short, as lines are
         table.add_row(*map(Text, cells))
     console.print(table)
     for remark in remarks:
-        console.print(remark, markup=False, highlight=False, soft_wrap=True)
+        say(remark, console)
 
 
 def markdown(rows: Sequence[SweepRow], remarks: Sequence[str]) -> str:
-    """The same table as a Markdown text."""
+    """Returns the table, its caption and the remarks as Markdown."""
     headings = [*HEADINGS, "Valid NDCG@20", *paper_table.HEADINGS]
     numbers = len(headings) - len(HEADINGS)
     lines = [
@@ -104,17 +112,17 @@ def markdown(rows: Sequence[SweepRow], remarks: Sequence[str]) -> str:
 
 def _cells(row: SweepRow) -> list[str]:
     label, *numbers = paper_table.cells(row.row)
-    valid = paper_table.MISSING if row.valid is None else f"{row.valid:.4f}".removeprefix("0")
+    valid = MISSING if row.valid is None else fraction(row.valid)
     return [row.dataset, row.backbone, label, ", ".join(_pairs(row)), valid, *numbers]
 
 
 def _pairs(row: SweepRow) -> list[str]:
-    """["method.temperature=1", "method.temperature_decay=1.5"]."""
+    """Returns the options of a row: ["method.temperature=1", "method.temperature_decay=1.5"]."""
     return [pair for pair in row.options.split(",") if pair]
 
 
 def _natural(name: str) -> list[tuple[float, str]]:
-    """So that 2 comes before 10."""
+    """Returns a key that sorts numbers by value: 2 comes before 10."""
     keys = []
     for part in name.split(","):
         _, _, value = part.partition("=")

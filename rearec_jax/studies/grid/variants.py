@@ -1,4 +1,4 @@
-"""Options that a grid varies, and ready studies: which methods, which values.
+"""The options that a grid varies, and ready studies with their methods and values.
 
 An option is varied only for the methods that read it: `base` has no steps, so it runs once.
 """
@@ -11,12 +11,17 @@ import pathlib
 from rearec_jax.errors import UserError
 from rearec_jax.methods import METHODS, in_paper, reading
 
-AS_GIVEN = "as_given"  # the place of what reads none of the varied options
+AS_GIVEN = "as_given"  # the directory of methods that read none of the varied options
 
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """What is run: every combination of the varied options' values, for each method."""
+    """A study: every combination of the varied options' values, for each method.
+
+    Attributes:
+        methods: the methods.
+        vary: the values of each option that is varied.
+    """
 
     methods: tuple[str, ...]
     vary: Mapping[str, tuple[str, ...]]
@@ -47,14 +52,15 @@ Variant = tuple[tuple[str, str], ...]  # (option, value), ...
 def parse_vary(
     pairs: Sequence[str], fixed: Sequence[str], flag: str = "--vary"
 ) -> dict[str, tuple[str, ...]]:
-    """{"method.steps": ("1", "2")} of ["method.steps=1,2"].
+    """Reads options with their values: {"method.steps": ("1", "2")} of ["method.steps=1,2"].
 
     Args:
-        fixed: options that something else sets.
-        flag: what the messages call it.
+        pairs: the values of the flag.
+        fixed: the options that something else sets.
+        flag: the name of the flag, for messages.
 
     Raises:
-        UserError: another form, no values, or an option that is fixed or named twice.
+        UserError: a pair has another form or no values, or its option is set twice.
     """
     vary: dict[str, tuple[str, ...]] = {}
     for pair in pairs:
@@ -71,16 +77,17 @@ def parse_vary(
 
 
 def variants(method: str, vary: Mapping[str, Sequence[str]]) -> list[Variant]:
-    """All combinations of the options that the method reads; one empty one if it reads none."""
+    """Returns all combinations of the options that a method reads; one empty if it reads none."""
     read = {name: vary[name] for name in vary if method in reading(name)}
     choices = [[(name, value) for value in values] for name, values in read.items()]
     return list(itertools.product(*choices))
 
 
-def place(variant: Variant, root: pathlib.Path) -> str:
-    """Its directory below the root: method.steps=3, with commas between several.
+def directory_name(variant: Variant, root: pathlib.Path) -> str:
+    """Returns the name of a variant's directory: method.steps=3, with commas between several.
 
-    Options are sorted, as their order changes no result; a directory of another order is kept.
+    Options are sorted, as their order changes no result; a directory below ``root`` that has them
+    in another order is kept.
     """
     pairs = sorted(f"{name}={value}" for name, value in variant)
     name = ",".join(pairs) or AS_GIVEN
@@ -90,11 +97,11 @@ def place(variant: Variant, root: pathlib.Path) -> str:
     return min(others, default=name)
 
 
-def is_place(name: str) -> bool:
-    """Is this the directory of a variant?"""
+def is_directory_name(name: str) -> bool:
+    """Says whether a name is that of a variant's directory."""
     return name == AS_GIVEN or "=" in name
 
 
-def names(place_name: str) -> set[str]:
-    """The options that the directory of a variant names."""
-    return {pair.partition("=")[0] for pair in place_name.split(",") if "=" in pair}
+def names(directory: str) -> set[str]:
+    """Returns the options that the name of a variant's directory contains."""
+    return {pair.partition("=")[0] for pair in directory.split(",") if "=" in pair}

@@ -1,1 +1,1 @@
-"""--mode=report: one HTML file about one or several runs, from the files of their directories."""
+"""The report: one HTML file about runs and studies, from the files of their directories."""

@@ -1,4 +1,4 @@
-"""Differences from the baseline with their intervals; studies of an option."""
+"""Draws differences from the baseline with their intervals, and studies of an option."""
 
 from __future__ import annotations
 
@@ -16,16 +16,21 @@ if TYPE_CHECKING:
 
 @style.styled
 def differences(found: Sequence[Difference], baseline: str) -> Figure:
-    """Difference and 95 % interval of the bootstrap: a row a metric, a colour a run."""
+    """Draws differences with the bootstrap's 95 % intervals: a row a metric, a colour a run.
+
+    Args:
+        found: the differences, of the same metrics for each label.
+        baseline: the label of the run that the others are compared with.
+    """
     labels = list(dict.fromkeys(each.label for each in found))
     metrics = list(dict.fromkeys(each.metric for each in found))
     figure, axes = style.new(0.8 + len(metrics) * (0.16 + 0.13 * len(labels)))
-    height = 0.7 / len(labels)
+    step = 0.7 / len(labels)
     for number, label in enumerate(labels, start=1):
         own = [each for each in found if each.label == label]
         look = style.line(number)
-        places = [
-            metrics.index(each.metric) + (number - (len(labels) + 1) / 2) * height for each in own
+        heights = [
+            metrics.index(each.metric) + (number - (len(labels) + 1) / 2) * step for each in own
         ]
         middles = [each.t_test.mean for each in own]
         spread = [
@@ -34,7 +39,7 @@ def differences(found: Sequence[Difference], baseline: str) -> Figure:
         ]
         axes.errorbar(
             middles,
-            places,
+            heights,
             xerr=spread,
             linestyle="",
             marker=look["marker"],
@@ -56,17 +61,27 @@ def differences(found: Sequence[Difference], baseline: str) -> Figure:
 
 @dataclasses.dataclass(frozen=True)
 class Sweep:
-    """Values of a metric over the values of an option. deviation: over seeds, None with one."""
+    """The values of a metric over the values of an option.
+
+    Attributes:
+        label: the label of the line.
+        values: the mean and the standard deviation over seeds of each value of the option; the
+            deviation is None with one seed.
+    """
 
     label: str
-    values: Mapping[str, tuple[float, float | None]]  # of the option -> mean, deviation
+    values: Mapping[str, tuple[float, float | None]]
 
 
 @style.styled
 def sweep(lines: Sequence[Sweep], level: Mapping[str, float], option: str, metric: str) -> Figure:
-    """A line a method over an option's values, evenly spaced.
+    """Draws a line for each method over an option's values, which are evenly spaced.
 
-    level: methods that do not read the option, as level lines.
+    Args:
+        lines: the lines.
+        level: the means of methods that do not read the option, which are level lines.
+        option: the label of the x axis.
+        metric: the label of the y axis.
     """
     figure, axes = style.new()
     values = sorted({value for each in lines for value in each.values}, key=_number)
@@ -90,7 +105,7 @@ def sweep(lines: Sequence[Sweep], level: Mapping[str, float], option: str, metri
 
 
 def _number(value: str) -> tuple[float, str]:
-    """2 comes before 10, and words after numbers."""
+    """Returns a key that sorts 2 before 10, and words after numbers."""
     try:
         return float(value), ""
     except ValueError:
@@ -99,7 +114,12 @@ def _number(value: str) -> tuple[float, str]:
 
 @style.styled
 def dots(rows: Sequence[tuple[str, float, float | None]], metric: str) -> Figure:
-    """A row a variant: for options of too few values for a line."""
+    """Draws a row for each variant, for options of too few values for a line.
+
+    Args:
+        rows: the label, mean and standard deviation (None with one seed) of each variant.
+        metric: the label of the x axis.
+    """
     figure, axes = style.new(0.6 + 0.24 * len(rows))
     look = style.line(1)
     axes.errorbar(

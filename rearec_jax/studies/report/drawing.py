@@ -1,21 +1,19 @@
-"""From a figure to SVG and PDF files, and to SVG inside a page."""
+"""Turns figures into SVG and PDF files, and into SVG inside a page."""
 
 from __future__ import annotations
 
 import dataclasses
-import html
 import io
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 import warnings
 
 from rearec_jax.studies.report import style
-from rearec_jax.studies.report.elements import Html, element
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-IN_PAGE = {  # what follows the page's colours
+IN_PAGE = {  # colours of figures -> colours of the page, which follow light and dark
     style.INK: "currentColor",
     style.MUTED: "var(--muted)",
     style.RULE: "var(--rule)",
@@ -27,9 +25,13 @@ IN_PAGE = {  # what follows the page's colours
 
 @dataclasses.dataclass(frozen=True)
 class Drawing:
-    """A figure with its file name (letters, digits, - and _), caption, and what it shows in words.
+    """A figure with its texts.
 
-    alt: read aloud in place of the figure: what the axes are and what is to be seen.
+    Attributes:
+        name: the name of its files: letters, digits, - and _.
+        figure: the figure.
+        caption: the caption.
+        alt: the text that is read aloud in place of the figure: its axes, and what it shows.
     """
 
     name: str
@@ -39,12 +41,12 @@ class Drawing:
 
 
 def svg(drawing: Drawing) -> bytes:
-    """A file: text as text, the same bytes for the same figure."""
+    """Returns an SVG file whose text is text; the same figure gives the same bytes."""
     return _saved(drawing, "svg", {"Date": None, "Title": drawing.caption})
 
 
 def pdf(drawing: Drawing) -> bytes:
-    """A file with its fonts."""
+    """Returns a PDF file with its fonts."""
     return _saved(drawing, "pdf", {"CreationDate": None, "Title": drawing.caption})
 
 
@@ -57,35 +59,35 @@ def _saved(drawing: Drawing, form: str, metadata: dict[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
-def in_page(drawing: Drawing, file: bytes, number: int) -> Html:
-    """<figure> with the drawing of ``svg(drawing)``, its caption and links to the files."""
-    links = [
-        element("a", form.upper(), href=f"{drawing.name}.{form}", download=f"{drawing.name}.{form}")
-        for form in ("svg", "pdf")
-    ]
-    files = element("span", " ", links[0], " ", links[1], class_="files")
-    label = element("b", f"Figure {number}. ")
-    return element(
-        "figure",
-        _inline(drawing, file.decode()),
-        element("figcaption", label, drawing.caption, files),
-        id=f"figure-{drawing.name}",
-    )
+class Inline(NamedTuple):
+    """The parts of an SVG file for use inside the page.
+
+    Attributes:
+        view_box: the value of the attribute viewBox.
+        shapes: all between <svg> and </svg>, as markup.
+    """
+
+    view_box: str
+    shapes: str
 
 
-def _inline(drawing: Drawing, text: str) -> Html:
-    """The <svg> alone: no header, ids of its own, the page's font and colours, nothing to fetch."""
-    text = re.sub(r"<(metadata|style|title)\b.*?</\1>", "", text, flags=re.DOTALL)
-    inner = text[text.index("<svg") :].split(">", 1)[1].strip()
-    inner = re.sub(r"font-family: [^;\"]*; ?", "", inner).replace("xlink:href", "href")
-    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', inner))
+def inline(drawing: Drawing, file: bytes) -> Inline:
+    """Returns the parts of the SVG file that ``svg(drawing)`` has written.
 
-    own = drawing.name
-    inner = re.sub(r' id="([^"]+)"', lambda m: f' id="{own}-{m[1]}"' if m[1] in used else "", inner)
-    inner = re.sub(r'(href="#|url\(#)', rf"\1{own}-", inner)
-    for colour, page in IN_PAGE.items():
-        inner = inner.replace(colour, page)
+    They have no header, the page's font and colours, and ids that start with the drawing's name,
+    so that two drawings in a page do not share any; nothing in them has to be fetched.
+    """
+    text = re.sub(r"<(metadata|style|title)\b.*?</\1>", "", file.decode(), flags=re.DOTALL)
+    shapes = text[text.index("<svg") :].split(">", 1)[1].strip().removesuffix("</svg>")
+    shapes = re.sub(r"font-family: [^;\"]*; ?", "", shapes).replace("xlink:href", "href")
+    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', shapes))
+
+    def with_name(found: re.Match[str]) -> str:
+        return f' id="{drawing.name}-{found[1]}"' if found[1] in used else ""
+
+    shapes = re.sub(r' id="([^"]+)"', with_name, shapes)
+    shapes = re.sub(r'(href="#|url\(#)', rf"\1{drawing.name}-", shapes)
+    for colour, in_page in IN_PAGE.items():
+        shapes = shapes.replace(colour, in_page)
     box = re.search(r'viewBox="([^"]*)"', text)
-    words = html.escape(drawing.alt)
-    shape = box[1] if box else ""
-    return Html(f'<svg viewBox="{shape}" role="img" aria-label="{words}">{inner}')
+    return Inline(box[1] if box else "", shapes)

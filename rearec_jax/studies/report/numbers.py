@@ -1,28 +1,30 @@
-"""Numbers as a reader wants them."""
+"""Formats numbers and other values for readers."""
 
 import re
 from typing import Any
+
+from rearec_jax.studies.terminal import fraction
 
 MISSING = "–"
 
 
 def share(value: float | None) -> str:
-    """.0413 of a metric between 0 and 1."""
-    return MISSING if value is None else f"{value:.4f}".removeprefix("0")
+    """Formats a metric between 0 and 1: .0413."""
+    return MISSING if value is None else fraction(value)
 
 
 def percent(value: float | None) -> str:
-    """12.3 % of .123."""
+    """Formats a share: 12.3 % of .123."""
     return MISSING if value is None else f"{value:.1%}".replace("%", " %")
 
 
 def count(value: int | None) -> str:
-    """12,101."""
+    """Formats a count: 12,101."""
     return MISSING if value is None else f"{value:,}"
 
 
 def duration(seconds: float | None) -> str:
-    """'42 s', '6 min 10 s' or '3 h 20 min'."""
+    """Formats seconds: '42 s', '6 min 10 s' or '3 h 20 min'."""
     if seconds is None:
         return MISSING
     whole = round(seconds)
@@ -33,12 +35,12 @@ def duration(seconds: float | None) -> str:
 
 
 def option(value: Any) -> str:
-    """As one would type it; an empty one is said."""
+    """Formats the value of an option as one types it; an empty one is '(none)'."""
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value)) or "(none)"
     return "(none)" if value in ("", None) else str(value)
 
 
 def file_name(*words: str) -> str:
-    """Letters, digits, - and _ of the words: a name that every file system takes."""
+    """Joins words to a name of letters, digits, - and _, which every file system takes."""
     return "-".join(filter(None, (re.sub(r"[^A-Za-z0-9]+", "_", w).strip("_") for w in words)))

@@ -1,4 +1,4 @@
-"""Sections of a report: what was run, on what, how long; and how training went."""
+"""Sections of a report: the data, the runs, their options, and how training went."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,12 +8,12 @@ from rearec_jax.config import DataConfig
 from rearec_jax.config.compare import FREE_OPTIONS
 from rearec_jax.studies.analysis.comparable_runs import flattened
 from rearec_jax.studies.report import numbers, training_figures
+from rearec_jax.studies.report.blocks import Block, Note, Paragraph, Table
 from rearec_jax.studies.report.drawing import Drawing
-from rearec_jax.studies.report.elements import Html, Table, note, paragraph, table
 from rearec_jax.studies.report.run_files import RunFiles
 from rearec_jax.studies.report.sources import DataSet
 
-Blocks = list[Html | Drawing]
+Blocks = list[Block]
 SPLITS = {
     "leave_one_out": "leave one out (of each user the last item is the test target, the one before"
     " it validation)",
@@ -23,57 +23,53 @@ SPLITS = {
 }
 
 
-def data(own: DataSet) -> Blocks:
-    """Sizes of the data, the split, and the rules of ranking."""
-    known = next((run.summary["data"] for run in own.runs if run.summary.get("data")), {})
-    config = own.runs[0].config
+def data(data: DataSet) -> Blocks:
+    """Describes the sizes of the data, the split, and the rules of ranking."""
+    known = next((run.summary["data"] for run in data.runs if run.summary.get("data")), {})
+    config = data.runs[0].config
     sizes = ", ".join(
         f"{known[name]:,} {name}" for name in ("users", "items", "interactions") if name in known
     )
     ranked = "all items but those the user has had" if config.eval.exclude_seen else "all items"
-    sentences = [f"{own.name}: {sizes}." if sizes else f"{own.name}."]
+    sentences = [f"{data.name}: {sizes}." if sizes else f"{data.name}."]
     sentences += [f"Split: {_split(config.data)}.", f"Ranked are {ranked}."]
     if config.data.source != "demo" and config.data.path:
         sentences.append(f"File: {config.data.path}.")
-    return [paragraph(" ".join(sentences)), *_notes(own.runs)]
+    return [Paragraph(" ".join(sentences)), *_notes(data.runs)]
 
 
 def _split(config: DataConfig) -> str:
-    """Prepared data sets bring their own; ``data.split`` stays at its default then."""
+    """Describes the split; prepared data sets bring one, and ``data.split`` does not count then."""
     return "as the data set was prepared" if config.source == "tfds" else SPLITS[config.split]
 
 
 def _notes(runs: Sequence[RunFiles]) -> Blocks:
-    """A line a note of the summaries, with the runs that have it."""
+    """Returns the notes of the summaries, each with the runs that have it."""
     owners: dict[str, list[str]] = {}
     for run in runs:
         for text in run.summary.get("notes", []):
             owners.setdefault(text, []).append(run.label)
     lines = [
-        f"{'All runs' if len(own) == len(runs) > 1 else '; '.join(own)}: {text}."
-        for text, own in owners.items()
+        f"{'All runs' if len(labels) == len(runs) > 1 else '; '.join(labels)}: {text}."
+        for text, labels in owners.items()
     ]
     lines += [f"{run.label} is not finished." for run in runs if not run.summary]
-    return [note(line) for line in lines]
+    return [Note(line) for line in lines]
 
 
-def runs(own: DataSet) -> Blocks:
-    """A row a run: method, size, epochs, time, device."""
+def runs(data: DataSet) -> Blocks:
+    """Tabulates the runs (method, size, epochs, time, device), and their directories."""
     headings = ("Run", "Backbone", "Method", "Device", "K", "Width", "Seed", "Best epoch", "Epochs")
     headings += ("Training", "Targets a second", "Evaluation")
-    rows = [_run_row(run) for run in own.runs]
-    where = [
-        table(
-            Table(
-                f"{own.name}: work directories.",
-                ("Run", "Directory", "Configuration"),
-                [(run.label, str(run.path), run.summary.get("config", "")) for run in own.runs],
-                words=3,
-            )
-        )
-    ]
-    caption = f"{own.name}: runs. Training: all epochs, without evaluation on test."
-    return [table(Table(caption, headings, rows, words=4)), *where]
+    rows = [_run_row(run) for run in data.runs]
+    where = Table(
+        f"{data.name}: work directories.",
+        ("Run", "Directory", "Configuration"),
+        [(run.label, str(run.path), run.summary.get("config", "")) for run in data.runs],
+        words=3,
+    )
+    caption = f"{data.name}: runs. Training: all epochs, without evaluation on test."
+    return [Table(caption, headings, rows, words=4), where]
 
 
 def _run_row(run: RunFiles) -> list[str]:
@@ -96,10 +92,10 @@ def _run_row(run: RunFiles) -> list[str]:
     ]
 
 
-def options(own: DataSet) -> Blocks:
-    """Every option that is not at its default in some run."""
+def options(data: DataSet) -> Blocks:
+    """Tabulates the options that are not at their defaults in some run."""
     default = flattened(config_lib.to_dict(config_lib.resolve({})))
-    given = [flattened(config_lib.to_dict(run.config)) for run in own.runs]
+    given = [flattened(config_lib.to_dict(run.config)) for run in data.runs]
     names = [
         name
         for name in default
@@ -107,20 +103,20 @@ def options(own: DataSet) -> Blocks:
         and any(flat[name] != default[name] for flat in given)
     ]
     if not names:
-        return [paragraph(f"{own.name}: all options are at their defaults.")]
+        return [Paragraph(f"{data.name}: all options are at their defaults.")]
     rows = [
         [name, numbers.option(default[name]), *(numbers.option(flat[name]) for flat in given)]
         for name in names
     ]
-    headings = ("Option", "Default", *(run.label for run in own.runs))
-    caption = f"{own.name}: options that differ from the defaults."
-    return [table(Table(caption, headings, rows, words=len(headings)))]
+    headings = ("Option", "Default", *(run.label for run in data.runs))
+    caption = f"{data.name}: options that differ from the defaults."
+    return [Table(caption, headings, rows, words=len(headings))]
 
 
-def training(own: DataSet) -> Blocks:
-    """Curves of the loss and of validation."""
+def training(data: DataSet) -> Blocks:
+    """Draws the curves of validation and of each part of the loss."""
     drawings: Blocks = []
-    validation = [training_figures.validation_curve(run.label, run.events) for run in own.runs]
+    validation = [training_figures.validation_curve(run.label, run.events) for run in data.runs]
     if any(curve.x for curve in validation):
         best = ", ".join(
             f"{curve.label} epoch {curve.best} ({numbers.share(max(curve.y))})"
@@ -129,21 +125,21 @@ def training(own: DataSet) -> Blocks:
         )
         drawings.append(
             Drawing(
-                numbers.file_name(own.name, "validation"),
+                numbers.file_name(data.name, "validation"),
                 training_figures.validation(validation),
-                f"{own.name}: validation NDCG@20 by epoch. Stars: the best epochs, those tested.",
+                f"{data.name}: validation NDCG@20 by epoch. Stars: the best epochs, those tested.",
                 f"Lines of validation NDCG@20 over epochs. Best: {best}.",
             )
         )
-    for part in training_figures.parts([event for run in own.runs for event in run.events]):
-        curves = [training_figures.loss_curve(run.label, part, run.events) for run in own.runs]
+    for part in training_figures.parts([event for run in data.runs for event in run.events]):
+        curves = [training_figures.loss_curve(run.label, part, run.events) for run in data.runs]
         last = ", ".join(f"{curve.label} {curve.y[-1]:.3g}" for curve in curves if curve.x)
         label = training_figures.part_label(part)
         drawings.append(
             Drawing(
-                numbers.file_name(own.name, "training", part),
+                numbers.file_name(data.name, "training", part),
                 training_figures.losses(curves, part),
-                f"{own.name}: {label.lower()} in training, by update; with dropout.",
+                f"{data.name}: {label.lower()} in training, by update; with dropout.",
                 f"Lines of {label} over updates. At the end: {last}.",
             )
         )

@@ -1,25 +1,60 @@
-"""The page: sections with numbers and a table of contents, in the template of this package."""
+"""The page of a report: its sections, from the files read to the text of the HTML file."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import dataclasses
-from importlib import resources
-import string
+import itertools
+from typing import Any, NamedTuple
 
+from rearec_jax.errors import UserError
 from rearec_jax.studies.report import drawing, overview, results, steps, stories, study_section
+from rearec_jax.studies.report.blocks import Block, Heading
 from rearec_jax.studies.report.drawing import Drawing
-from rearec_jax.studies.report.elements import Html, element, join
 from rearec_jax.studies.report.sources import DataSet, Sources
 
-Blocks = Sequence[Html | Drawing]
+Blocks = Sequence[Block]
+
+
+class About(NamedTuple):
+    """The page's texts about itself.
+
+    Attributes:
+        title: the title.
+        about: the line below the title.
+        command: the command that makes the page again.
+    """
+
+    title: str
+    about: str
+    command: str
+
+
+class Figure(NamedTuple):
+    """A drawing as the page shows it: its number, and the parts of its SVG (``drawing.Inline``)."""
+
+    number: int
+    view_box: str
+    shapes: str
 
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """A heading, its place in the address bar, and what stands below."""
+    """A section of the page.
+
+    Attributes:
+        name: the name in the address bar.
+        title: the heading.
+        blocks: all that stands below the heading.
+    """
 
     name: str
     title: str
     blocks: Blocks
+
+    @property
+    def rows(self) -> list[tuple[bool, list[Block]]]:
+        """The blocks in groups of neighbours that are all drawings (True) or all not (False)."""
+        groups = itertools.groupby(self.blocks, key=lambda block: isinstance(block, Drawing))
+        return [(are_drawings, list(group)) for are_drawings, group in groups]
 
 
 SECTIONS: tuple[tuple[str, str, Callable[[DataSet], Blocks]], ...] = (
@@ -39,15 +74,15 @@ SECTIONS: tuple[tuple[str, str, Callable[[DataSet], Blocks]], ...] = (
 
 
 def sections(sources: Sources) -> list[Section]:
-    """Those that the files allow, in order of reading."""
+    """Returns the sections that the files allow, in order of reading."""
     found = []
     for name, title, write in SECTIONS:
-        blocks: list[Html | Drawing] = []
+        blocks: list[Block] = []
         for data in sources.data_sets:
-            own = list(write(data))
-            if own and len(sources.data_sets) > 1:
-                blocks.append(element("h3", data.name))
-            blocks += own
+            written = list(write(data))
+            if written and len(sources.data_sets) > 1:
+                blocks.append(Heading(data.name))
+            blocks += written
         if blocks:
             found.append(Section(name, title, blocks))
     for number, study in enumerate(sources.studies, start=1):
@@ -57,61 +92,63 @@ def sections(sources: Sources) -> list[Section]:
 
 
 def drawings(found: Sequence[Section]) -> Iterator[Drawing]:
-    """All figures, in order of reading."""
+    """Yields all figures, in order of reading."""
     for section in found:
         yield from (block for block in section.blocks if isinstance(block, Drawing))
 
 
-def page(
-    title: str, about: str, found: Sequence[Section], files: dict[str, bytes], command: str
-) -> str:
-    """The whole file.
+def page(about: About, found: Sequence[Section], files: Mapping[str, bytes]) -> str:
+    """Returns the whole HTML file.
 
-    files: the SVG of each drawing, by its name.
+    Args:
+        about: what the page says of itself.
+        found: the sections, in order of reading.
+        files: the SVG file of each drawing, by the drawing's name.
     """
-    numbers = {each.name: number for number, each in enumerate(drawings(found), start=1)}
-    inner = join(_section(section, files, numbers) for section in found)
-    contents = element(
-        "ol", *(element("li", element("a", s.title, href=f"#{s.name}")) for s in found)
-    )
-    template = string.Template(_text("page.html"))
-    return template.substitute(
-        title=_escaped(title),
-        about=_escaped(about),
-        style=_text("style.css"),
-        contents=contents,
-        body=inner,
-        command=_escaped(command),
-    )
+    figures = {
+        each.name: Figure(number, *drawing.inline(each, files[each.name]))
+        for number, each in enumerate(drawings(found), start=1)
+    }
+    template = templates().get_template("page.html")
+    return template.render(**about._asdict(), sections=found, figures=figures)
 
 
-def _section(section: Section, files: dict[str, bytes], numbers: dict[str, int]) -> Html:
-    parts: list[Html] = []
-    row: list[Html] = []
-    for block in section.blocks:
-        if isinstance(block, Drawing):
-            row.append(drawing.in_page(block, files[block.name], numbers[block.name]))
-            continue
-        if row:
-            parts.append(element("div", *row, class_="figures"))
-            row = []
-        parts.append(block)
-    if row:
-        parts.append(element("div", *row, class_="figures"))
-    heading = element("h2", section.title, id=f"{section.name}-title")
-    return element(
-        "section", heading, *parts, id=section.name, aria_labelledby=f"{section.name}-title"
+def templates() -> Any:
+    """Returns jinja2's environment of this package's templates, in which all text is escaped.
+
+    Raises:
+        UserError: jinja2 is not installed; the message says how to install it.
+    """
+    try:
+        import jinja2
+    except ImportError as error:
+        raise UserError(
+            "--mode=report writes its page with jinja2, which is not installed;"
+            " pip install jinja2 (the extra `report` of this package)"
+        ) from error
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("rearec_jax.studies.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
+    environment.filters["class_name"] = lambda block: type(block).__name__
+    environment.filters["item_name"] = stories.item_name
+    return environment
 
 
 def _distinct(found: Sequence[Section]) -> list[Section]:
-    """Names of files told apart where two labels differ only in what a file name cannot hold."""
+    """Returns the sections with distinct names of figures.
+
+    Two labels may differ only in characters that a file name cannot hold.
+    """
     seen: dict[str, int] = {}
 
-    def renamed(block: Html | Drawing) -> Html | Drawing:
+    def renamed(block: Block) -> Block:
         if not isinstance(block, Drawing):
             return block
-        key = block.name.lower()  # some file systems do not tell A from a
+        key = block.name.lower()  # for some file systems A is a
         seen[key] = seen.get(key, 0) + 1
         if seen[key] == 1:
             return block
@@ -121,11 +158,3 @@ def _distinct(found: Sequence[Section]) -> list[Section]:
         dataclasses.replace(each, blocks=[renamed(block) for block in each.blocks])
         for each in found
     ]
-
-
-def _escaped(text: str) -> Html:
-    return join([text])
-
-
-def _text(name: str) -> str:
-    return (resources.files("rearec_jax.studies.report") / name).read_text(encoding="utf-8")

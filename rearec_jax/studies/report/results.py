@@ -7,11 +7,11 @@ from rearec_jax.evaluation.rank_file import FINAL
 from rearec_jax.evaluation.summary_table import COLUMNS
 from rearec_jax.studies.analysis import comparison_table
 from rearec_jax.studies.report import comparison_figures, numbers, step_figures
+from rearec_jax.studies.report.blocks import Block, Bullets, Note, Table
 from rearec_jax.studies.report.drawing import Drawing
-from rearec_jax.studies.report.elements import Html, Table, bullets, note, table
 from rearec_jax.studies.report.sources import DataSet
 
-Blocks = list[Html | Drawing]
+Blocks = list[Block]
 Rows = Sequence[Mapping[str, Any]]
 METRIC = "ndcg@10"
 BOUND = "any step"
@@ -21,11 +21,11 @@ BY = {
 }
 
 
-def accuracy(own: DataSet) -> Blocks:
-    """Popularity, then each run: its steps, its result, and the bounds."""
+def accuracy(data: DataSet) -> Blocks:
+    """Tabulates popularity, each run's steps and result, and the bounds."""
     rows: list[list[str]] = []
     strong, quiet = [], []
-    finished = [run for run in own.runs if run.summary.get("test")]
+    finished = [run for run in data.runs if run.summary.get("test")]
     for run in finished:
         if "popularity" in run.summary and not rows:
             quiet.append(len(rows))
@@ -46,34 +46,34 @@ def accuracy(own: DataSet) -> Blocks:
         quiet.append(len(rows))
         rows.append(_metrics("best possible", "", finished[0].summary["best_possible"]))
     caption = (
-        f"{own.name}: accuracy on test. Bold: the method's representation. Best step in hindsight:"
+        f"{data.name}: accuracy on test. Bold: the method's representation. Best step in hindsight:"
         " each user's best step, chosen with the answer known, a bound and no result."
     )
     headings = ("Run", "Representation", *COLUMNS.values())
-    return [table(Table(caption, headings, rows, words=2, strong=strong, quiet=quiet))]
+    return [Table(caption, headings, rows, words=2, strong=strong, quiet=quiet)]
 
 
 def _metrics(run: str, name: str, metrics: Mapping[str, Any]) -> list[str]:
     return [run, name, *(numbers.share(metrics.get(key)) for key in COLUMNS)]
 
 
-def significance(own: DataSet) -> Blocks:
-    """Means over seeds and paired tests, or why there are none."""
-    compared = own.comparison
+def significance(data: DataSet) -> Blocks:
+    """Tabulates means over seeds and paired tests, or says why there are none."""
+    compared = data.comparison
     if compared is None:
-        return [note(f"{own.name}: not compared. {own.why_not}.")] if own.why_not else []
+        return [Note(f"{data.name}: not compared. {data.why_not}.")] if data.why_not else []
     means, tests = comparison_table.tables(compared, with_holm=False)
-    blocks: Blocks = [table(Table(f"{own.name}: means on test.", *means))]
+    blocks: Blocks = [Table(f"{data.name}: means on test.", *means)]
     if compared.differences:
         baseline = compared.groups[0].label
         names = [group.label for group in compared.groups[1:]]
-        caption = f"{own.name}: differences from {baseline}, paired over users."
-        blocks.append(table(Table(caption, *tests, words=2)))
+        caption = f"{data.name}: differences from {baseline}, paired over users."
+        blocks.append(Table(caption, *tests, words=2))
         blocks.append(
             Drawing(
-                numbers.file_name(own.name, "differences"),
+                numbers.file_name(data.name, "differences"),
                 comparison_figures.differences(compared.differences, baseline),
-                f"{own.name}: {', '.join(names)} against {baseline} on test, with 95 % intervals"
+                f"{data.name}: {', '.join(names)} against {baseline} on test, with 95 % intervals"
                 f" ({compared.users:,} users, paired bootstrap).",
                 "; ".join(
                     f"{each.label} {COLUMNS[each.metric]} {each.t_test.mean:+.4f}"
@@ -81,44 +81,43 @@ def significance(own: DataSet) -> Blocks:
                 ),
             )
         )
-    return [*blocks, bullets(comparison_table.remarks(compared, with_holm=False))]
+    return [*blocks, Bullets(comparison_table.remarks(compared, with_holm=False))]
 
 
-def groups(own: DataSet) -> Blocks:
-    """Four equal groups by history and by popularity: figures, then the numbers."""
+def groups(data: DataSet) -> Blocks:
+    """Draws and tabulates accuracy in four equal groups, by history and by popularity."""
     drawings: Blocks = []
     tables: Blocks = []
     for by, words in BY.items():
-        found = [(run, run.tables[f"by_{by}"]) for run in own.runs if run.tables.get(f"by_{by}")]
+        found = [(run, run.tables[f"by_{by}"]) for run in data.runs if run.tables.get(f"by_{by}")]
         if not found:
             continue
+        rows_of = [(run.label, run.tables.get(f"by_{by}", [])) for run in data.runs]
         drawings.append(
             Drawing(
-                numbers.file_name(own.name, by),
-                step_figures.accuracy_by_group(
-                    [(run.label, run.tables.get(f"by_{by}", [])) for run in own.runs], METRIC, words
-                ),
-                f"{own.name}: test NDCG@10 of four equal groups by {words.lower()}.",
+                numbers.file_name(data.name, by),
+                step_figures.accuracy_by_group(rows_of, METRIC, words),
+                f"{data.name}: test NDCG@10 of four equal groups by {words.lower()}.",
                 f"Lines over four groups by {words.lower()}; the numbers are in the table below.",
             )
         )
-        drawings += [_gain(own, run.label, rows, by, words) for run, rows in found if run.steps]
-        tables.append(_group_table(own, [(run.label, rows) for run, rows in found], words))
+        drawings += [_gain(data, run.label, rows, by, words) for run, rows in found if run.steps]
+        tables.append(_group_table(data, [(run.label, rows) for run, rows in found], words))
     return drawings + tables
 
 
-def _gain(own: DataSet, label: str, rows: Any, by: str, words: str) -> Drawing:
+def _gain(data: DataSet, label: str, rows: Any, by: str, words: str) -> Drawing:
     return Drawing(
-        numbers.file_name(own.name, label, "gain", by),
+        numbers.file_name(data.name, label, "gain", by),
         step_figures.gain_by_group(rows, METRIC, words),
-        f"{own.name}, {label}: test NDCG@10 of later steps against the same model's step 0, by"
+        f"{data.name}, {label}: test NDCG@10 of later steps against the same model's step 0, by"
         f" {words.lower()}.",
         f"Change in per cent over four groups by {words.lower()}; numbers in the table below.",
     )
 
 
-def _group_table(own: DataSet, found: Sequence[tuple[str, Rows]], words: str) -> Html:
-    """A row a run and representation, a column a group."""
+def _group_table(data: DataSet, found: Sequence[tuple[str, Rows]], words: str) -> Table:
+    """Tabulates NDCG@10 with a row for each run and representation, and a column for each group."""
     first = found[0][1]
     groups = list(dict.fromkeys(row["group"] for row in first))
     cells, strong, quiet = [], [], []
@@ -131,9 +130,9 @@ def _group_table(own: DataSet, found: Sequence[tuple[str, Rows]], words: str) ->
             cells.append([label, name, *(numbers.share(values.get(group)) for group in groups)])
     sizes = {f"{row['examples']:,}" for row in first}
     caption = (
-        f"{own.name}: test NDCG@10 by {words.lower()}, in four groups of equal size"
+        f"{data.name}: test NDCG@10 by {words.lower()}, in four groups of equal size"
         f" ({' or '.join(sorted(sizes))} examples); equal values may stand on both sides of a"
         f" border. {BOUND.capitalize()}: the best one in hindsight."
     )
     headings = ("Run", "Representation", *step_figures.group_names(first))
-    return table(Table(caption, headings, cells, words=2, strong=strong, quiet=quiet))
+    return Table(caption, headings, cells, words=2, strong=strong, quiet=quiet)

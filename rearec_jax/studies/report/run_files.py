@@ -1,4 +1,4 @@
-"""What a report reads of one work directory: all that is there; the rest is None or empty."""
+"""Reads the files of one work directory for a report; what is missing is None or empty."""
 
 from collections.abc import Mapping, Sequence
 import dataclasses
@@ -17,21 +17,23 @@ from rearec_jax.run.workdir import Workdir, load_config
 from rearec_jax.studies.analysis import from_ranks
 
 Rows = Sequence[Mapping[str, Any]]
-RANKED = ("ranks.parquet", "analysis/tables.json", "analysis/stories.json")
 
 
 @dataclasses.dataclass(frozen=True)
 class RunFiles:
-    """A run, finished or not.
+    """The files of a run, finished or not.
 
-    label:      what figures and tables call it; set when all runs of the report are known.
-    summary:    of summary.json; empty for a run that is not finished.
-    events:     of metrics.jsonl.
-    ranks:      of ranks.parquet.
-    tables:     of analysis/, and those that the ranks alone give.
-    stories:    of analysis/.
-    projection: user, step, x, y.
-    digest:     of the interactions; older runs have none but that of text vectors as well.
+    Attributes:
+        path: the work directory.
+        label: the name of the run in figures and tables, which depends on all runs of the report.
+        config: the options.
+        summary: the contents of summary.json; empty for a run that is not finished.
+        events: the events of metrics.jsonl.
+        ranks: the ranks of ranks.parquet.
+        tables: the tables of analysis/, and those that the ranks alone give.
+        stories: the stories of analysis/.
+        projection: the projected states of analysis/: user, step, x, y.
+        digest: the digest of the interactions; in older runs that of the text vectors as well.
     """
 
     path: pathlib.Path
@@ -47,14 +49,14 @@ class RunFiles:
 
     @property
     def steps(self) -> list[str]:
-        """'step 0' ... of a run that reasons; empty where there is nothing to compare."""
+        """The names 'step 0' ... of a run that reasons; empty where there are fewer than two."""
         names = [row["representation"] for row in self.tables.get("accuracy_by_step", [])]
         steps = [name for name in names if name != rank_file.FINAL]
         return steps if len(steps) > 1 else []
 
 
 def read(path: pathlib.Path) -> RunFiles:
-    """The files of a work directory.
+    """Reads the files of a work directory.
 
     Raises:
         UserError: it is no work directory, or a file in it is damaged.

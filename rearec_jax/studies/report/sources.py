@@ -1,4 +1,4 @@
-"""The directories that a report is made of: runs, in groups of the same data, and studies."""
+"""Reads the directories that a report is about: runs, in groups of the same data, and studies."""
 
 from collections.abc import Sequence
 import dataclasses
@@ -6,7 +6,7 @@ import pathlib
 
 from rearec_jax.config import AnalysisConfig
 from rearec_jax.errors import UserError
-from rearec_jax.studies.analysis import comparable_runs as analysis_runs
+from rearec_jax.studies.analysis import comparable_runs
 from rearec_jax.studies.analysis.paired_tests import Comparison, compare
 from rearec_jax.studies.grid import sweep_table
 from rearec_jax.studies.grid.sweep_table import SweepRow
@@ -16,10 +16,13 @@ from rearec_jax.studies.report.run_files import RunFiles
 
 @dataclasses.dataclass(frozen=True)
 class DataSet:
-    """Runs on the same data, ranked by the same rules; the first is the baseline.
+    """The runs on the same data that are ranked by the same rules; the first is the baseline.
 
-    comparison: of the finished ones, where there are several that can be compared.
-    why_not:    the sentence that says why there is none; empty where nobody would ask.
+    Attributes:
+        name: the name of the data, with the rules of ranking where they are not the usual ones.
+        runs: the runs.
+        comparison: the comparison of the finished runs, where several can be compared.
+        why_not: the reason why finished runs cannot be compared; "" where there is none.
     """
 
     name: str
@@ -30,7 +33,13 @@ class DataSet:
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """The finished cells of a grid that varies options."""
+    """The finished cells of a grid that varies options.
+
+    Attributes:
+        path: the root of the grid.
+        rows: a row for each method and combination of values.
+        notes: the sentences that a reader needs beside them.
+    """
 
     path: pathlib.Path
     rows: tuple[SweepRow, ...]
@@ -39,22 +48,26 @@ class Study:
 
 @dataclasses.dataclass(frozen=True)
 class Sources:
-    """All that a report is about."""
+    """All that a report is about: groups of runs, and studies."""
 
     data_sets: tuple[DataSet, ...]
     studies: tuple[Study, ...]
 
     @property
     def runs(self) -> list[RunFiles]:
-        """Of all data sets."""
+        """The runs of all data sets."""
         return [run for data in self.data_sets for run in data.runs]
 
 
 def read(names: Sequence[str], options: AnalysisConfig) -> Sources:
-    """Runs and studies, in the order given.
+    """Reads runs and studies, in the order given.
+
+    Args:
+        names: the work directories of runs, and the roots of studies.
+        options: the options of the comparison.
 
     Raises:
-        UserError: none, one named twice, one that is neither, or a damaged file.
+        UserError: no directory is named, one is named twice, one is neither, or a file is damaged.
     """
     if not names:
         raise UserError(
@@ -78,7 +91,10 @@ def _is_study(path: pathlib.Path) -> bool:
 
 
 def _refuse_grid(path: pathlib.Path) -> None:
-    """The root of a grid without variants holds runs of many data sets: nobody wants them all."""
+    """Raises UserError for the root of a grid without variants.
+
+    It may hold runs of many data sets, which make no good report.
+    """
     if not (path / "config.json").exists() and not sweep_table.is_sweep(path):
         cells = sorted(path.glob("*/*/summary.json"))
         if cells:
@@ -103,43 +119,46 @@ def _data_sets(found: Sequence[RunFiles], options: AnalysisConfig) -> list[DataS
         members.setdefault(key, []).append(run)
     names = _names(list(members))
     sets = []
-    for name, own in zip(names, members.values(), strict=True):
-        comparison, why_not = _compared(own, options)
-        sets.append(DataSet(name, tuple(_labelled(own)), comparison, why_not))
+    for name, runs in zip(names, members.values(), strict=True):
+        comparison, why_not = _compared(runs, options)
+        sets.append(DataSet(name, tuple(_labelled(runs)), comparison, why_not))
     return sets
 
 
 def _names(keys: Sequence[tuple[str, str, bool, int]]) -> list[str]:
-    """Of the data, with the rules of ranking, which must never be overlooked."""
+    """Returns the names of the data, with the rules of ranking that are not the usual ones.
+
+    Other data of the same name have a number.
+    """
     names: list[str] = []
     for data, _, exclude_seen, max_users in keys:
         rules = ["seen items excluded"] * exclude_seen
         rules += [f"sample of {max_users:,} users"] * bool(max_users)
         name = f"{data} ({', '.join(rules)})" if rules else data
         count = sum(known == name or known.startswith(f"{name} #") for known in names)
-        names.append(f"{name} #{count + 1}" if count else name)  # other data of the same name
+        names.append(f"{name} #{count + 1}" if count else name)
     return names
 
 
-def _labelled(own: Sequence[RunFiles]) -> list[RunFiles]:
-    """Method, and what tells equals apart: options, then the seed, then the directory."""
-    labels = analysis_runs.labels([run.config for run in own])
+def _labelled(runs: Sequence[RunFiles]) -> list[RunFiles]:
+    """Labels runs by the method and, where that is not enough, options, seed and directory."""
+    labels = comparable_runs.labels([run.config for run in runs])
     seeded = [
         f"{label}, seed {run.config.seed}" if labels.count(label) > 1 else label
-        for label, run in zip(labels, own, strict=True)
+        for label, run in zip(labels, runs, strict=True)
     ]
     return [
         dataclasses.replace(run, label=f"{label}, {run.path}" if seeded.count(label) > 1 else label)
-        for label, run in zip(seeded, own, strict=True)
+        for label, run in zip(seeded, runs, strict=True)
     ]
 
 
-def _compared(own: Sequence[RunFiles], options: AnalysisConfig) -> tuple[Comparison | None, str]:
-    finished = [str(run.path) for run in own if run.ranks is not None]
+def _compared(runs: Sequence[RunFiles], options: AnalysisConfig) -> tuple[Comparison | None, str]:
+    finished = [str(run.path) for run in runs if run.ranks is not None]
     if len(finished) < 2:
         return None, ""
     try:
-        groups = analysis_runs.group(analysis_runs.read(finished))
+        groups = comparable_runs.group(comparable_runs.read(finished))
     except UserError as error:
         return None, str(error)
     return compare(groups, options), ""

@@ -1,4 +1,4 @@
-"""The states themselves: similarity of steps, and where they lie in two dimensions."""
+"""Draws the states of the reasoning steps: their similarity, and their projection."""
 
 from __future__ import annotations
 
@@ -14,12 +14,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Rows = Sequence[Mapping[str, Any]]
-DRAWN = 900  # points of a projection: more hide each other and make the page heavy
+DRAWN = 900  # points of a projection at most: more hide each other and make the page heavy
 
 
 @style.styled
 def matrix(rows: Rows, label: str) -> Figure:
-    """Pairs of representations as a field of colours with the numbers written in."""
+    """Draws a matrix over pairs of representations as colours, with the numbers written in.
+
+    Args:
+        rows: the rows of the matrix, each with the name of its representation.
+        label: the label of the colours.
+    """
     names = [row["representation"] for row in rows]
     values = np.array([[row[name] for name in names] for row in rows])
     figure, axes = style.new(2.4)
@@ -38,10 +43,10 @@ def matrix(rows: Rows, label: str) -> Figure:
             color="#000000" if value > middle else "#ffffff",
             fontsize=8 if len(names) < 6 else 6,
         )
-    places = np.arange(len(names)) + 0.5
+    centres = np.arange(len(names)) + 0.5
     short = [name.removeprefix("step ") for name in names]
-    axes.set_xticks(places, short)
-    axes.set_yticks(places, short)
+    axes.set_xticks(centres, short)
+    axes.set_yticks(centres, short)
     axes.set_xlabel("Reasoning step")
     axes.set_ylabel("Reasoning step")
     axes.invert_yaxis()
@@ -57,7 +62,7 @@ def matrix(rows: Rows, label: str) -> Figure:
 
 
 def thinned(points: pl.DataFrame) -> pl.DataFrame:
-    """The users that are drawn: all, or evenly every so-many-th."""
+    """Returns the points of so many users, evenly chosen, that at most DRAWN points are drawn."""
     users = points["user"].unique(maintain_order=True)
     every = -(-len(points) // DRAWN)
     return points.filter(pl.col("user").is_in(users.gather_every(every).implode()))
@@ -65,7 +70,12 @@ def thinned(points: pl.DataFrame) -> pl.DataFrame:
 
 @style.styled
 def projection(points: pl.DataFrame, variance: Sequence[float] | None) -> Figure:
-    """States of a sample of users; a colour and marker a step, and the way of their means."""
+    """Draws projected states with a colour and marker for each step, and the path of their means.
+
+    Args:
+        points: the points: user, step, x, y.
+        variance: the share of the variance that each axis holds; None where it is unknown.
+    """
     figure, axes = style.new(2.9)
     steps = sorted(points["step"].unique().to_list())
     means = []

@@ -1,4 +1,4 @@
-"""What the reasoning steps do: accuracy, groups, hindsight, movements of ranks."""
+"""Draws what the reasoning steps do: accuracy, groups, the best step, movements of ranks."""
 
 from __future__ import annotations
 
@@ -14,15 +14,20 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Rows = Sequence[Mapping[str, Any]]
-# A run's name and its rows of a table. One without rows is not drawn, but keeps its look: a run has
-# the same colour in every figure.
+# The name of each run and its rows of a table. A run without rows is not drawn and keeps its look
+# for other figures: a run has the same colour in all of them.
 Labelled = Sequence[tuple[str, Rows]]
 SHADES = (("q5", "q95", 0.14), ("q25", "q75", 0.28))
 
 
 @style.styled
 def accuracy_by_step(runs: Labelled, metric: str) -> Figure:
-    """A line a run over 'step 0' ... 'final'; a run without steps is a level line."""
+    """Draws a line a run over 'step 0' ... 'final'; a run without steps is a level line.
+
+    Args:
+        runs: the rows of the table accuracy_by_step.
+        metric: the name of the metric.
+    """
     figure, axes = style.new()
     names = max((_names(rows) for _, rows in runs), key=len)
     steps = [name for name in names if name != FINAL]
@@ -56,7 +61,13 @@ def _names(rows: Rows) -> list[str]:
 
 @style.styled
 def accuracy_by_group(runs: Labelled, metric: str, by: str) -> Figure:
-    """The final representation of each run in the groups of users or targets."""
+    """Draws the accuracy of each run's final representation in groups of users or targets.
+
+    Args:
+        runs: the rows of the table by_history_length or by_popularity.
+        metric: the name of the metric.
+        by: the label of the x axis.
+    """
     figure, axes = style.new()
     for number, (label, rows) in enumerate(runs):
         own = [row for row in rows if row["representation"] == FINAL]
@@ -72,7 +83,15 @@ def accuracy_by_group(runs: Labelled, metric: str, by: str) -> Figure:
 
 @style.styled
 def gain_by_group(rows: Rows, metric: str, by: str) -> Figure:
-    """Change of a metric since step 0 in each group, in per cent: a line a later representation."""
+    """Draws the change of a metric since step 0 in each group, in per cent.
+
+    There is a line for each later representation.
+
+    Args:
+        rows: the rows of one run, as in `accuracy_by_group`.
+        metric: the name of the metric.
+        by: the label of the x axis.
+    """
     figure, axes = style.new()
     level = {row["group"]: row[metric] for row in rows if row["representation"] == "step 0"}
     names = [name for name in _names(rows) if name not in ("step 0", "any step")]
@@ -95,14 +114,14 @@ def _groups(axes: Axes, rows: Rows, by: str) -> None:
 
 
 def group_names(rows: Rows) -> list[str]:
-    """'3–7' of each group, its range of values."""
+    """Returns the range of values of each group, such as '3–7'."""
     ranges = {row["group"]: (row["lowest"], row["highest"]) for row in rows}
     return [f"{low:,}" if low == high else f"{low:,}–{high:,}" for low, high in ranges.values()]
 
 
 @style.styled
 def best_step(runs: Labelled) -> Figure:
-    """Share of the test examples that each step ranks best, a group of bars a step."""
+    """Draws the share of the test examples that each step ranks best, a group of bars a step."""
     figure, axes = style.new()
     steps = max(len(rows) for _, rows in runs)
     shown = [(number, label, rows) for number, (label, rows) in enumerate(runs) if rows]
@@ -129,9 +148,11 @@ def best_step(runs: Labelled) -> Figure:
 
 @style.styled
 def rank_quantiles(rows: Rows, paths: Sequence[tuple[str, Sequence[int]]]) -> Figure:
-    """The target's rank by step: median, bands of the middle 50 and 90 %, and single examples.
+    """Draws the target's rank by step: median, bands of the middle 50 and 90 %, single examples.
 
-    paths: a name and the ranks of one example, in the order of ``rows``.
+    Args:
+        rows: the rows of the table rank_quantiles.
+        paths: the name and the ranks of single examples, in the order of ``rows``.
     """
     figure, axes = style.new(2.6)
     places = range(len(rows))
@@ -161,7 +182,7 @@ def _without_marker_colours(look: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _rank_axis(axes: Axes) -> None:
-    """Logarithmic, the best rank on top, numbers written out."""
+    """Makes the y axis logarithmic, with the best rank on top and numbers written out."""
     axes.set_yscale("log")
     axes.invert_yaxis()
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
@@ -171,7 +192,7 @@ def _rank_axis(axes: Axes) -> None:
 
 @style.styled
 def movements(rows: Rows) -> Figure:
-    """Shares of the targets that move up, stay and move down: a bar a pair of steps."""
+    """Draws the shares of the targets that move up, stay and move down, a bar a pair of steps."""
     figure, axes = style.new(0.75 + 0.27 * len(rows))
     kinds = (
         ("improved", "better rank", style.COLOURS[0], ""),

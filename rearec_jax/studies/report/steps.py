@@ -1,4 +1,4 @@
-"""Sections of a report: what the steps of each run do, the states, and the lists."""
+"""Sections of a report: the steps of each run, their states, and their lists."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,22 +7,22 @@ import numpy as np
 
 from rearec_jax.evaluation.rank_file import FINAL
 from rearec_jax.studies.report import numbers, state_figures, step_figures
+from rearec_jax.studies.report.blocks import Block, Table
 from rearec_jax.studies.report.drawing import Drawing
-from rearec_jax.studies.report.elements import Html, Table, table
 from rearec_jax.studies.report.run_files import RunFiles
 from rearec_jax.studies.report.sources import DataSet
 
-Blocks = list[Html | Drawing]
+Blocks = list[Block]
 METRIC = "ndcg@10"
-PATHS = 3  # single users among the quantiles of ranks
+PATHS = 3  # single users that are drawn among the quantiles of ranks
 
 
-def by_step(own: DataSet) -> Blocks:
-    """Accuracy by step, and how often each step is the best."""
-    if not any(run.steps for run in own.runs):
+def by_step(data: DataSet) -> Blocks:
+    """Draws accuracy by step, and how often each step is the best."""
+    if not any(run.steps for run in data.runs):
         return []
-    rows = [(run.label, run.tables.get("accuracy_by_step", [])) for run in own.runs]
-    best = [(run.label, run.tables["best_step"] if run.steps else []) for run in own.runs]
+    rows = [(run.label, run.tables.get("accuracy_by_step", [])) for run in data.runs]
+    best = [(run.label, run.tables["best_step"] if run.steps else []) for run in data.runs]
     told = "; ".join(
         f"{label}: " + ", ".join(f"{row['representation']} {row[METRIC]:.4f}" for row in own_rows)
         for label, own_rows in rows
@@ -35,35 +35,36 @@ def by_step(own: DataSet) -> Blocks:
     )
     return [
         Drawing(
-            numbers.file_name(own.name, "steps"),
+            numbers.file_name(data.name, "steps"),
             step_figures.accuracy_by_step(rows, METRIC),
-            f"{own.name}: test NDCG@10 of each step's state alone, and (hollow) of the method's"
+            f"{data.name}: test NDCG@10 of each step's state alone, and (hollow) of the method's"
             " representation. Level lines: models without steps.",
             told,
         ),
         Drawing(
-            numbers.file_name(own.name, "best_step"),
+            numbers.file_name(data.name, "best_step"),
             step_figures.best_step(best),
-            f"{own.name}, {', '.join(label for label, found in best if found)}: how often each step"
-            " ranks the target best; of equal ones the shallowest counts. Known only in hindsight.",
+            f"{data.name}, {', '.join(label for label, found in best if found)}: how often each"
+            " step ranks the target best; of equal ones the shallowest counts. Known only in"
+            " hindsight.",
             shares,
         ),
     ]
 
 
-def trajectories(own: DataSet) -> Blocks:
-    """How the target's rank moves from step to step."""
+def trajectories(data: DataSet) -> Blocks:
+    """Draws how the target's rank moves from step to step."""
     blocks: Blocks = []
-    for run in own.runs:
+    for run in data.runs:
         if not run.steps or not run.tables.get("rank_quantiles"):
             continue
         quantiles, moves = run.tables["rank_quantiles"], run.tables["movements"]
         medians = ", ".join(f"{row['representation']} {row['q50']:,}" for row in quantiles)
         blocks.append(
             Drawing(
-                numbers.file_name(own.name, run.label, "ranks"),
+                numbers.file_name(data.name, run.label, "ranks"),
                 step_figures.rank_quantiles(quantiles, _paths(run, quantiles)),
-                f"{own.name}, {run.label}: rank of the target by step, 1 is best. Bands: 50 and 90"
+                f"{data.name}, {run.label}: rank of the target by step, 1 is best. Bands: 50 and 90"
                 " % of the test examples. Single users: those of the stories below.",
                 f"Median rank of the target: {medians}.",
             )
@@ -75,9 +76,9 @@ def trajectories(own: DataSet) -> Blocks:
         )
         blocks.append(
             Drawing(
-                numbers.file_name(own.name, run.label, "movements"),
+                numbers.file_name(data.name, run.label, "movements"),
                 step_figures.movements(moves),
-                f"{own.name}, {run.label}: targets whose rank gets better, stays, or gets worse.",
+                f"{data.name}, {run.label}: targets whose rank gets better, stays, or gets worse.",
                 told,
             )
         )
@@ -85,7 +86,7 @@ def trajectories(own: DataSet) -> Blocks:
 
 
 def _paths(run: RunFiles, quantiles: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[int]]]:
-    """The first stories' targets, where all their steps are ranked."""
+    """Returns the ranks by step of the first stories' targets, where all steps are ranked."""
     names = [row["representation"] for row in quantiles]
     paths: list[tuple[str, list[int]]] = []
     for story in run.stories[:PATHS]:
@@ -98,17 +99,17 @@ def _paths(run: RunFiles, quantiles: Sequence[Mapping[str, Any]]) -> list[tuple[
     return paths
 
 
-def states(own: DataSet) -> Blocks:
-    """Similarity of the states and of the lists, and the projection."""
+def states(data: DataSet) -> Blocks:
+    """Draws the similarity of the states and of the lists, and the projection."""
     blocks: Blocks = []
-    for run in own.runs:
+    for run in data.runs:
         if not run.steps:
             continue
-        about = f"{own.name}, {run.label}"
+        about = f"{data.name}, {run.label}"
         if cosines := run.tables.get("state_cosines"):
             blocks.append(
                 Drawing(
-                    numbers.file_name(own.name, run.label, "state_cosines"),
+                    numbers.file_name(data.name, run.label, "state_cosines"),
                     state_figures.matrix(cosines, "Mean cosine"),
                     f"{about}: similarity of two steps' states, mean cosine over test examples.",
                     _pairs(cosines),
@@ -118,7 +119,7 @@ def states(own: DataSet) -> Blocks:
             length = run.tables.get("about", {}).get("list_length", 10)
             blocks.append(
                 Drawing(
-                    numbers.file_name(own.name, run.label, "list_overlap"),
+                    numbers.file_name(data.name, run.label, "list_overlap"),
                     state_figures.matrix(overlap, "Shared items"),
                     f"{about}: mean share of the first {length} items that two steps' lists have in"
                     " common.",
@@ -126,18 +127,18 @@ def states(own: DataSet) -> Blocks:
                 )
             )
         if run.projection is not None and len(run.projection):
-            blocks.append(_projection(own, run))
+            blocks.append(_projection(data, run))
     return blocks
 
 
-def _projection(own: DataSet, run: RunFiles) -> Drawing:
+def _projection(data: DataSet, run: RunFiles) -> Drawing:
     assert run.projection is not None
     points = state_figures.thinned(run.projection)
     users = points["user"].n_unique()
     return Drawing(
-        numbers.file_name(own.name, run.label, "projection"),
+        numbers.file_name(data.name, run.label, "projection"),
         state_figures.projection(points, run.tables.get("projection_variance")),
-        f"{own.name}, {run.label}: states of {users:,} users at each step on their first two"
+        f"{data.name}, {run.label}: states of {users:,} users at each step on their first two"
         " principal components. Line: the path of the mean.",
         f"Scatter of the states of {users:,} users, a colour and marker a step.",
     )
@@ -153,14 +154,14 @@ def _pairs(rows: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def lists(own: DataSet) -> Blocks:
-    """What the lists are like: sharpness, coverage, popularity, novelty."""
-    rows = [row for run in own.runs for row in _list_rows(run)]
+def lists(data: DataSet) -> Blocks:
+    """Tabulates the lists' coverage, popularity and novelty, and the entropy of the scores."""
+    rows = [row for run in data.runs for row in _list_rows(run)]
     if not rows:
         return []
-    lengths = {run.tables["about"]["list_length"] for run in own.runs if "about" in run.tables}
+    lengths = {run.tables["about"]["list_length"] for run in data.runs if "about" in run.tables}
     caption = (
-        f"{own.name}: the first {' or '.join(map(str, sorted(lengths)))} items. Coverage: items of"
+        f"{data.name}: the first {' or '.join(map(str, sorted(lengths)))} items. Coverage: items of"
         " the catalogue in anybody's list. Popularity bias: mean training count of listed items as"
         " a multiple of the catalogue's. Popular quarter: share of the places that the most popular"
         " quarter of the items takes. Novelty: mean of −log2 of an item's share in training."
@@ -168,7 +169,7 @@ def lists(own: DataSet) -> Blocks:
     )
     headings = ("Run", "Representation", "Coverage", "Popularity bias", "Popular quarter")
     headings += ("Novelty (bits)", "Entropy (bits)")
-    return [table(Table(caption, headings, rows, words=2))]
+    return [Table(caption, headings, rows, words=2)]
 
 
 def _list_rows(run: RunFiles) -> list[list[str]]:

@@ -1,4 +1,4 @@
-"""Section of a report: a study's options against accuracy, a figure an option."""
+"""Section of a report: accuracy over a study's options, with a figure for each option."""
 
 from collections.abc import Sequence
 import itertools
@@ -8,13 +8,13 @@ from rearec_jax.studies.grid import sweep_table
 from rearec_jax.studies.grid.paper_table import HEADINGS, cells
 from rearec_jax.studies.grid.sweep_table import SweepRow
 from rearec_jax.studies.report import comparison_figures, numbers
+from rearec_jax.studies.report.blocks import Block, Note, Table
 from rearec_jax.studies.report.comparison_figures import Sweep
 from rearec_jax.studies.report.drawing import Drawing
-from rearec_jax.studies.report.elements import Html, Table, note, table
 from rearec_jax.studies.report.sources import Study
 
-Blocks = list[Html | Drawing]
-FEW = 2  # values of an option that are shown as dots, not as a line
+Blocks = list[Block]
+FEW = 2  # values of an option up to which they are drawn as dots, not as a line
 METRICS = {"test NDCG@10": "test", "validation NDCG@20": "valid"}
 LETTERS = {
     "method.steps": "Reasoning steps K, in training and inference",
@@ -24,17 +24,17 @@ LETTERS = {
 }
 
 
-def study(own: Study) -> Blocks:
-    """For each data set and backbone: figures, then the table."""
+def study(source: Study) -> Blocks:
+    """Draws figures for each data set and backbone, and tabulates the numbers."""
     blocks: Blocks = []
     key = lambda row: (row.dataset, row.backbone)  # noqa: E731
-    for (dataset, backbone), rows in itertools.groupby(own.rows, key):
-        blocks += _figures(own, f"{dataset}, {backbone}", list(rows))
+    for (dataset, backbone), rows in itertools.groupby(source.rows, key):
+        blocks += _figures(source, f"{dataset}, {backbone}", list(rows))
     headings = (*sweep_table.HEADINGS, "Valid NDCG@20", *HEADINGS)
-    rows = [_cells(row) for row in own.rows]
-    caption = f"{own.path}. {sweep_table.CAPTION}"
-    blocks.append(table(Table(caption, headings, rows, words=len(sweep_table.HEADINGS))))
-    return blocks + [note(line) for line in own.notes]
+    rows = [_cells(row) for row in source.rows]
+    caption = f"{source.path}. {sweep_table.CAPTION}"
+    blocks.append(Table(caption, headings, rows, words=len(sweep_table.HEADINGS)))
+    return blocks + [Note(line) for line in source.notes]
 
 
 def _cells(row: SweepRow) -> list[str]:
@@ -43,15 +43,15 @@ def _cells(row: SweepRow) -> list[str]:
     return [row.dataset, row.backbone, label, options, numbers.share(row.valid), *others]
 
 
-def _figures(own: Study, about: str, rows: Sequence[SweepRow]) -> Blocks:
+def _figures(source: Study, about: str, rows: Sequence[SweepRow]) -> Blocks:
     names = list(dict.fromkeys(name for row in rows for name in _options(row)))
     many = [name for name in names if len({_options(row).get(name) for row in rows} - {None}) > FEW]
     figures: Blocks = []
     for metric, kind in METRICS.items():
         if many:
-            figures += [_curve(own, about, rows, name, metric, kind) for name in many]
+            figures += [_curve(source, about, rows, name, metric, kind) for name in many]
         else:
-            figures += [_dots(own, about, rows, metric, kind)]
+            figures += [_dots(source, about, rows, metric, kind)]
     return figures
 
 
@@ -67,9 +67,12 @@ def _value(row: SweepRow, kind: str) -> tuple[float, float | None] | None:
 
 
 def _curve(
-    own: Study, about: str, rows: Sequence[SweepRow], name: str, metric: str, kind: str
+    source: Study, about: str, rows: Sequence[SweepRow], name: str, metric: str, kind: str
 ) -> Drawing:
-    """A line a method and combination of the other options; level lines for what has none."""
+    """Draws a line for each method and combination of the other options.
+
+    A method that does not read the option is a level line.
+    """
     lines: dict[str, dict[str, tuple[float, float | None]]] = {}
     level: dict[str, float] = {}
     for row in rows:
@@ -85,7 +88,7 @@ def _curve(
     shown = [Sweep(label, values) for label, values in lines.items()]
     words = LETTERS.get(name, name)
     return Drawing(
-        numbers.file_name(own.path.name, about, name, kind),
+        numbers.file_name(source.path.name, about, name, kind),
         comparison_figures.sweep(shown, level, words, metric[0].upper() + metric[1:]),
         f"{about}: {metric} by {words[0].lower()}{words[1:]}." + _seeds(rows, kind),
         "; ".join(
@@ -95,7 +98,7 @@ def _curve(
     )
 
 
-def _dots(own: Study, about: str, rows: Sequence[SweepRow], metric: str, kind: str) -> Drawing:
+def _dots(source: Study, about: str, rows: Sequence[SweepRow], metric: str, kind: str) -> Drawing:
     found: list[tuple[str, float, float | None]] = []
     for row in rows:
         value = _value(row, kind)
@@ -103,7 +106,7 @@ def _dots(own: Study, about: str, rows: Sequence[SweepRow], metric: str, kind: s
         if value is not None:
             found.append((f"{row.row.label} {options}".strip(), *value))
     return Drawing(
-        numbers.file_name(own.path.name, about, kind),
+        numbers.file_name(source.path.name, about, kind),
         comparison_figures.dots(found, metric[0].upper() + metric[1:]),
         f"{about}: {metric} of each variant." + _seeds(rows, kind),
         ", ".join(f"{label} {mean:.4f}" for label, mean, _ in found),

@@ -1,4 +1,4 @@
-"""How figures look: sizes of a paper's column, colours, and where matplotlib is asked for.
+"""The look of figures: the size of a paper's column, colours; and the check for matplotlib.
 
 Colours are those of Okabe and Ito, which people with the common colour blindnesses tell apart;
 markers and dashes repeat what colours say. INK, MUTED, RULE and PAPER become colours of the page
@@ -60,7 +60,11 @@ P = ParamSpec("P")
 
 
 def require() -> Any:
-    """The package matplotlib. Raises UserError that says how to install it."""
+    """Returns the package matplotlib.
+
+    Raises:
+        UserError: it is not installed; the message says how to install it.
+    """
     try:
         import matplotlib
     except ImportError as error:
@@ -72,7 +76,7 @@ def require() -> Any:
 
 
 def styled(draw: Callable[P, "Figure"]) -> Callable[P, "Figure"]:
-    """Draws in this style, whatever the user's own settings are, and leaves those as they were."""
+    """Makes a function draw in this style, whatever matplotlib's settings of the user are."""
 
     @functools.wraps(draw)
     def inside(*args: P.args, **kwargs: P.kwargs) -> "Figure":
@@ -83,13 +87,13 @@ def styled(draw: Callable[P, "Figure"]) -> Callable[P, "Figure"]:
 
 
 def context() -> Any:
-    """matplotlib's defaults and ours, for the time of a ``with``."""
+    """Returns a context in which matplotlib has its defaults and this style."""
     matplotlib = require()
     return matplotlib.rc_context(dict(matplotlib.rcParamsDefault) | OPTIONS)
 
 
 def new(height: float = HEIGHT) -> "tuple[Figure, Axes]":
-    """An empty figure of one column's width; no window, no global state."""
+    """Returns an empty figure of one column's width, without a window or global state."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
@@ -97,7 +101,7 @@ def new(height: float = HEIGHT) -> "tuple[Figure, Axes]":
 
 
 def line(number: int) -> dict[str, Any]:
-    """Colour, marker and dash of the n-th line; the first is drawn in ink."""
+    """Returns colour, marker and dash of the line of a number; line 0 is drawn in ink."""
     colour = INK if number == 0 else COLOURS[(number - 1) % len(COLOURS)]
     return {
         "color": colour,
@@ -109,9 +113,9 @@ def line(number: int) -> dict[str, Any]:
 
 
 def legend(axes: "Axes", marker_scale: float = 1) -> None:
-    """Above the plot, where it hides nothing; none for a single line.
+    """Draws a legend above the plot, where it hides nothing; none for a single line.
 
-    The figure grows by its rows, so that the plot stays as large as without.
+    The figure grows by the legend's rows, so that the plot keeps its size.
     """
     handles, labels = axes.get_legend_handles_labels()
     if len(labels) < 2:
@@ -134,7 +138,7 @@ def legend(axes: "Axes", marker_scale: float = 1) -> None:
 
 
 def categories(axes: "Axes", names: Sequence[str], label: str) -> None:
-    """An x axis of so many places with names."""
+    """Makes an x axis with evenly spaced names."""
     axes.set_xticks(range(len(names)), names)
     axes.set_xlim(-0.4, len(names) - 0.6)
     axes.set_xlabel(label)

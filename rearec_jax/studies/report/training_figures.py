@@ -1,4 +1,4 @@
-"""Curves of training: loss by update, validation accuracy by epoch."""
+"""Draws the curves of training: loss by update, validation accuracy by epoch."""
 
 from __future__ import annotations
 
@@ -11,13 +11,20 @@ from rearec_jax.studies.report import style
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-VALIDATION = "ndcg@20"  # what the best epoch is chosen by
-MANY = 40  # points from which a line goes without markers
+VALIDATION = "ndcg@20"  # the metric that chooses the best epoch
+MANY = 40  # points above which a line has no markers
 
 
 @dataclasses.dataclass(frozen=True)
 class Curve:
-    """One line. best: the x of the point to be marked; None: no mark."""
+    """A line.
+
+    Attributes:
+        label: the label of the line.
+        x: the updates or epochs.
+        y: the values there.
+        best: the x of the point that is marked; None for no mark.
+    """
 
     label: str
     x: Sequence[int]
@@ -26,7 +33,7 @@ class Curve:
 
 
 def loss_curve(label: str, part: str, events: Sequence[Mapping[str, Any]]) -> Curve:
-    """One part of the loss by update, without those where it is missing or was not finite."""
+    """Returns a part of the loss by update, without missing values and those not finite."""
     found = [
         (event["step"], event["parts"][part])
         for event in events
@@ -36,14 +43,14 @@ def loss_curve(label: str, part: str, events: Sequence[Mapping[str, Any]]) -> Cu
 
 
 def parts(events: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Names of the loss's parts, 'loss' (their sum) first; it alone where it has one part."""
+    """Returns the names of the loss's parts, 'loss' (their sum) first, which may be alone."""
     names = dict.fromkeys(name for event in events for name in event.get("parts", {}))
     others = [name for name in names if name != "loss"]
     return ["loss", *others] if len(others) > 1 else ["loss"] if names else []
 
 
 def validation_curve(label: str, events: Sequence[Mapping[str, Any]]) -> Curve:
-    """Validation NDCG@20 by epoch, the best (the first of equals) marked."""
+    """Returns validation NDCG@20 by epoch, with the best epoch (the first of equals) marked."""
     found = [
         (event["epoch"], event["valid"][VALIDATION])
         for event in events
@@ -55,7 +62,7 @@ def validation_curve(label: str, events: Sequence[Mapping[str, Any]]) -> Curve:
 
 @style.styled
 def losses(curves: Sequence[Curve], part: str) -> Figure:
-    """A line a run; one without points takes no place, but keeps its look for other figures."""
+    """Draws a line a run; a run without points keeps its look for other figures."""
     figure, axes = style.new()
     for number, curve in enumerate(curves):
         if not curve.x:
@@ -68,12 +75,12 @@ def losses(curves: Sequence[Curve], part: str) -> Figure:
 
 
 def _look(number: int, curve: Curve) -> dict[str, Any]:
-    """A long line goes without markers."""
+    """Returns the look of a curve; a long one has no markers."""
     return style.line(number) | ({"marker": ""} if len(curve.x) > MANY else {})
 
 
 def part_label(part: str) -> str:
-    """'Cross entropy (nats)' of 'cross_entropy'; what has no unit goes without."""
+    """Returns the label of a part: 'Cross entropy (nats)' of 'cross_entropy'; some have no unit."""
     words = part.replace("_", " ").capitalize()
     in_nats = any(word in part for word in ("entropy", "kl", "loss", "contrast"))
     return f"{words} (nats)" if in_nats else words
@@ -81,7 +88,7 @@ def part_label(part: str) -> str:
 
 @style.styled
 def validation(curves: Sequence[Curve]) -> Figure:
-    """A line a run, its best epoch starred."""
+    """Draws a line a run, with its best epoch starred."""
     figure, axes = style.new()
     for number, curve in enumerate(curves):
         if not curve.x:

@@ -1,1 +1,1 @@
-"""--mode=tune: which options are best, by the validation split, within a budget of minutes."""
+"""The search for the best options: by the validation split, within a budget of minutes."""

@@ -1,4 +1,4 @@
-"""best.py: the best candidate as a configuration file like any other."""
+"""Writes best.py: the best candidate as a configuration file like any other."""
 
 from collections.abc import Iterator, Mapping
 import pathlib
@@ -26,10 +26,12 @@ def get_config() -> config_dict.ConfigDict:
 
 
 def write_best(path: pathlib.Path, candidate: Candidate, text: str) -> None:
-    """Writes the file whole; what differs from the defaults stands in it, so it needs no other.
+    """Writes a configuration file that sets every option that is not at its default.
 
     Args:
-        text: of the docstring, after its first line.
+        path: the path of the file, which is written whole or not at all.
+        candidate: the candidate.
+        text: the file's docstring after its first line.
     """
     lines = [f"    options.{name} = {value!r}" for name, value in _changes(candidate.options)]
     title = f"The best of a search: {candidate.label}."
@@ -38,7 +40,7 @@ def write_best(path: pathlib.Path, candidate: Candidate, text: str) -> None:
 
 
 def _changes(options: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """("train.epochs", 3) for every option that is not at its default."""
+    """Yields name and value of every option not at its default, such as ("train.epochs", 3)."""
     yield from _different(options, config_lib.default().to_dict(), "")
 
 
@@ -53,5 +55,5 @@ def _different(
 
 
 def _quoted(text: str) -> str:
-    """As it may stand in a docstring."""
+    """Returns the text escaped so that it may stand in a docstring."""
     return text.replace("\\", "\\\\").replace('"""', "'''")

@@ -1,4 +1,4 @@
-"""What has been found: trials.parquet, a row for each candidate and rung that it reached."""
+"""The results of a search: trials.parquet, a row for each candidate and rung that it reached."""
 
 from collections.abc import Mapping, Sequence
 import dataclasses
@@ -22,20 +22,31 @@ DONE, FAILED, PARTIAL = "done", "failed", "partial"
 METRIC = "valid_ndcg@20"
 
 Settings = Mapping[str, int]
-_COLUMNS = {
+_COLUMNS = {  # of trials.parquet, in the order of the fields of `Record`
     "trial": pl.Int64,
     "rung": pl.Int64,
-    "status": pl.String,  # done; failed (diverged); partial: stopped on the way to the rung
+    "status": pl.String,
     "epochs": pl.Int64,
-    METRIC: pl.Float64,  # of the best epoch so far
+    METRIC: pl.Float64,
     "best_epoch": pl.Int64,
-    "seconds": pl.Float64,  # on the way from the rung before: compiling and validation too
+    "seconds": pl.Float64,
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """How a job ended."""
+    """The result of a job.
+
+    Attributes:
+        trial: the number of the candidate.
+        rung: the index of the rung.
+        status: "done"; "failed" where the training diverged or needed too much memory; or
+            "partial" where it was stopped before the rung.
+        epochs: the number of epochs that are finished.
+        metric: the validation NDCG@20 of the best of them.
+        best_epoch: that epoch, counted from 1; 0 where none is finished.
+        seconds: the seconds since the rung before, with compilation and validation.
+    """
 
     trial: int
     rung: int
@@ -47,13 +58,14 @@ class Record:
 
 
 class Ledger:
-    """The records of one search, kept on disk."""
+    """The records of one search, which are kept on disk."""
 
     def __init__(self, path: pathlib.Path, candidates: Sequence[Candidate]):
-        """Reads what is there.
+        """Reads the records at ``path``, where there are any.
 
         Raises:
-            UserError: it cannot be read, or its trials have other options than ``candidates``.
+            UserError: the file cannot be read, or its trials have other options than
+                ``candidates``.
         """
         self.path = path
         self._candidates = candidates
@@ -71,16 +83,16 @@ class Ledger:
 
     @property
     def records(self) -> list[Record]:
-        """By trial and rung."""
+        """All records, by trial and rung."""
         return [self._records[key] for key in sorted(self._records)]
 
     @property
     def seconds(self) -> float:
-        """Spent so far."""
+        """The seconds that all records have taken."""
         return math.fsum(record.seconds for record in self._records.values())
 
     def scores(self, limit: int) -> Scores:
-        """What the schedule decides by: all about the first ``limit`` candidates."""
+        """Returns what the schedule decides by: the scores of the first ``limit`` candidates."""
         return {
             key: record.metric if record.status == DONE else -math.inf
             for key, record in self._records.items()
@@ -88,21 +100,25 @@ class Ledger:
         }
 
     def last(self, trial: int) -> Record | None:
-        """Of its highest rung, among those that are done."""
+        """Returns the trial's record of the highest rung that is done; None where none is."""
         done = [r for r in self.records if r.trial == trial and r.status == DONE]
         return done[-1] if done else None
 
     def best(self) -> Record | None:
-        """The highest metric; of equal ones that of fewer epochs, of the earlier trial.
+        """Returns the record with the highest metric; None where no trial is done.
 
-        One that failed later does not count: its full training would.
+        Of equal metrics the one with fewer epochs is better, then the earlier trial. A trial that
+        failed at a later rung does not count, as its full training would fail too.
         """
         failed = {record.trial for record in self.records if record.status == FAILED}
         done = [r for r in self.records if r.status == DONE and r.trial not in failed]
         return min(done, key=lambda r: (-r.metric, r.epochs, r.trial), default=None)
 
     def add(self, records: Sequence[Record]) -> None:
-        """On disk when this returns; the seconds of a partial one before it are kept."""
+        """Adds records, which are on disk when this returns.
+
+        A record replaces that of the same trial and rung, and takes over its seconds.
+        """
         for record in records:
             key = record.trial, record.rung
             before = self._records[key].seconds if key in self._records else 0.0
@@ -112,12 +128,17 @@ class Ledger:
             files.write_whole(self.path, self.table().write_parquet)
 
     def _numbered_otherwise(self, found: pl.DataFrame) -> bool:
+        """Says whether the trials of a file have other options than the candidates."""
         if any(record.trial >= len(self._candidates) for record in self.records):
             return True
         return not found.equals(self.table())
 
     def table(self) -> pl.DataFrame:
-        """A column an option; empty where a trial has it as given."""
+        """Returns the table of trials.parquet.
+
+        It has a column for each option that is searched, which is empty where a trial leaves the
+        option as given.
+        """
         names = list(dict.fromkeys(n for c in self._candidates for n, _ in c.values))
         rows = []
         for record in self.records:
@@ -140,7 +161,13 @@ def _read(path: pathlib.Path) -> pl.DataFrame:
 
 
 def check_search(path: pathlib.Path, config: Config, space: Values, settings: Settings) -> None:
-    """Notes what is searched in a new directory, and compares it in one that goes on.
+    """Writes what is searched to a new search.json, or compares it with one that is there.
+
+    Args:
+        path: the path of search.json.
+        config: the configuration where the search starts.
+        space: the options that are searched, with their values.
+        settings: the settings of the schedule.
 
     Raises:
         UserError: the directory holds another search; the message lists what differs.

@@ -1,10 +1,10 @@
-"""Who trains next, and how far: asynchronous successive halving over epochs.
+"""Decides which candidate trains next, and how far: asynchronous successive halving over epochs.
 
-Every candidate trains to the first rung; of those that reached a rung the best 1/factor go on to
-the next (Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning"). Promotions come
-before new candidates, so whenever the time is up, the best so far have been trained the longest.
-Pure functions of what has been finished: the same results give the same decision, whatever
-happened in between.
+Every candidate trains to the first rung, a number of epochs; of those that reached a rung the best
+1/factor go on to the next (Li et al. 2020, "A System for Massively Parallel Hyperparameter
+Tuning"). Promotions come before new candidates, so whenever the time is up, the best so far have
+been trained the longest. These are pure functions of the results so far: the same results give the
+same decision, whatever happened in between.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,14 +15,14 @@ Scores = Mapping[tuple[int, int], float]  # (candidate, rung) -> metric; -inf: i
 
 
 class Job(NamedTuple):
-    """Train this candidate to this rung."""
+    """The training of one candidate (its number) to one rung (its index)."""
 
     candidate: int
     rung: int
 
 
 def rungs(epochs: int, first: int, factor: int) -> tuple[int, ...]:
-    """Epochs of each rung: first, first * factor, ..., and at last all of them."""
+    """Returns the epochs of each rung: first, first * factor, ..., and at last ``epochs``."""
     steps = []
     while first < epochs:
         steps.append(first)
@@ -33,12 +33,15 @@ def rungs(epochs: int, first: int, factor: int) -> tuple[int, ...]:
 def next_jobs(
     groups: Sequence[object], scores: Scores, count: int, factor: int, at_once: int = 1
 ) -> list[Job]:
-    """What to do now: up to ``at_once`` jobs of one rung and one group; none: all is done.
+    """Returns the jobs to do now, all of one rung and one group; none where all is done.
 
     Args:
-        groups: of each candidate, in the order in which they start; those of an equal one may be
-            trained together.
-        count: of the rungs.
+        groups: the group of each candidate, in the order in which candidates start; candidates of
+            equal groups may be trained together.
+        scores: the results so far.
+        count: the number of rungs.
+        factor: the share of candidates that go on from a rung is one in ``factor``.
+        at_once: the number of jobs at most.
     """
     waiting = _promotions(scores, len(groups), count, factor)
     if not waiting:
@@ -48,14 +51,17 @@ def next_jobs(
 
 
 def _promotions(scores: Scores, candidates: int, count: int, factor: int) -> list[Job]:
-    """Of the highest rung that has any, best first. Who failed leaves the place to the next."""
+    """Returns the promotions from the highest rung that has any, best candidate first.
+
+    The place of a candidate that failed goes to the next best.
+    """
     failed = {c for (c, _), score in scores.items() if score == -math.inf}
     found: list[Job] = []
     complete = sum(rung == 0 for _, rung in scores) == candidates
     for rung in range(count - 1):
         here = [(-score, c) for (c, r), score in scores.items() if r == rung]
         quota = len(here) // factor
-        if complete:  # nobody else can come: one at least goes on, so that one reaches the end
+        if complete:  # no candidate will join this rung: at least one goes on, up to the end
             quota = max(1, quota)
         best = [c for _, c in sorted(here) if c not in failed][:quota]
         jobs = [Job(c, rung + 1) for c in best if (c, rung + 1) not in scores]

@@ -1,4 +1,4 @@
-"""What is searched: options, their values, and the order in which combinations are tried."""
+"""The search space: options, their values, and the order in which combinations are tried."""
 
 from collections.abc import Mapping, Sequence
 import dataclasses
@@ -38,28 +38,36 @@ COSINE: Values = {"method.temperature": ("0.03", "0.07", "0.15", "0.3")}
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """One combination of options; number 0 is the configuration as it was given."""
+    """One combination of options.
+
+    Attributes:
+        number: the candidate's number; 0 is the configuration as it was given.
+        values: the options that the search has changed, with their values as text.
+        options: all options, before they are resolved.
+        config: all options, resolved.
+    """
 
     number: int
     values: Combination
-    options: Mapping[str, Any]  # all of them, before they are resolved
+    options: Mapping[str, Any]
     config: Config
 
     @property
     def name(self) -> str:
-        """Its directory."""
+        """The name of the candidate's directory."""
         return f"{self.number:04d}"
 
     @property
     def label(self) -> str:
-        """For people."""
+        """The options that the search has changed, for people to read."""
         return " ".join(f"{name}={value}" for name, value in self.values) or "as given"
 
 
 def group_of(config: Config) -> Config:
-    """The same for candidates that may share a compiled program: numbers that are open in it are 1.
+    """Returns a configuration that is the same for candidates that may share a compiled update.
 
-    Weights say only whether they are 0: then their term is not in the program at all.
+    Numbers that are arguments of the update are 1; a weight of 0 stays 0, as its term is not in
+    the update at all.
     """
     method = dataclasses.replace(
         config.method,
@@ -74,7 +82,10 @@ def group_of(config: Config) -> Config:
 
 
 def default_space(config: Config) -> dict[str, tuple[str, ...]]:
-    """What is worth a trial for the configuration's method; half and double its width."""
+    """Returns the default space: what is worth a trial for the configuration's method.
+
+    It holds half and double the configuration's width where the heads divide them.
+    """
     width, heads = config.model.width, config.model.heads
     widths = tuple(str(w) for w in (width // 2, width, 2 * width) if w and w % heads == 0)
     space = {"model.width": widths, **COMMON, **METHODS[config.method.name].search}
@@ -84,10 +95,12 @@ def default_space(config: Config) -> dict[str, tuple[str, ...]]:
 
 
 def read_space(pairs: Sequence[str], arguments: Sequence[str], config: Config) -> Values:
-    """The space of ``--space=OPTION=VALUES ...``; without any, the default one.
+    """Reads the space of ``--space=OPTION=VALUES ...``; the default one where there is none.
 
     Args:
+        pairs: the values of --space.
         arguments: ``--config=FILE --config.name=value ...``; what they set is not searched.
+        config: the configuration where the search starts.
 
     Raises:
         UserError: another form, or an option that is set elsewhere, unknown, not read by the
@@ -116,10 +129,16 @@ def candidates(
     arguments: Sequence[str],
     seed: int,
 ) -> list[Candidate]:
-    """The given configuration, then combinations of the space in a low-discrepancy order.
+    """Makes the candidates: the given configuration, then the combinations of the space.
 
     A method's combinations differ only in options that it reads. The order is that of Halton
-    points, so that any beginning of it covers the space evenly.
+    points, which are of low discrepancy: any beginning of it covers the space evenly.
+
+    Args:
+        space: the options that are searched, with their values.
+        options: the configuration where the search starts, before it is resolved.
+        arguments: the arguments of the command line that set its options.
+        seed: the seed of the order.
 
     Raises:
         UserError: a value of the wrong type or out of range, or too many combinations.
@@ -142,13 +161,13 @@ def candidates(
 
 
 def _read(combination: Combination, method: str) -> Combination:
-    """Without what its method does not read."""
+    """Returns the part of a combination that its method reads."""
     method = dict(combination).get("method.name", method)
     return tuple((n, v) for n, v in combination if method in reading(n))
 
 
 def _typed(arguments: Sequence[str], name: str, value: str) -> Any:
-    """The value as the command line would understand it. Raises UserError, as that does."""
+    """Returns the value as the command line would read it. Raises UserError, as that does."""
     try:
         options: Any = command_line.load([*arguments, f"--config.{name}={value}"])
     except UserError as error:
@@ -162,15 +181,18 @@ def _with_values(options: config_dict.ConfigDict, values: Mapping[str, Any]) -> 
     changed = options.to_dict()
     for name, value in values.items():
         *groups, last = name.split(".")
-        place = changed
+        section = changed
         for group in groups:
-            place = place[group]
-        place[last] = value
+            section = section[group]
+        section[last] = value
     return changed
 
 
 def _order(space: Values, seed: int) -> list[Combination]:
-    """Every combination once."""
+    """Returns every combination once, in the order of Halton points.
+
+    Combinations that the points have missed come last, shuffled.
+    """
     names, values = list(space), list(space.values())
     sizes = np.array([len(v) for v in values])
     count = math.prod(sizes.tolist())
@@ -179,11 +201,11 @@ def _order(space: Values, seed: int) -> list[Combination]:
     if not names:
         raise UserError("there is no option left to search; name some with --space=OPTION=VALUES")
     points = qmc.Halton(len(names), rng=np.random.default_rng(seed)).random(4 * count)
-    places = [tuple(place) for place in (points * sizes).astype(int).tolist()]
-    missed = list(itertools.product(*map(range, sizes.tolist())))
-    np.random.default_rng(seed).shuffle(missed)
-    order = dict.fromkeys([*places, *map(tuple, missed)])
+    drawn = [tuple(indices) for indices in (points * sizes).astype(int).tolist()]
+    every = list(itertools.product(*map(range, sizes.tolist())))
+    np.random.default_rng(seed).shuffle(every)
+    order = dict.fromkeys([*drawn, *map(tuple, every)])
     return [
-        tuple((name, v[i]) for name, v, i in zip(names, values, place, strict=True))
-        for place in order
+        tuple((name, v[i]) for name, v, i in zip(names, values, indices, strict=True))
+        for indices in order
     ]

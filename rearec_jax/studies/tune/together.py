@@ -1,17 +1,16 @@
-"""Several candidates of a group on their way to a rung at once, in one vectorised program.
+"""Trains several trials of a group at once, with one vectorised update.
 
-Each keeps its own work directory, log and checkpoints, as if it had trained alone: any of them may
-go on alone, or with others, from there.
+Each trial keeps its work directory, log and checkpoints as if it had trained alone: any of them may
+go on from there alone, or with others.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import contextlib
 import dataclasses
-import pathlib
 import time
-from typing import Any
 
 import jax
+from jaxtyping import Array
 import numpy as np
 
 from rearec_jax.data.interactions import Interactions
@@ -19,97 +18,108 @@ from rearec_jax.run.checkpoint import Checkpoints
 from rearec_jax.run.events import EventLog
 from rearec_jax.run.interruption import Interruption
 from rearec_jax.run.workdir import Workdir
-from rearec_jax.studies.tune.alone import at_rung, record_of, say, trial_directory
+from rearec_jax.studies.terminal import say
 from rearec_jax.studies.tune.ledger import DONE, FAILED, PARTIAL, Record
-from rearec_jax.studies.tune.schedule import Job
-from rearec_jax.studies.tune.shared_programs import Programs, stack, take
-from rearec_jax.studies.tune.space import Candidate
+from rearec_jax.studies.tune.shared_updates import SharedUpdates, stack, take
+from rearec_jax.studies.tune.trial import Trial, at_rung
 from rearec_jax.training import loop
 from rearec_jax.training.history import History
+from rearec_jax.training.journal import Journal
 from rearec_jax.training.setup import Setup
 from rearec_jax.training.step import TrainState, UpdateFunction, all_finite
 
 
 @dataclasses.dataclass
 class Member:
-    """One candidate of the group."""
+    """One of the trials that train together.
 
-    candidate: Candidate
-    job: Job
+    Attributes:
+        trial: the trial.
+        setup: the set-up of its candidate.
+        workdir: its work directory, which is open.
+        journal: its checkpoints, log and history.
+        status: "partial" until it has reached the rung ("done") or has failed ("failed").
+    """
+
+    trial: Trial
     setup: Setup
     workdir: Workdir
-    checkpoints: Checkpoints
-    log: EventLog
-    history: History
-    status: str = PARTIAL  # until it has reached the rung, or failed
+    journal: Journal
+    status: str = PARTIAL
+
+    @property
+    def history(self) -> History:
+        """What the trial has reached so far."""
+        return self.journal.history
 
 
 def train_together(
-    directories: Sequence[pathlib.Path],
-    candidates: Sequence[Candidate],
-    jobs: Sequence[Job],
-    data: Interactions,
-    epochs: int,
-    interruption: Interruption,
-    programs: Programs,
+    trials: Sequence[Trial], data: Interactions, shared: SharedUpdates, interruption: Interruption
 ) -> list[Record] | None:
-    """As `running.train_alone`, for candidates of one group; None if they are not at one step.
+    """Trains trials of one group and one rung to it; returns None if they are not at one step.
+
+    The records are as those of `alone.train_alone`; of the seconds each trial has an equal share.
 
     Args:
-        interruption: open, with the deadline.
+        trials: the trials.
+        data: the interactions.
+        shared: the updates of the group.
+        interruption: an open one, with the deadline.
     """
     started = time.perf_counter()
     with contextlib.ExitStack() as held:
         members, states = [], []
-        for directory, candidate, job in zip(directories, candidates, jobs, strict=True):
-            workdir = held.enter_context(trial_directory(directory, candidate, data))
+        for trial in trials:
+            workdir = held.enter_context(trial.opened(data))
             checkpoints = held.enter_context(Checkpoints(workdir.checkpoints))
             log = held.enter_context(EventLog(workdir))
-            setup = programs.setup_of(candidate.config)
+            setup = shared.setup_of(trial.candidate.config)
             state, history = loop.first_state(setup, checkpoints, log)
-            members.append(Member(candidate, job, setup, workdir, checkpoints, log, history))
+            members.append(Member(trial, setup, workdir, Journal(checkpoints, log, history)))
             states.append(state)
         if len({(int(s.step), m.history.epochs) for s, m in zip(states, members, strict=True)}) > 1:
             return None
-        _Loop(members, stack(states), programs, interruption, epochs).run()
+        _Loop(members, stack(states), shared, interruption).run()
         for member in members:
-            member.checkpoints.wait()
-        reached = [at_rung(member.workdir, member.history, epochs) for member in members]
+            member.journal.checkpoints.wait()
+        reached = [at_rung(m.workdir, m.history, m.trial.epochs) for m in members]
     seconds = (time.perf_counter() - started) / len(members)
     return [
-        record_of(member.job, member.status, history, seconds)
+        member.trial.record(member.status, history, seconds)
         for member, history in zip(members, reached, strict=True)
     ]
 
 
 class _Loop:
-    """All members step by step. One that has ended is computed on, and no longer looked at."""
+    """The training of all members, step by step.
+
+    A member that has ended is computed on with the others, and its results are ignored.
+    """
 
     def __init__(
         self,
         members: Sequence[Member],
         state: TrainState,
-        programs: Programs,
+        shared: SharedUpdates,
         interruption: Interruption,
-        epochs: int,
     ):
-        self.members, self.state, self.programs = members, state, programs
-        self.interruption, self.epochs = interruption, epochs
-        self.setup = programs.setup
+        self.members, self.state, self.shared = members, state, shared
+        self.interruption, self.setup = interruption, shared.setup
         self.step = int(state.step)
         self.updates: dict[bool, UpdateFunction] = {}
-        self.parts: dict[str, np.ndarray] = {}
+        self.parts: dict[str, np.ndarray] = {}  # of the loss, after the newest update that was read
         self.saved_step = self.step  # the members were restored from there, or begin
         for member in members:
-            self._see_end(member)  # a killed process may have got there, and not said so
+            # A process that was killed may have got there without a record of it.
+            self._note_end(member)
 
     @property
     def running(self) -> list[tuple[int, Member]]:
-        """With their places in the stack."""
+        """The members that have not ended, with their indices in the stacked state."""
         return [(i, m) for i, m in enumerate(self.members) if m.status == PARTIAL]
 
     def run(self) -> None:
-        """Until all have ended, or a signal or the deadline comes; then all is saved."""
+        """Trains until all have ended, or a signal or the deadline comes; then all is saved."""
         while self.running and not self.interruption.requested:
             if self.running[0][1].history.epochs < self.setup.epochs_done(self.step):
                 self._validate()
@@ -118,15 +128,15 @@ class _Loop:
         for index, member in self.running:
             one = take(self.state, index)
             if self.saved_step != self.step and self._is_finite(one, member):
-                self._save(one, member)
+                member.journal.save(self.step, one)
 
     def _train_epoch(self) -> None:
-        """Updates until the epoch ends, a signal comes, or no member is left."""
+        """Makes updates until the epoch ends, a signal comes, or no member is left."""
         contrast = self.members[0].setup.contrast(self.step)
         if contrast not in self.updates:
-            configs = [member.candidate.config for member in self.members]
-            self.updates[contrast] = self.programs.update_together(configs, contrast)
-        pending: dict[str, Any] | None = None
+            configs = [member.trial.candidate.config for member in self.members]
+            self.updates[contrast] = self.shared.update_together(configs, contrast)
+        pending: Mapping[str, Array] = {}
         clock, done = time.perf_counter(), 0
         for batch, targets in self.setup.rest_of_epoch(self.step):
             self.state, parts = self.updates[contrast](self.state, batch)
@@ -142,8 +152,9 @@ class _Loop:
             member.history.seconds += seconds
             member.history.targets += done
 
-    def _read(self, parts: dict[str, Any] | None) -> None:
-        if parts is None:
+    def _read(self, parts: Mapping[str, Array]) -> None:
+        """Waits for the loss of an update; a member whose loss is not finite fails."""
+        if not parts:
             return
         self.parts = {name: np.asarray(values) for name, values in jax.device_get(parts).items()}
         for index, member in self.running:
@@ -151,46 +162,36 @@ class _Loop:
                 self._fail(member, f"the loss is {self.parts['loss'][index]}")
 
     def _validate(self) -> None:
-        """The end of an epoch, for each member as in a training alone."""
+        """Ends an epoch, for each member as in a training alone."""
         for index, member in self.running:
             one = take(self.state, index)
             if not self._is_finite(one, member):
                 continue
             cutoffs = self.setup.config.eval.cutoffs
             event = loop.validation_event(self.setup.validate(one.variables), cutoffs)
-            score = event["valid"][loop.SELECTION]
-            place = {"step": self.step, "epoch": member.history.epochs + 1}
-            if member.history.count_epoch(score):
-                number = member.history.place(self.step)
-                member.checkpoints.save_best(number, one, dataclasses.asdict(member.history))
             if self.parts:  # none where an epoch is validated again after a restart
                 parts = {name: float(values[index]) for name, values in self.parts.items()}
-                member.log.append({**place, "kind": "training", "parts": parts})
-            member.log.append({**place, **event, "seconds": member.history.seconds})
-            self._save(one, member)
-            self._see_end(member)
+                place = {"step": self.step, "epoch": member.history.epochs + 1}
+                member.journal.log.append({**place, "kind": "training", "parts": parts})
+            member.journal.end_epoch(self.step, one, event)
+            member.journal.save(self.step, one)
+            self._note_end(member)
         self.saved_step = self.step
-        best = max((m.history.best, m.candidate.name) for m in self.members)
+        best = max((m.history.best, m.trial.candidate.name) for m in self.members)
         epoch = self.setup.epoch_of(self.step)
         say(f"epoch {epoch}: {len(self.running)} go on; best {best[0]:.4f} (trial {best[1]})")
 
-    def _see_end(self, member: Member) -> None:
-        history = member.history
-        validated = history.epochs == self.setup.epochs_done(self.step)
-        ended = history.epochs >= self.epochs or member.setup.ends(self.step, history)
-        if validated and ended:
+    def _note_end(self, member: Member) -> None:
+        if member.journal.has_ended(member.setup, self.step, member.trial.epochs):
             member.status = DONE
 
-    def _save(self, state: TrainState, member: Member) -> None:
-        number = member.history.place(self.step)
-        member.checkpoints.save_last(number, state, dataclasses.asdict(member.history))
-
     def _is_finite(self, state: TrainState, member: Member) -> bool:
+        """Says whether a member's state is finite; the member fails where it is not."""
         if all_finite((state.variables, state.optimizer)):
             return True
         self._fail(member, "the parameters or their moments are not finite")
         return False
 
     def _fail(self, member: Member, why: str) -> None:
-        say(f"trial {member.candidate.name} failed: {why} at step {self.step}")
+        say(f"trial {member.trial.candidate.name} failed: {why} at step {self.step}")
         member.status = FAILED

@@ -1,12 +1,12 @@
-"""The table of a search: the best candidates, and how far each got."""
+"""Prints the table of a search: the best candidates, and how far each was trained."""
 
 from collections.abc import Sequence
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from rearec_jax.studies.terminal import fraction, wide_console
 from rearec_jax.studies.tune.ledger import FAILED, Ledger, Record
 from rearec_jax.studies.tune.space import Candidate
 
@@ -17,7 +17,14 @@ HEADINGS = ("Valid NDCG@20", "Epochs", "Best", "Minutes")
 def print_table(
     ledger: Ledger, candidates: Sequence[Candidate], rungs: Sequence[int], rows: int = ROWS
 ) -> None:
-    """Prints it to standard output, best first."""
+    """Prints the table to standard output, best first.
+
+    Args:
+        ledger: the results.
+        candidates: all candidates, by their numbers.
+        rungs: the epochs of each rung.
+        rows: the number of rows at most.
+    """
     trials = {record.trial for record in ledger.records}
     last = [record for trial in trials if (record := ledger.last(trial)) is not None]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
@@ -28,9 +35,7 @@ def print_table(
     for record in sorted(last, key=lambda r: (-r.metric, r.epochs, r.trial))[:rows]:
         candidate = candidates[record.trial]
         table.add_row(*map(Text, (candidate.name, *_cells(record, ledger), candidate.label)))
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=120)
+    console = wide_console()
     if last:
         console.print(table)
     console.print(_counts(ledger, len(last), rungs), markup=False, highlight=False)
@@ -38,8 +43,12 @@ def print_table(
 
 def _cells(record: Record, ledger: Ledger) -> tuple[str, ...]:
     seconds = sum(r.seconds for r in ledger.records if r.trial == record.trial)
-    metric = f"{record.metric:.4f}".removeprefix("0")
-    return metric, str(record.epochs), str(record.best_epoch), f"{seconds / 60:.1f}"
+    return (
+        fraction(record.metric),
+        str(record.epochs),
+        str(record.best_epoch),
+        f"{seconds / 60:.1f}",
+    )
 
 
 def _counts(ledger: Ledger, done: int, rungs: Sequence[int]) -> str:

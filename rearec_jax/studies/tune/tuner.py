@@ -1,4 +1,4 @@
-"""--mode=tune: runs the jobs of the schedule until the budget is spent or nothing is left."""
+"""Runs the jobs of a search until the budget is spent or nothing is left."""
 
 from collections.abc import Sequence
 import contextlib
@@ -21,33 +21,47 @@ from rearec_jax.methods import METHODS
 from rearec_jax.run import files, lock
 from rearec_jax.run.interruption import Interruption
 from rearec_jax.run.workdir import Workdir, explained, make_directory
+from rearec_jax.studies.terminal import say
 from rearec_jax.studies.tune import alone, best, trial_table
-from rearec_jax.studies.tune.alone import say
 from rearec_jax.studies.tune.ledger import DONE, PARTIAL, Ledger, Record, check_search
 from rearec_jax.studies.tune.schedule import Job, next_jobs, rungs
-from rearec_jax.studies.tune.shared_programs import Programs, make_programs
+from rearec_jax.studies.tune.shared_updates import SharedUpdates, make_shared_updates
 from rearec_jax.studies.tune.space import Candidate, candidates, group_of, read_space
 from rearec_jax.studies.tune.together import train_together
+from rearec_jax.studies.tune.trial import TOO_LARGE, Trial
 
-FACTOR = 3  # of those that reach a rung, one in three goes on, three times as far
+FACTOR = 3  # one in three of the candidates at a rung goes on, three times as far
 SEED = 0  # of the order of candidates
-PARALLEL = 4  # on an accelerator, unless --parallel says otherwise
-KEPT = 8  # groups whose compiled programs are kept
+PARALLEL = 4  # candidates at once on an accelerator, unless --parallel says otherwise
+KEPT = 8  # groups whose compiled updates are kept
 
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What the command line asks for."""
+    """A search, as the command line describes it.
+
+    Attributes:
+        root: the directory of the search.
+        options: the configuration where the search starts, before it is resolved.
+        arguments: the arguments that set it: --config=FILE --config.name=value ...
+        space: the values of --space, each OPTION=VALUES; none for the default space.
+        minutes: the budget of the whole search, also over several starts of the command.
+        trials: the number of candidates at most; 0 for as many as the minutes allow.
+        parallel: the number of candidates that train at once; 0 for one on CPUs and PARALLEL
+            elsewhere.
+        first_epochs: the epochs of the first rung.
+        command: the command line, for the docstring of best.py.
+    """
 
     root: pathlib.Path
     options: config_dict.ConfigDict
-    arguments: tuple[str, ...]  # --config=FILE --config.name=value ...
-    space: tuple[str, ...]  # OPTION=VALUES; none: the default space
-    minutes: float = 60.0  # in all, also over several starts of the command
-    trials: int = 0  # candidates, at most; 0 = as many as the minutes allow
-    parallel: int = 0  # candidates at once; 0 = one on CPUs, PARALLEL elsewhere
-    first_epochs: int = 3  # of the first rung
-    command: str = ""  # for the docstring of best.py
+    arguments: tuple[str, ...]
+    space: tuple[str, ...]
+    minutes: float = 60.0
+    trials: int = 0
+    parallel: int = 0
+    first_epochs: int = 3
+    command: str = ""
 
 
 def tune(request: Request) -> Record | None:
@@ -77,7 +91,7 @@ def tune(request: Request) -> Record | None:
 
 
 class _Search:
-    """The jobs of one process."""
+    """The part of a search that one process does."""
 
     def __init__(
         self, request: Request, config: Config, found: Sequence[Candidate], ledger: Ledger
@@ -90,10 +104,10 @@ class _Search:
         self.deadline = time.monotonic() + 60 * request.minutes - ledger.seconds
         self.signalled = False
         self.data: dict[object, Interactions] = {}
-        self.programs: dict[Config, Programs] = {}
+        self.shared_updates: dict[Config, SharedUpdates] = {}
 
     def run(self) -> None:
-        """Until the budget is spent, nothing is left, or a signal comes."""
+        """Trains until the budget is spent, nothing is left, or a signal comes."""
         epochs = ", ".join(map(str, self.rungs))
         say(f"{self.limit} candidates, rungs at {epochs} epochs, {self.request.minutes:g} minutes")
         try:
@@ -120,76 +134,69 @@ class _Search:
     def _do(self, jobs: Sequence[Job]) -> list[Record]:
         ended = [record for job in jobs if (record := self._ended(job)) is not None]
         if ended:
-            return ended  # the others are chosen again
+            return ended  # the schedule will name the other jobs again
         records = self._together(jobs) if len(jobs) > 1 else None
         return records or [self._alone(jobs[0])]
 
     def _ended(self, job: Job) -> Record | None:
-        """The record of one that stopped early on an earlier rung: there is nothing to train."""
+        """Returns the record of a trial that stopped early at an earlier rung; None for others.
+
+        There is nothing to train in it, so its earlier result is that of this rung too.
+        """
         before = self.ledger.last(job.candidate)
         if before is None or before.epochs >= self.rungs[before.rung]:
             return None
         return dataclasses.replace(before, rung=job.rung, seconds=0.0)
 
     def _together(self, jobs: Sequence[Job]) -> list[Record] | None:
-        chosen = [self.candidates[job.candidate] for job in jobs]
-        config = chosen[0].config
+        trials = [self._trial(job) for job in jobs]
+        config = trials[0].candidate.config
         if _crashes(config):
             return None
-        self._announce(jobs)
+        self._announce(trials)
         with Interruption(self.deadline) as interruption:
             try:
-                records = train_together(
-                    [self._directory(candidate) for candidate in chosen],
-                    chosen,
-                    jobs,
-                    self._read_data(config),
-                    self.rungs[jobs[0].rung],
-                    interruption,
-                    self._programs(config),
-                )
+                data, shared = self._read_data(config), self._shared_updates(config)
+                records = train_together(trials, data, shared, interruption)
             except jax.errors.JaxRuntimeError as error:
-                if alone.TOO_LARGE not in str(error):
+                if TOO_LARGE not in str(error):
                     raise
                 say(f"too little memory for {len(jobs)} at once: from here on one at a time")
                 self.at_once, records = 1, None
         self.signalled = interruption.signalled
         return records
 
-    def _announce(self, jobs: Sequence[Job]) -> None:
-        spent, minutes = self.ledger.seconds / 60, self.request.minutes
-        say(f"{spent:.1f} of {minutes:g} minutes, to epoch {self.rungs[jobs[0].rung]}:")
-        for job in jobs:
-            candidate = self.candidates[job.candidate]
-            say(f"  trial {candidate.name}: {candidate.label}")
-
     def _alone(self, job: Job) -> Record:
-        candidate, epochs = self.candidates[job.candidate], self.rungs[job.rung]
-        self._announce([job])
-        return alone.train_alone(
-            self._directory(candidate),
-            candidate,
-            job,
-            self._read_data(candidate.config),
-            epochs,
-            self.deadline,
-            self._programs(candidate.config).setup_of(candidate.config),
-        )
+        trial = self._trial(job)
+        self._announce([trial])
+        config = trial.candidate.config
+        setup = self._shared_updates(config).setup_of(config)
+        return alone.train_alone(trial, self._read_data(config), setup, self.deadline)
+
+    def _trial(self, job: Job) -> Trial:
+        candidate = self.candidates[job.candidate]
+        return Trial(candidate, job, self._directory(candidate), self.rungs[job.rung])
+
+    def _announce(self, trials: Sequence[Trial]) -> None:
+        spent, minutes = self.ledger.seconds / 60, self.request.minutes
+        say(f"{spent:.1f} of {minutes:g} minutes, to epoch {trials[0].epochs}:")
+        for trial in trials:
+            say(f"  trial {trial.candidate.name}: {trial.candidate.label}")
 
     def _directory(self, candidate: Candidate) -> pathlib.Path:
         return self.request.root / "trials" / candidate.name
 
-    def _programs(self, config: Config) -> Programs:
-        """Of the candidate's group: made once, and kept while there are few."""
+    def _shared_updates(self, config: Config) -> SharedUpdates:
+        """Returns the shared updates of the candidate's group, which are kept for KEPT groups."""
         group = group_of(config)
-        if group not in self.programs:
-            while len(self.programs) >= KEPT:
-                self.programs.pop(next(iter(self.programs)))
-            self.programs[group] = make_programs(config, self._read_data(config))
-        return self.programs[group]
+        if group not in self.shared_updates:
+            while len(self.shared_updates) >= KEPT:
+                self.shared_updates.pop(next(iter(self.shared_updates)))
+            self.shared_updates[group] = make_shared_updates(config, self._read_data(config))
+        return self.shared_updates[group]
 
     def _read_data(self, config: Config) -> Interactions:
-        """Read once for all candidates that use the same."""
+        """Returns the data of a candidate, which are read once for all that use the same."""
         key = (config.data, config.text, config.model.items != "ids")
         if key not in self.data:
             data = read.read_data(config)
@@ -226,20 +233,27 @@ class _Search:
 
 
 def _crashes(config: Config) -> bool:
-    """XLA's program of several ERL updates with KL ends in a segmentation fault (CPU, 0.10.2)."""
+    """Says whether updates of several such candidates at once crash.
+
+    XLA's program of several ERL updates with KL ends in a segmentation fault (CPU, JAX 0.10.2).
+    """
     method = config.method
     return jax.default_backend() == "cpu" and METHODS[method.name].whole_catalogue(method)
 
 
-def _at_once(asked: int, config: Config) -> int:
-    """Candidates that train in one program."""
+def _at_once(requested: int, config: Config) -> int:
+    """Returns how many candidates train with one vectorised update.
+
+    Raises:
+        UserError: several are requested, and each would train on several devices.
+    """
     several = mesh.make_mesh(config.mesh.data, config.mesh.model) is not None
-    if several and asked > 1:
+    if several and requested > 1:
         raise UserError(
-            f"--parallel={asked} trains several candidates on one device; set"
+            f"--parallel={requested} trains several candidates on one device; set"
             " --config.mesh.data=1, or leave --parallel out"
         )
-    return asked or (1 if several or jax.default_backend() == "cpu" else PARALLEL)
+    return requested or (1 if several or jax.default_backend() == "cpu" else PARALLEL)
 
 
 def _check(request: Request) -> None:

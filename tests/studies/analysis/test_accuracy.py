@@ -16,19 +16,6 @@ def test_metrics_equal_those_of_the_evaluation():
     assert metrics.means(ranks) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("count", [1, 3, 4, 102, 103])
-def test_groups_are_equal_and_ordered(count):
-    values = np.random.default_rng(0).integers(0, 5, count)
-    group = accuracy.equal_groups(values)
-    sizes = np.bincount(group, minlength=4)
-    assert sizes.max() - sizes.min() <= 1
-    order = np.argsort(group, kind="stable")
-    lowest = [values[group == g].min() for g in np.unique(group)]
-    highest = [values[group == g].max() for g in np.unique(group)]
-    assert all(high <= low for high, low in zip(highest, lowest[1:], strict=False))
-    assert len(order) == count
-
-
 @pytest.mark.parametrize("by", accuracy.BY)
 def test_groups_mean_to_the_whole(by):
     ranks = made.ranks()

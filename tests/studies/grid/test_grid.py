@@ -11,8 +11,9 @@ import time
 
 import pytest
 
+from rearec_jax.studies import terminal
 from rearec_jax.studies.grid import __main__ as grid
-from rearec_jax.studies.grid import cells, means, paper_table
+from rearec_jax.studies.grid import cells, means, options, paper_table
 from rearec_jax.studies.grid.summaries import Result, read, read_commands
 from tests import markdown
 from tests.processes import ROOT, environment
@@ -98,6 +99,11 @@ class TestRunning:
         (erl,) = (row for row in markdown.rows(text) if row["Method"] == "+ERL")
         assert (erl["Data set"], erl["NDCG@10"]) == ("demo", ".1250 ±.0071")
         assert "python -m rearec_jax.studies.grid --configs=" in text
+
+    def test_without_configs_it_is_the_papers(self, root):
+        configs = options.parse([f"--root={root}"]).configs
+        assert tuple(configs) == options.PAPER
+        assert all(Path(path).samefile(ROOT / f"configs/{n}.py") for n, path in configs.items())
 
     def test_what_is_done_is_skipped(self, root, capfd):
         said(capfd, root, "--methods=base,erl")
@@ -379,7 +385,7 @@ class TestTable:
         assert means.remarks(results[:1]) == ["beauty: a sample of 10 users."]
 
     def test_a_terminal_as_narrow_as_usual_shows_all_numbers(self, monkeypatch, capsys):
-        monkeypatch.setattr(paper_table, "PIPE_COLUMNS", 80)
+        monkeypatch.setattr(terminal, "PIPE_COLUMNS", 80)
         results = [result("base", 0.04), result("base", 0.05, 1), result("erl", 0.05)]
         paper_table.print_table(means.compare(results, []), ["[bold]as it is[/bold]"])
         out = capsys.readouterr().out

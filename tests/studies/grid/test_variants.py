@@ -83,11 +83,11 @@ def test_an_unknown_option_is_said_before_anything_runs(tmp_path):
 def test_the_order_of_flags_names_no_other_cells(tmp_path):
     flags = ["--vary=method.temperature=1,2", "--vary=method.noise=0,1"]
     more = ["--methods=prl", f"--root={tmp_path}"]
-    places = [{cell.place for cell in made(*order, *more)} for order in (flags, flags[::-1])]
+    places = [{cell.variant for cell in made(*order, *more)} for order in (flags, flags[::-1])]
     assert places[0] == places[1]
     assert "method.noise=0,method.temperature=1" in places[0]
     (tmp_path / "method.temperature=1,method.noise=0").mkdir()  # by an older version
-    assert "method.temperature=1,method.noise=0" in {cell.place for cell in made(*flags, *more)}
+    assert "method.temperature=1,method.noise=0" in {cell.variant for cell in made(*flags, *more)}
 
 
 def finish(cell: cells.Cell, value: float = 0.1, digest: str = "d", **options: object) -> None:

@@ -10,6 +10,7 @@ from rearec_jax.commands.analyse import analyse_run
 from rearec_jax.commands.report import report_runs
 from tests.studies.report.html_check import check
 
+pytest.importorskip("jinja2")
 pytest.importorskip("matplotlib")
 
 OPTIONS = {

@@ -10,14 +10,17 @@ from rearec_jax.commands import report as report_run
 from rearec_jax.commands.report import report_runs
 from rearec_jax.config import AnalysisConfig
 from rearec_jax.errors import UserError
-from rearec_jax.studies.report import elements, sources
+from rearec_jax.studies.report import page, sources
+from rearec_jax.studies.report.blocks import Note, Table
 from tests.studies.report import made_runs
 from tests.studies.report.html_check import Checker, check
 
+pytest.importorskip("jinja2")
 pytest.importorskip("matplotlib")
 
 FAST = AnalysisConfig(resamples=200)
-HOSTILE = '</title></script><script>alert(1)</script><img src=x onerror="x()">"\'&$title ${body}'
+HOSTILE = '</title></script><script>alert(1)</script><img src=x onerror="x()">"'
+HOSTILE += "'&{{ title }} {% raw %}"
 ALL = {"data", "runs", "options", "training", "accuracy", "significance", "steps", "groups"}
 ALL |= {"trajectories", "states", "lists", "stories"}
 
@@ -269,14 +272,18 @@ def test_a_report_that_fails_leaves_the_old_one(erl, monkeypatch):
     assert {file.name for file in Path(erl).iterdir() if file.name.startswith(".")} == set()
 
 
-def test_without_matplotlib_it_says_what_to_install(erl, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(UserError, match="pip install matplotlib"):
+@pytest.mark.parametrize("package", ["matplotlib", "jinja2"])
+def test_without_its_packages_it_says_what_to_install(package, erl, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(UserError, match=f"pip install {package}"):
         report_runs([erl], None, FAST)
+    assert not (Path(erl) / "report").exists()
 
 
-def test_an_element_escapes_text_and_attributes_but_no_markup():
-    inner = elements.element("b", "1 < 2")
-    assert elements.element("a", inner, '"&', href='x"y') == (
-        '<a href="x&quot;y"><b>1 &lt; 2</b>&quot;&amp;</a>'
-    )
+def test_the_page_escapes_text_and_attributes():
+    blocks = [Note("1 < 2"), Table('x"y', ["<b>"], [["&"]])]
+    about = page.About("a & b", "<i>", "python '")
+    text = page.page(about, [page.Section("s", "<h2>", blocks)], {})
+    assert "<b>" not in text and "<i>" not in text and "<title>a &amp; b</title>" in text
+    assert '<p class="note">1 &lt; 2</p>' in text and 'aria-label="x&#34;y"' in text
+    assert "&amp;</th>" in text and "python &#39;" in text

@@ -14,7 +14,6 @@ import polars as pl
 import pytest
 
 from rearec_jax import config as config_lib
-from rearec_jax.commands import train as experiment
 from rearec_jax.commands.tune import config_arguments
 from rearec_jax.config import command_line
 from rearec_jax.data import read
@@ -27,7 +26,7 @@ from rearec_jax.run.workdir import Workdir, load_config, open_workdir
 from rearec_jax.studies.tune import alone as running
 from rearec_jax.studies.tune import tuner
 from rearec_jax.studies.tune.ledger import DONE, FAILED, METRIC, PARTIAL, Ledger, Record
-from rearec_jax.studies.tune.shared_programs import Programs
+from rearec_jax.studies.tune.shared_updates import SharedUpdates
 from rearec_jax.studies.tune.tuner import Request, tune
 from tests.faults.tiny_run import TINY
 from tests.processes import ROOT
@@ -64,7 +63,7 @@ def searched(tmp_path_factory) -> Iterator[tuple[Path, Record, list[int]]]:
         return original(model, config, data, which, *rest)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluator, "evaluator", noting)
+        patch.setattr(evaluator, "make_evaluator", noting)
         best = tune(request_of(root))
     assert best is not None
     yield root, best, splits
@@ -146,7 +145,7 @@ def test_other_data_are_refused(searched, tmp_path, monkeypatch):
         data = original(config)
         return dataclasses.replace(data, items=data.items[::-1].copy())
 
-    monkeypatch.setattr(experiment, "read_data", other)
+    monkeypatch.setattr(read, "read_data", other)
     with pytest.raises(UserError, match="no longer those"):
         tune(request_of(root))
 
@@ -159,7 +158,7 @@ def test_two_searches_in_one_place_are_refused(searched):
 
 def test_several_at_once_give_the_same_results_also_after_ctrl_c(searched, tmp_path, monkeypatch):
     root, _, _ = searched
-    original = Programs.update_together
+    original = SharedUpdates.update_together
 
     def interrupted(self, configs, contrast):
         update, calls = original(self, configs, contrast), []
@@ -174,7 +173,7 @@ def test_several_at_once_give_the_same_results_also_after_ctrl_c(searched, tmp_p
 
     request = request_of(tmp_path / "t", parallel=5)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Programs, "update_together", interrupted)
+        patch.setattr(SharedUpdates, "update_together", interrupted)
         tune(request)
     stopped = pl.read_parquet(request.root / "trials.parquet")
     assert stopped["status"].to_list() == [PARTIAL] * 5 and set(stopped["epochs"]) == {0}
@@ -213,7 +212,8 @@ class Fake:
         self.stale: set[int] = set()
         monkeypatch.setattr(running, "train_alone", self.train)
 
-    def train(self, directory, candidate, job, data, epochs, deadline, setup) -> Record:
+    def train(self, trial, data, setup, deadline) -> Record:
+        job, epochs = trial.job, trial.epochs
         if len(self.jobs) == self.interrupt_at:
             self.interrupt_at = -1
             return Record(*job, PARTIAL, seconds=2.0)

@@ -1,4 +1,4 @@
-"""A candidate trained in a shared program is the same as one trained on its own."""
+"""A candidate trained with a shared update is the same as one trained on its own."""
 
 import functools
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rearec_jax.config import Config
-from rearec_jax.studies.tune.shared_programs import make_programs, open_values, stack, take
+from rearec_jax.studies.tune.shared_updates import make_shared_updates, open_numbers, stack, take
 from rearec_jax.studies.tune.space import group_of
 from rearec_jax.training.setup import make_setup
 from tests import tiny
@@ -26,7 +26,7 @@ COMMON = {
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    """Programs that run three times: compiled in half the time."""
+    """SharedUpdates that run three times: compiled in half the time."""
     options = {"xla_backend_optimization_level": 0}
     monkeypatch.setattr(jax, "jit", functools.partial(jax.jit, compiler_options=options))
 
@@ -80,9 +80,9 @@ def test_two_at_once_equal_two_alone(method, lanes, changes):
     with tiny.float64():
         configs = pair(method, **changes)
         assert group_of(configs[0]) == group_of(configs[1])
-        programs = make_programs(configs[0], data())
-        setup = programs.setup_of(configs[1])
-        update = programs.update_together(configs, setup.contrast(0))
+        shared = make_shared_updates(configs[0], data())
+        setup = shared.setup_of(configs[1])
+        update = shared.update_together(configs, setup.contrast(0))
         together, parts = trained(setup, update, stack([setup.initial_state()] * 2))
         assert int(together.step) == UPDATES
         precision = 1e-6 if "train__schedule" in changes else 1e-9  # Optax: schedules in float32
@@ -95,19 +95,19 @@ def test_two_at_once_equal_two_alone(method, lanes, changes):
         assert not np.allclose(*tables, rtol=1e-3), "the two candidates must differ"
 
 
-def test_one_in_a_shared_program_equals_one_alone():
+def test_one_with_a_shared_update_equals_one_alone():
     with tiny.float64():
         first, second = pair("base")
-        programs = make_programs(first, data())
-        programs.setup_of(first).update_function(False)
-        setup = programs.setup_of(second)
+        shared = make_shared_updates(first, data())
+        shared.setup_of(first).update_function(False)
+        setup = shared.setup_of(second)
         state, _ = trained(setup, setup.update_function(False), setup.initial_state())
         chex.assert_trees_all_close(state, ordinary(second)[0], rtol=1e-9, atol=1e-12)
-        assert len(programs.alone) == 1, "one program serves both"
+        assert len(shared.alone) == 1, "one compiled update serves both"
 
 
-def test_open_values_are_those_of_the_configurations():
+def test_open_numbers_are_those_of_the_configurations():
     with tiny.float64():
-        values = open_values(pair("prl"))
+        values = open_numbers(pair("prl"))
     np.testing.assert_allclose(values.learning_rate, [1e-3, 0.02])
     np.testing.assert_allclose(values.numbers.temperature_decay, [1.0, 1.5])

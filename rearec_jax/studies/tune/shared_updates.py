@@ -1,8 +1,8 @@
-"""Compiled programs that candidates share: what differs between them is an argument.
+"""Compiled updates that the candidates of a group share: what differs between them is an argument.
 
-The numbers of a method's losses (`reasoned.Numbers`) and the learning rate are left open; all
-else is as in `space.group_of`. Trained so, a candidate is equal to one trained on its own up to
-rounding. A vectorised program does the update of several candidates at once, on the same batch.
+The numbers of a method's losses (`objective.Numbers`) and the learning rate are arguments; all else
+is compiled in, as `space.group_of` has it. Trained so, a candidate is equal to one trained on its
+own up to rounding. A vectorised update is that of several candidates at once, on the same batch.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,29 +24,41 @@ from rearec_jax.training.setup import Setup, Shared, make_setup
 from rearec_jax.training.step import TrainState, UpdateFunction, one_update, state_maker
 from rearec_jax.types import Batch, Catalogue
 
-TOGETHER = TrainState(step=None, variables=0, optimizer=0)  # type: ignore[arg-type]
+# The axes of a stacked state that `vmap` maps over: the step is one number for all candidates.
+STACKED = TrainState(step=None, variables=0, optimizer=0)  # type: ignore[arg-type]
 
 
-class Open(NamedTuple):
-    """Values of what a shared program leaves open: scalars, or one a candidate."""
+class OpenNumbers(NamedTuple):
+    """The arguments in which candidates differ: scalars, or one entry for each candidate.
+
+    Attributes:
+        numbers: the temperature and the weights of the method's losses.
+        learning_rate: the peak of the learning rate.
+    """
 
     numbers: Numbers
     learning_rate: Float[Array, "..."]
 
 
 @dataclasses.dataclass
-class Programs:
-    """Of one group. The setup is that of ``group_of``, where the learning rate is 1."""
+class SharedUpdates:
+    """The compiled updates of one group of candidates.
+
+    Attributes:
+        setup: the set-up of the group's configuration (`group_of`), whose learning rate is 1.
+        first: makes the state before the first update.
+        alone: the update of one candidate, by whether it computes the contrastive term.
+        together: the update of several candidates, by the same and by their number.
+    """
 
     setup: Setup
-    first: Callable[[], TrainState]  # makes the state before the first update
+    first: Callable[[], TrainState]
     alone: dict[bool, Callable[..., Any]] = dataclasses.field(default_factory=dict)
     together: dict[tuple[bool, int], Callable[..., Any]] = dataclasses.field(default_factory=dict)
 
     def setup_of(self, config: Config) -> Setup:
-        """The setup of a candidate of the group, with the group's program as its update."""
-        values = open_values([config])
-        values = jax.tree.map(lambda x: x[0], values)
+        """Returns the set-up of one candidate, which trains with the group's compiled update."""
+        values = jax.tree.map(lambda x: x[0], open_numbers([config]))
 
         def update_function(contrast: bool) -> UpdateFunction:
             if contrast not in self.alone:
@@ -59,27 +71,27 @@ class Programs:
         return self.setup._replace(task=task, shared=Shared(update_function, self.first))
 
     def update_together(self, configs: Sequence[Config], contrast: bool) -> UpdateFunction:
-        """The update of states stacked in this order; the step is one number for all.
+        """Returns the update of states that are stacked in the order of ``configs``.
 
-        What depends on step and batch alone, such as dropout masks, is computed once.
+        What depends on step and batch alone, such as dropout masks, is computed once for all.
         """
         key = contrast, len(configs)
         if key not in self.together:
             update = jax.vmap(
                 self._update(*key),
-                in_axes=(TOGETHER, None, None, 0),
-                out_axes=(TOGETHER, 0),
+                in_axes=(STACKED, None, None, 0),
+                out_axes=(STACKED, 0),
             )
             self.together[key] = jax.jit(update, donate_argnums=0)
-        program, values = self.together[key], open_values(configs)
+        compiled, values = self.together[key], open_numbers(configs)
 
         def update_all(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:
-            return program(state, batch, self.setup.catalogue, values)
+            return compiled(state, batch, self.setup.catalogue, values)
 
         return update_all
 
     def _update(self, contrast: bool, count: int = 1) -> Callable[..., Any]:
-        """Of one of ``count`` candidates, which share the memory for logits."""
+        """Returns the update of one of ``count`` candidates, which share the logits' memory."""
         setup = self.setup
         train = setup.config.train
         train = dataclasses.replace(train, logits_gib=train.logits_gib / count)
@@ -87,7 +99,7 @@ class Programs:
         task = dataclasses.replace(setup.task, config=config)
 
         def update(
-            state: TrainState, batch: Batch, catalogue: Catalogue, values: Open
+            state: TrainState, batch: Batch, catalogue: Catalogue, values: OpenNumbers
         ) -> tuple[TrainState, dict[str, Array]]:
             transform = optimizer.scaled(setup.transform, values.learning_rate)
             one = one_update(task, transform, contrast, values.numbers)
@@ -96,30 +108,30 @@ class Programs:
         return update
 
 
-def make_programs(config: Config, data: Interactions) -> Programs:
-    """For the group of ``config``; nothing is compiled yet."""
+def make_shared_updates(config: Config, data: Interactions) -> SharedUpdates:
+    """Makes the shared updates of the group of ``config``; nothing is compiled yet."""
     setup = make_setup(group_of(config), data)
     first = state_maker(setup.task, setup.transform, setup.catalogue)
-    return Programs(setup, first)
+    return SharedUpdates(setup, first)
 
 
-def open_values(configs: Sequence[Config]) -> Open:
-    """One of each candidate."""
+def open_numbers(configs: Sequence[Config]) -> OpenNumbers:
+    """Returns the arguments in which candidates differ, one entry for each configuration."""
     numbers = [numbers_of(config.method) for config in configs]
     rates = [config.train.learning_rate for config in configs]
     dtype = jnp.promote_types(configs[0].model.dtype, jnp.float32)
-    columns = zip(*numbers, strict=True)
-    return Open(Numbers(*(jnp.asarray(c, dtype) for c in columns)), jnp.asarray(rates, dtype))
+    columns = (jnp.asarray(column, dtype) for column in zip(*numbers, strict=True))
+    return OpenNumbers(Numbers(*columns), jnp.asarray(rates, dtype))
 
 
 def stack(states: Sequence[TrainState]) -> TrainState:
-    """One state of several that are at the same step."""
+    """Stacks the states of several candidates, which are at the same step."""
     parts = [(state.variables, state.optimizer) for state in states]
     variables, moments = jax.tree.map(lambda *leaves: jnp.stack(leaves), *parts)
     return TrainState(states[0].step, variables, moments)
 
 
 def take(state: TrainState, index: int) -> TrainState:
-    """One of a stack."""
+    """Returns one candidate's state of a stack."""
     parts = (state.variables, state.optimizer)
     return TrainState(state.step, *jax.tree.map(lambda leaf: leaf[index], parts))

@@ -1,0 +1,22 @@
+"""What the tables of all studies share when they are printed."""
+
+from rich.console import Console
+
+PIPE_COLUMNS = 120  # the width of a line where there is no terminal
+MISSING = "-"
+
+
+def wide_console() -> Console:
+    """Returns a console of the terminal's width, or of PIPE_COLUMNS where there is no terminal."""
+    console = Console()
+    return console if console.is_terminal else Console(width=PIPE_COLUMNS)
+
+
+def say(text: str, console: Console | None = None) -> None:
+    """Prints a text as it is, without markup, colours or line breaks of its own."""
+    (console or Console()).print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def fraction(value: float) -> str:
+    """Formats a metric between 0 and 1 in four digits: .0413."""
+    return f"{value:.4f}".removeprefix("0")
