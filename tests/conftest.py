@@ -65,9 +65,9 @@ def golden() -> Path:
 
 # Their trainings, processes or programs for eight devices take up to minutes.
 SLOWEST = (
-    "test_sharding.py",
+    "test_mesh.py",
     "test_hosts.py",
-    "test_experiment.py",
+    "test_runs.py",
     "test_checkpoints.py",
     "test_processes.py",
     "test_main.py",

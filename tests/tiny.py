@@ -8,13 +8,13 @@ from typing import Any
 from hypothesis import strategies as st
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh
 import numpy as np
 import polars as pl
 
 from rearec_jax import config as options
 from rearec_jax.config import Config
 from rearec_jax.data.interactions import CONTEXT, TEST, TRAIN, VALIDATION, Interactions
+from rearec_jax.devices.mesh import ONE, Devices
 from rearec_jax.models import backbones
 from rearec_jax.models.backbones import Backbone, Variables
 from rearec_jax.training.task import Task
@@ -68,9 +68,9 @@ def config(method: str = "prl", steps: int = 2, **changes: Any) -> Config:
     return options.resolve(chosen)
 
 
-def task(config: Config, items: int, batch: Batch, mesh: Mesh | None = None) -> Task:
+def task(config: Config, items: int, batch: Batch, devices: Devices = ONE) -> Task:
     """What is trained on batches of this shape."""
-    return Task(config, items, *batch.targets.shape, mesh)
+    return Task(config, items, *batch.targets.shape, devices)
 
 
 def random_like(tree: Any, seed: int = 0, scale: float = 0.4) -> Any:

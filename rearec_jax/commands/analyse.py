@@ -43,7 +43,7 @@ def analyse_run(path: str, given: Config | None) -> pathlib.Path:
     ranks = rank_file.read(ranks_file)
     chosen = stories.choose(ranks, run.config.analysis)  # a wrong name is found before the work
     with interruptible():
-        text = text_vectors(run.data, None)
+        text = text_vectors(run.data)
         observed = observe(run.model, run.variables, run.config, run.data, text)
         _check_same(ranks_file, ranks, run.data, observed)
         found = from_ranks.tables(ranks) | from_model.tables(observed, run.data)

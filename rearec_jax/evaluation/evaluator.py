@@ -10,7 +10,6 @@ import functools
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, Int32, Int64
 import numpy as np
 
@@ -22,8 +21,7 @@ from rearec_jax.data.batches.loader import (
     prefetch,
 )
 from rearec_jax.data.interactions import Interactions
-from rearec_jax.devices import mesh as sharding
-from rearec_jax.devices import table_rows
+from rearec_jax.devices.mesh import ONE, Devices, placed
 from rearec_jax.evaluation import sharded_ranking
 from rearec_jax.evaluation.metrics import MetricSums
 from rearec_jax.evaluation.rank_file import Ranks
@@ -48,7 +46,7 @@ class Evaluator:
     ranked_steps: The number S of steps whose states rank the targets as well; 0 if none do.
     table:        Computes the vectors of the catalogue from the parameters.
     rank:         Computes the ranks of a batch from parameters, catalogue, batch and items seen.
-    mesh:         The devices that share the work; None is one device.
+    devices:      The devices that share the work.
     """
 
     batches: EvaluationBatches
@@ -57,16 +55,16 @@ class Evaluator:
     ranked_steps: int
     table: Callable[[Variables], Float[Array, "N D"]]
     rank: Callable[[Variables, Array, Batch, Array | np.ndarray], Int[Array, "B Q S"]]
-    mesh: Mesh | None = None
+    devices: Devices = ONE
 
     def __call__(self, variables: Variables) -> Ranks:
         """Computes the ranks of every example of the split."""
         ranks, examples = [], []
         table = self.table(variables)
-        split = sharding.rows_sharding(self.mesh)
+        split = self.devices.rows
         for batch, example, seen in self.inputs():
             real = example >= 0
-            seen = seen if split is None else sharding.placed(seen, split)
+            seen = seen if split is None else placed(seen, split)
             ranks.append(np.asarray(self.rank(variables, table, batch, seen))[real])
             examples.append(example[real])
         order = np.argsort(np.concatenate(examples))
@@ -82,7 +80,7 @@ class Evaluator:
         """
         longest = self._longest_history()
         with_seen = ((b, e, self._seen(e, longest)) for b, e in self.batches)
-        return iter(prefetch(with_seen, sharding=sharding.rows_sharding(self.mesh)))
+        return iter(prefetch(with_seen, sharding=self.devices.rows))
 
     def _longest_history(self) -> int:
         return int(self.data.lengths.max()) if self.exclude_seen else 0
@@ -106,7 +104,7 @@ def make_evaluator(
     data: Interactions,
     which: int,
     text: Text = None,
-    mesh: Mesh | None = None,
+    devices: Devices = ONE,
 ) -> Evaluator:
     """Makes the evaluator of the split ``which`` (VALIDATION or TEST).
 
@@ -118,7 +116,7 @@ def make_evaluator(
         BatchSize(
             config.model.max_length,
             config.eval.batch_size,
-            rows_multiple=1 if mesh is None else mesh.shape["data"],
+            rows_multiple=devices.data,
         ),
         max_users=config.eval.max_users,
         mask=data.num_items if config.train.objective == "cloze" else None,
@@ -127,12 +125,10 @@ def make_evaluator(
     shape = data.num_items, config.model.width
 
     def table(variables: Variables, text: Text) -> Array:
-        return item_table(
-            model, variables, None if text is None else table_rows.by_rows(text, mesh)
-        )
+        return item_table(model, variables, None if text is None else devices.by_rows(text))
 
-    make_table = jax.jit(table, out_shardings=sharding.table_sharding(mesh, shape))
-    rank = jax.jit(_ranker(model, config, steps, mesh), out_shardings=sharding.whole(mesh))
+    make_table = jax.jit(table, out_shardings=devices.table(shape))
+    rank = jax.jit(_ranker(model, config, steps, devices), out_shardings=devices.whole)
     return Evaluator(
         batches,
         data,
@@ -140,20 +136,20 @@ def make_evaluator(
         ranked_steps=steps + 1 if config.eval.by_step else 0,
         table=functools.partial(make_table, text=text),
         rank=rank,
-        mesh=mesh,
+        devices=devices,
     )
 
 
 def _ranker(
-    model: Backbone, config: Config, steps: int, mesh: Mesh | None
+    model: Backbone, config: Config, steps: int, devices: Devices
 ) -> Callable[[Variables, Array, Batch, Array | np.ndarray], Int[Array, "B Q S"]]:
     """Returns a function that ranks by the vectors of `_ranked`, last the representation."""
     ranks_of = target_ranks
-    if mesh is not None:
-        ranks_of = functools.partial(sharded_ranking.target_ranks, mesh=mesh)
+    if devices.mesh is not None:
+        ranks_of = functools.partial(sharded_ranking.target_ranks, devices=devices)
 
     def rank(variables: Variables, table: Array, batch: Batch, seen: Array | np.ndarray) -> Array:
-        table = table_rows.by_rows(table, mesh)
+        table = devices.by_rows(table)
         vectors = _ranked(encode_and_reason(model, variables, table, batch, steps).states, config)
         table = comparable(table, config.model.similarity)  # the length of a state changes no rank
         count = batch.targets.size

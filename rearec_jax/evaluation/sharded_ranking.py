@@ -8,28 +8,28 @@ import functools
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, Int
 
-from rearec_jax.devices.table_rows import DATA, MODEL, filled, over_mesh
+from rearec_jax.devices.mesh import DATA, MODEL, Devices, filled
 from rearec_jax.evaluation import ranking
 from rearec_jax.evaluation.ranking import Examples
 from rearec_jax.ops.scores import scores
 
 
 def target_ranks(
-    examples: Examples, table: Float[Array, "N D"], score_mib: int, mesh: Mesh
+    examples: Examples, table: Float[Array, "N D"], score_mib: int, devices: Devices
 ) -> Int[Array, "M S"]:
-    """Computes `ranking.target_ranks` on the devices of ``mesh`` together.
+    """Computes `ranking.target_ranks` on the devices of ``devices`` together.
 
     Args:
         score_mib: The MiB of a block of scores on each device.
     """
     count = functools.partial(_count_not_lower, table.shape[0], score_mib)
     specs = PartitionSpec(DATA), PartitionSpec(MODEL)
-    shared = over_mesh(mesh, count, specs, PartitionSpec(DATA))
-    of_devices = jax.tree.map(lambda array: filled(array, mesh.shape[DATA]), examples)
-    found = shared(of_devices, filled(table, mesh.shape[MODEL]))
+    shared = devices.shared(count, specs, PartitionSpec(DATA))
+    of_devices = jax.tree.map(lambda array: filled(array, devices.data), examples)
+    found = shared(of_devices, filled(table, devices.model))
     return 1 + found[: examples.vectors.shape[0]]
 
 

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 
 import jax.numpy as jnp
-from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
-from rearec_jax.devices import table_rows
+from rearec_jax.devices.mesh import ONE, Devices
 from rearec_jax.losses import fused, sharded
 from rearec_jax.types import Scalar
 
@@ -17,21 +16,21 @@ def cross_entropy(
     table: Float[Array, "N D"],
     temperature: Scalar,
     block: int,
-    mesh: Mesh | None = None,
+    devices: Devices = ONE,
 ) -> Float[Array, " M"]:
     """Computes -log softmax(h . e / tau)[target] = A(h / tau) - h . e_target / tau of each state.
 
     Args:
         block: The number of items in a block; with N or more the logits are kept (see `partition`).
-        mesh: The devices that share the catalogue (see `sharded`).
+        devices: The devices that share the catalogue (see `sharded`).
     """
     scaled = states / jnp.asarray(temperature, states.dtype)
     target_score = jnp.sum(
-        scaled * table_rows.rows(table, targets, mesh).astype(scaled.dtype),
+        scaled * devices.look_up(table, targets).astype(scaled.dtype),
         axis=-1,
         dtype=jnp.promote_types(scaled.dtype, jnp.float32),
     )
-    return sharded.log_partition(scaled, table, block, mesh=mesh) - target_score
+    return sharded.log_partition(scaled, table, block, devices=devices) - target_score
 
 
 def sum_over_steps(

@@ -5,9 +5,9 @@ ERL represents a user by the mean of r_0 .. r_K and minimises CE(mean) - lambda 
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
+from rearec_jax.devices.mesh import ONE, Devices
 from rearec_jax.losses import sharded
 from rearec_jax.types import Scalar
 
@@ -18,7 +18,7 @@ def kl_diversity(
     temperature: Scalar,
     block: int,
     kind: str,
-    mesh: Mesh | None = None,
+    devices: Devices = ONE,
 ) -> Float[Array, " M"]:
     """Computes how far apart the steps' distributions over the catalogue are, for each example.
 
@@ -29,13 +29,13 @@ def kl_diversity(
         block: The number of items in a block; with N or more the logits are kept (see `partition`).
         kind: "paper" is the sum over i < j of KL(p_i || p_j), and "released" the mean over ordered
             pairs i != j of KL(p_i || stop_gradient p_j).
-        mesh: The devices that share the catalogue (see `sharded`).
+        devices: The devices that share the catalogue (see `sharded`).
     """
     count, steps, width = states.shape
     scaled = states / jnp.asarray(temperature, states.dtype)
     released = kind == "released"
     parts = sharded.log_partition_and_expected(
-        scaled.reshape(-1, width), table, block, released, mesh
+        scaled.reshape(-1, width), table, block, released, devices
     )
     log_sum = parts.log_sum.reshape(count, steps)
     expected = parts.expected.reshape(count, steps, width)

@@ -6,9 +6,9 @@ PRL trains every step, at temperatures that change from step to step, and a nois
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
+from rearec_jax.devices.mesh import ONE, Devices
 from rearec_jax.losses import fused, partition, sharded
 from rearec_jax.types import Scalar
 
@@ -31,7 +31,7 @@ def contrastive(
     negatives: Negatives,
     temperature: Scalar,
     block: int,
-    mesh: Mesh | None = None,
+    devices: Devices = ONE,
 ) -> Float[Array, " M"]:
     """Computes InfoNCE of one step for each example.
 
@@ -41,12 +41,12 @@ def contrastive(
     Args:
         block: The number of candidates in a block; with M or more the scores [M, M] are kept (see
             `partition`).
-        mesh: The devices that share the candidates (see `sharded`).
+        devices: The devices that share the candidates (see `sharded`).
     """
     scaled = noisy / jnp.asarray(temperature, noisy.dtype)
     dtype = jnp.promote_types(noisy.dtype, jnp.float32)
     positive = jnp.sum(scaled * clean, axis=-1, dtype=dtype)
-    others = sharded.log_partition(scaled, clean, block, _candidates(negatives, dtype), mesh)
+    others = sharded.log_partition(scaled, clean, block, _candidates(negatives, dtype), devices)
     return jnp.logaddexp(others, positive) - positive
 
 

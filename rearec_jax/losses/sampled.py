@@ -11,10 +11,9 @@ noisy.
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
-from rearec_jax.devices import table_rows
+from rearec_jax.devices.mesh import ONE, Devices
 from rearec_jax.losses import partition, sharded
 from rearec_jax.types import Scalar
 
@@ -33,20 +32,20 @@ def cross_entropy(
     sample: Sample,
     temperature: Scalar,
     block: int,
-    mesh: Mesh | None = None,
+    devices: Devices = ONE,
 ) -> Float[Array, " M"]:
     """Computes the loss above for each example; the target does not count among the drawn items.
 
     Args:
         block: The number of drawn items in a block; with S or more the logits are kept (see
             `partition`).
-        mesh: The devices that share the drawn items (see `sharded`).
+        devices: The devices that share the drawn items (see `sharded`).
     """
     scaled = states / jnp.asarray(temperature, states.dtype)
     dtype = jnp.promote_types(scaled.dtype, jnp.float32)
-    rows = table_rows.rows(table, targets, mesh).astype(scaled.dtype)
+    rows = devices.look_up(table, targets).astype(scaled.dtype)
     target_score = jnp.sum(scaled * rows, axis=-1, dtype=dtype)
     candidates = partition.Candidates(targets, sample.items, sample.log_weight)
-    drawn = table_rows.rows(table, sample.items, mesh)
-    others = sharded.log_partition(scaled, drawn, block, candidates, mesh)
+    drawn = devices.look_up(table, sample.items)
+    others = sharded.log_partition(scaled, drawn, block, candidates, devices)
     return jnp.logaddexp(others, target_score) - target_score

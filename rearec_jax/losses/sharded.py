@@ -15,10 +15,10 @@ from typing import cast
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float
 
-from rearec_jax.devices.table_rows import DATA, MODEL, filled, over_mesh
+from rearec_jax.devices.mesh import DATA, MODEL, ONE, Devices, filled
 from rearec_jax.losses import partition
 from rearec_jax.losses.partition import Candidates, Partition
 
@@ -28,16 +28,16 @@ def log_partition(
     table: Float[Array, "N D"],
     block: int,
     candidates: Candidates | None = None,
-    mesh: Mesh | None = None,
+    devices: Devices = ONE,
 ) -> Float[Array, " M"]:
-    """Computes `partition.log_partition` on the devices of ``mesh`` together."""
-    if mesh is None:
+    """Computes `partition.log_partition` on the devices of ``devices`` together."""
+    if devices.mesh is None:
         return partition.log_partition(states, table, block, candidates)
 
     def local(states: Array, table: Array, candidates: Candidates | None) -> Array:
         return partition.log_partition(states, table, block, candidates)[None]
 
-    of_slices = _of_slices(mesh, local, states, table, candidates)
+    of_slices = _of_slices(devices, local, states, table, candidates)
     return _log_sum(cast(Array, of_slices))
 
 
@@ -46,34 +46,34 @@ def log_partition_and_expected(
     table: Float[Array, "N D"],
     block: int,
     hold_items: bool = False,
-    mesh: Mesh | None = None,
+    devices: Devices = ONE,
 ) -> Partition:
-    """Computes `partition.log_partition_and_expected` on the devices of ``mesh`` together.
+    """Computes `partition.log_partition_and_expected` on the devices of ``devices`` together.
 
-    Every slice must hold an item (see `mesh.check_catalogue`).
+    Every slice must hold an item (see `Devices.check_catalogue`).
     """
-    if mesh is None:
+    if devices.mesh is None:
         return partition.log_partition_and_expected(states, table, block, hold_items)
 
     def local(states: Array, table: Array, candidates: Candidates | None) -> Partition:
         part = partition.log_partition_and_expected(states, table, block, hold_items, candidates)
         return Partition(part.log_sum[None], part.expected[None])
 
-    of_slices = cast(Partition, _of_slices(mesh, local, states, table, None))
+    of_slices = cast(Partition, _of_slices(devices, local, states, table, None))
     log_sum = _log_sum(of_slices.log_sum)
     share = jnp.exp(of_slices.log_sum - log_sum[None])
     return Partition(log_sum, jnp.sum(share[..., None] * of_slices.expected, axis=0))
 
 
 def _of_slices(
-    mesh: Mesh,
+    devices: Devices,
     function: Callable[[Array, Array, Candidates | None], Array | Partition],
     states: Float[Array, "M D"],
     table: Float[Array, "N D"],
     candidates: Candidates | None,
 ) -> Array | Partition:
     """Applies ``function`` to every slice of the table; its results are [slices, M, ...]."""
-    count, (data, model) = states.shape[0], (mesh.shape[DATA], mesh.shape[MODEL])
+    count, (data, model) = states.shape[0], (devices.data, devices.model)
     if candidates is None and table.shape[0] % model:
         candidates = Candidates(None, None, jnp.zeros(table.shape[0], jnp.float32))
     if candidates is not None:
@@ -87,7 +87,7 @@ def _of_slices(
     if candidates is not None and candidates.of_states is not None:
         given = given._replace(of_states=PartitionSpec(DATA))
     in_specs = PartitionSpec(DATA), PartitionSpec(MODEL), given
-    shared = over_mesh(mesh, function, in_specs, PartitionSpec(MODEL, DATA))
+    shared = devices.shared(function, in_specs, PartitionSpec(MODEL, DATA))
     parts = shared(filled(states, data), filled(table, model), candidates)
     return jax.tree.map(lambda part: part[:, :count], parts)
 

@@ -36,7 +36,7 @@ def objective(reasoned: Reasoned) -> Parts:
                 reasoned.numbers.temperature,
                 reasoned.blocks.items,
                 reasoned.options.kl,
-                reasoned.mesh,
+                reasoned.devices,
             )
         )
         parts["loss"] -= jnp.asarray(reasoned.numbers.kl_weight, parts["loss"].dtype) * diversity

@@ -54,7 +54,7 @@ def _contrast(
         )
     candidates = blocks.items if blocks.items < reasoned.table.shape[0] else noisy.shape[0]
     return reasoned.mean(
-        progressive.contrastive(noisy, clean, negatives, tau, candidates, reasoned.mesh)
+        progressive.contrastive(noisy, clean, negatives, tau, candidates, reasoned.devices)
     )
 
 

@@ -5,9 +5,9 @@ import dataclasses
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
+from rearec_jax.devices.mesh import ONE, Devices
 from rearec_jax.losses import cross_entropy as ce
 from rearec_jax.losses import sampled
 from rearec_jax.losses.sampled import Sample
@@ -64,7 +64,7 @@ class Reasoned:
     numbers: Temperature and weights to compute with; they may be traced.
     blocks:  How much of the scores is alive at a time.
     sample:  The items to score; None: all of the table.
-    mesh:    The devices that share the table; None: one device.
+    devices: The devices that share the table.
     """
 
     states: Float[Array, "M S D"]
@@ -76,7 +76,7 @@ class Reasoned:
     numbers: Numbers
     blocks: Blocks
     sample: Sample | None = None
-    mesh: Mesh | None = None
+    devices: Devices = ONE
 
     @property
     def weights(self) -> Float[Array, " M"]:
@@ -124,7 +124,14 @@ class Reasoned:
         return total, jnp.stack(means)
 
     def _entropy(self, states: Float[Array, "M D"], temperature: Scalar) -> Float[Array, " M"]:
-        targets, table, items, mesh = self.batch.targets, self.table, self.blocks.items, self.mesh
+        targets, table, items, devices = (
+            self.batch.targets,
+            self.table,
+            self.blocks.items,
+            self.devices,
+        )
         if self.sample is None:
-            return ce.cross_entropy(states, targets, table, temperature, items, mesh)
-        return sampled.cross_entropy(states, targets, table, self.sample, temperature, items, mesh)
+            return ce.cross_entropy(states, targets, table, temperature, items, devices)
+        return sampled.cross_entropy(
+            states, targets, table, self.sample, temperature, items, devices
+        )

@@ -10,7 +10,7 @@ import jax
 
 from rearec_jax.config import Config
 from rearec_jax.data.interactions import Interactions
-from rearec_jax.devices import hosts, mesh
+from rearec_jax.devices import hosts
 from rearec_jax.errors import DivergedError, UserError
 from rearec_jax.evaluation import evaluator
 from rearec_jax.evaluation.rank_file import Ranks
@@ -94,7 +94,7 @@ def _log(workdir: Workdir) -> EventLog | NoLog:
 
 def abstract_state(setup: Setup) -> TrainState:
     """Shapes, types and places of the state, to restore a checkpoint into."""
-    return mesh.abstract(setup.mesh, jax.eval_shape(setup.initial_state))
+    return setup.task.devices.abstract(jax.eval_shape(setup.initial_state))
 
 
 def first_state(

@@ -1,17 +1,14 @@
 """The loss of a batch as a function of the parameters: encode, reason, score, and compare."""
 
 from collections.abc import Callable
-import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from rearec_jax.config import Config
-from rearec_jax.devices import table_rows
-from rearec_jax.losses import fused
+from rearec_jax.devices.mesh import ONE, Devices
 from rearec_jax.losses.sampled import Sample
 from rearec_jax.losses.similarity import comparable
 from rearec_jax.methods import METHODS
@@ -37,12 +34,12 @@ def build(task: Task, contrast: bool = True, numbers: Numbers | None = None) -> 
         contrast: False during `contrastive_warmup_epochs`: the noisy view is not computed.
         numbers: temperature and weights in place of the configuration's.
     """
-    config, mesh, items = task.config, task.mesh, task.num_items
+    config, items = task.config, task.num_items
     if config.train.loss == "full":
         blocks = Blocks(
-            catalogue_block(config, items, task.queries_per_batch, mesh),
-            query_block(config, items, mesh),
-            query_block(config, task.queries_per_batch, mesh),
+            task.catalogue_block(items),
+            task.query_block(items),
+            task.query_block(task.queries_per_batch),
         )
         full = _objective(task, blocks, contrast, numbers)
 
@@ -72,13 +69,11 @@ def on_sample(
     numbers: Numbers | None = None,
 ) -> SampleObjective:
     """Makes the objective over the items that an update touches: variables and ids are local."""
-    config, mesh = task.config, task.mesh
     rows, queries = small.batch.targets.shape
-    local = Task(config, small.touched.ids.shape[0], rows, queries, mesh)
-    drawn = small.sample.items.shape[0]
+    local = Task(task.config, small.touched.ids.shape[0], rows, queries, task.devices)
     blocks = Blocks(
-        catalogue_block(config, drawn, local.queries_per_batch, mesh),
-        pairs=query_block(config, local.queries_per_batch, mesh),
+        local.catalogue_block(small.sample.items.shape[0]),
+        pairs=local.query_block(local.queries_per_batch),
     )
     return _objective(local, blocks, contrast, numbers)
 
@@ -86,7 +81,7 @@ def on_sample(
 def _objective(
     task: Task, blocks: Blocks, contrast: bool, numbers: Numbers | None
 ) -> Callable[..., tuple[Float[Array, ""], Parts]]:
-    config, mesh = task.config, task.mesh
+    config, devices = task.config, task.devices
     options = config.method
     values = numbers or numbers_of(options)
     contrast = contrast and METHODS[options.name].noisy_view(options)
@@ -98,9 +93,9 @@ def _objective(
         sample: Sample | None,
         key: PRNGKey,
     ) -> tuple[Float[Array, ""], Parts]:
-        text = None if catalogue.text is None else table_rows.by_rows(catalogue.text, mesh)
+        text = None if catalogue.text is None else devices.by_rows(catalogue.text)
         table = item_table(task.model, variables, text, jax.random.fold_in(key, 3))
-        table = table_rows.by_rows(table, mesh)
+        table = devices.by_rows(table)
         noise = None
         if contrast:
             noise_key = jax.random.fold_in(key, 1)
@@ -110,7 +105,7 @@ def _objective(
         reasoning = encode_and_reason(
             task.model, variables, table, batch, options.steps, noise, jax.random.fold_in(key, 2)
         )
-        return loss_of(config, reasoning, batch, table, Scoring(blocks, sample, mesh, values))
+        return loss_of(config, reasoning, batch, table, Scoring(blocks, sample, devices, values))
 
     return objective
 
@@ -126,7 +121,7 @@ class Scoring(NamedTuple):
 
     blocks: Blocks
     sample: Sample | None = None
-    mesh: Mesh | None = None
+    devices: Devices = ONE
     numbers: Numbers | None = None
 
 
@@ -155,28 +150,7 @@ def loss_of(
             numbers=scoring.numbers or numbers_of(config.method),
             blocks=scoring.blocks,
             sample=scoring.sample,
-            mesh=scoring.mesh,
+            devices=scoring.devices,
         )
     )
     return parts["loss"], parts
-
-
-def catalogue_block(config: Config, num_items: int, states: int, mesh: Mesh | None = None) -> int:
-    """Chooses the items of a block: all of them where the logits fit `train.logits_gib`.
-
-    They are those of every device of the mesh. Where they do not fit, a block is less than what a
-    device holds: a block of them all would be kept.
-    """
-    devices = 1 if mesh is None else mesh.size
-    scored = config.method.steps + 1 if METHODS[config.method.name].scores_steps else 1
-    # Logits and their gradient are alive at the same time.
-    logits_gib = 2 * 4 * states * scored * num_items / devices / 2**30
-    if logits_gib <= config.train.logits_gib:
-        return num_items
-    slices = 1 if mesh is None else mesh.shape[table_rows.MODEL]
-    return min(config.train.catalogue_block, math.ceil(num_items / slices / 2))
-
-
-def query_block(config: Config, choices: int, mesh: Mesh | None) -> int:
-    """Chooses the queries of a block of the cross-entropy over ``choices``; 0: it has no blocks."""
-    return 0 if mesh else fused.rows_a_block(choices, config.train.logits_gib)

@@ -5,7 +5,6 @@ import itertools
 from typing import NamedTuple
 
 import jax
-from jax.sharding import Mesh
 import numpy as np
 import optax
 
@@ -21,7 +20,7 @@ from rearec_jax.data.batches.loader import (
 from rearec_jax.data.batches.packing import Share
 from rearec_jax.data.interactions import TRAIN, VALIDATION, Interactions
 from rearec_jax.data.item_vectors.vectors import unit_scale
-from rearec_jax.devices import mesh as sharding
+from rearec_jax.devices.mesh import ONE, Devices, make_devices, placed
 from rearec_jax.errors import UserError
 from rearec_jax.evaluation import evaluator
 from rearec_jax.evaluation.evaluator import Evaluator
@@ -66,11 +65,6 @@ class Setup(NamedTuple):
         return self.task.config
 
     @property
-    def mesh(self) -> Mesh | None:
-        """The devices that share the work; None: one does it all."""
-        return self.task.mesh
-
-    @property
     def steps_per_epoch(self) -> int:
         """The updates of an epoch; `max_steps` may cut the last epoch short."""
         return self.batches.steps_per_epoch
@@ -108,20 +102,21 @@ class Setup(NamedTuple):
         # Of other hosts' rows this one knows nothing; on average they hold as many targets.
         parts = share.total / (share.stop - share.start) if share else 1
         numbered = itertools.islice(self.batches.from_step(step, share), left)
-        split = sharding.rows_sharding(self.mesh)
+        split = self.task.devices.rows
         with_targets = ((b, round(parts * np.count_nonzero(b.weights))) for b in numbered)
         yield from prefetch(with_targets, sharding=split, share=share)
 
     @property
     def share(self) -> Share | None:
         """The rows of each batch that this host packs; None: all of them."""
-        if self.mesh is None:
+        devices = self.task.devices
+        if devices.mesh is None:
             return None
-        return Share(*sharding.share_of_rows(self.mesh, self.batches.rows_per_batch))
+        return Share(*devices.share_of_rows(self.batches.rows_per_batch))
 
     def first_batches(self, count: int) -> list[Batch]:
         """Returns the first ``count`` batches of the run, on the devices."""
-        share, split = self.share, sharding.rows_sharding(self.mesh)
+        share, split = self.share, self.task.devices.rows
         numbered = itertools.islice(self.batches.from_step(share=share), count)
         return [place(batch, split, share) for batch in numbered]
 
@@ -151,11 +146,11 @@ def make_setup(config: Config, data: Interactions) -> Setup:
     Raises:
         UserError: no example is left to train or validate on, or warm-up takes the whole run.
     """
-    mesh = sharding.make_mesh(config.mesh.data, config.mesh.model)
-    sharding.check_catalogue(mesh, data.num_items)
+    devices = make_devices(config.mesh.data, config.mesh.model)
+    devices.check_catalogue(data.num_items)
     batches = _batches(config, data)
     rows, _, queries = batches.shape
-    task = Task(config, data.num_items, rows, queries, mesh)
+    task = Task(config, data.num_items, rows, queries, devices)
     total_steps = config.train.epochs * batches.steps_per_epoch
     if config.train.max_steps:
         total_steps = min(total_steps, config.train.max_steps)
@@ -165,31 +160,32 @@ def make_setup(config: Config, data: Interactions) -> Setup:
             f" {total_steps} updates for train.schedule=cosine; choose fewer"
         )
     transform = optimizer.build(config.train, total_steps)
-    catalogue = _catalogue(config, data, mesh)
-    validate = evaluator.make_evaluator(task.model, config, data, VALIDATION, catalogue.text, mesh)
+    catalogue = _catalogue(config, data, devices)
+    validate = evaluator.make_evaluator(
+        task.model, config, data, VALIDATION, catalogue.text, devices
+    )
     if not validate.batches.examples:
         raise UserError("there is no validation example; change data.split or the filters")
     return Setup(task, batches, transform, catalogue, validate, total_steps)
 
 
-def text_vectors(data: Interactions, mesh: Mesh | None) -> jax.Array | None:
+def text_vectors(data: Interactions, devices: Devices = ONE) -> jax.Array | None:
     """Places the items' text vectors, scaled by `unit_scale`, on the devices; None without text."""
     if data.item_vectors is None:
         return None
     scaled = data.item_vectors * np.float32(unit_scale(data.item_vectors))
-    return sharding.placed(scaled, sharding.table_sharding(mesh, scaled.shape))
+    return placed(scaled, devices.table(scaled.shape))
 
 
-def _catalogue(config: Config, data: Interactions, mesh: Mesh | None) -> Catalogue:
-    text = text_vectors(data, mesh)
+def _catalogue(config: Config, data: Interactions, devices: Devices) -> Catalogue:
+    text = text_vectors(data, devices)
     if config.train.loss == "full":
         return Catalogue(text=text)
     counts = np.bincount(data.items[data.split == TRAIN], minlength=data.num_items)
     power = 1.0 if config.train.loss == "in_batch" else config.train.sampling_power
     drawn = catalogue_sample.distribution(counts, power)
-    everywhere = sharding.whole(mesh)
-    cumulative = sharding.placed(drawn.cumulative, everywhere)
-    return Catalogue(text, cumulative, sharding.placed(drawn.log_probability, everywhere))
+    cumulative = placed(drawn.cumulative, devices.whole)
+    return Catalogue(text, cumulative, placed(drawn.log_probability, devices.whole))
 
 
 def _batches(config: Config, data: Interactions) -> TrainingBatches:

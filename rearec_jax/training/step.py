@@ -9,7 +9,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, PyTree
 import optax
 
-from rearec_jax.devices import mesh
 from rearec_jax.methods.reasoned import Numbers
 from rearec_jax.models.backbones import Variables, initialise
 from rearec_jax.training import catalogue_sample, objective
@@ -54,9 +53,9 @@ def state_maker(
         return TrainState(jnp.zeros((), jnp.int32), variables, transform.init(variables))
 
     key = jax.random.key(task.config.seed)
-    if task.mesh is None:
+    if task.devices.mesh is None:
         return functools.partial(jax.jit(create), key, catalogue)
-    shardings = mesh.shardings(task.mesh, jax.eval_shape(create, key, catalogue))
+    shardings = task.devices.state(jax.eval_shape(create, key, catalogue))
     return functools.partial(jax.jit(create, out_shardings=shardings), key, catalogue)
 
 
@@ -106,10 +105,10 @@ def one_update(
         state: TrainState, batch: Batch, catalogue: Catalogue
     ) -> tuple[TrainState, dict[str, Array]]:
         key = jax.random.fold_in(jax.random.key(config.seed), state.step)
-        if task.mesh is not None:
+        if task.devices.mesh is not None:
             batch = jax.tree.map(lambda array: array[: task.rows], batch)
         if not config.train.lazy_adam:
-            return placed(*_apply(transform, dense, state, batch, catalogue, key))
+            return task.devices.constrained(_apply(transform, dense, state, batch, catalogue, key))
         # The whole update on the rows that it touches: their moments, too, are those of the rest.
         small = catalogue_sample.small_catalogue(
             config.train, catalogue, batch, task.num_items, key
@@ -123,13 +122,7 @@ def one_update(
             small.sample,
             key,
         )
-        return placed(small.touched.put(state, local), parts)
-
-    def placed(state: TrainState, parts: dict[str, Array]) -> tuple[TrainState, dict[str, Array]]:
-        if task.mesh is None:
-            return state, parts
-        both = state, parts
-        return jax.lax.with_sharding_constraint(both, mesh.shardings(task.mesh, both))
+        return task.devices.constrained((small.touched.put(state, local), parts))
 
     return update
 

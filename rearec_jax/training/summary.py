@@ -11,7 +11,7 @@ from rearec_jax.config import Config
 from rearec_jax.data import demo
 from rearec_jax.data.interactions import TEST, VALIDATION, Interactions
 from rearec_jax.devices import hosts
-from rearec_jax.devices import mesh as sharding
+from rearec_jax.devices.mesh import make_devices
 from rearec_jax.evaluation import evaluator, popularity, rank_file, summary_table
 from rearec_jax.evaluation.popularity import metrics_by_popularity
 from rearec_jax.evaluation.rank_file import Ranks
@@ -49,10 +49,10 @@ def summarise(
     cutoffs = config.eval.cutoffs
     results: Summary = {}
     seconds = 0.0
-    mesh = sharding.make_mesh(config.mesh.data, config.mesh.model)
-    model, text = build_model(config, data.num_items, mesh), text_vectors(data, mesh)
+    devices = make_devices(config.mesh.data, config.mesh.model)
+    model, text = build_model(config, data.num_items, devices), text_vectors(data, devices)
     for split, which in (("valid", VALIDATION), ("test", TEST)):
-        evaluate = evaluator.make_evaluator(model, config, data, which, text, mesh)
+        evaluate = evaluator.make_evaluator(model, config, data, which, text, devices)
         clock = time.perf_counter()
         ranks = evaluate(variables)
         seconds += time.perf_counter() - clock

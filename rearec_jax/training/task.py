@@ -2,18 +2,19 @@
 
 import dataclasses
 import functools
-
-from jax.sharding import Mesh
+import math
 
 from rearec_jax.config import Config
-from rearec_jax.devices import table_rows
+from rearec_jax.devices.mesh import ONE, Devices
+from rearec_jax.losses import fused
+from rearec_jax.methods import METHODS
 from rearec_jax.models import backbones
 from rearec_jax.models.backbones import Backbone
 
 
-def build_model(config: Config, num_items: int, mesh: Mesh | None) -> Backbone:
+def build_model(config: Config, num_items: int, devices: Devices) -> Backbone:
     """Builds the backbone that the options name; its items may lie on several devices."""
-    return backbones.build(config, num_items, functools.partial(table_rows.rows, mesh=mesh))
+    return backbones.build(config, num_items, devices.look_up)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,21 +25,41 @@ class Task:
     num_items: Items of the catalogue, N.
     rows:      Rows of a batch, before any that fill a mesh up.
     queries:   Queries of a row, padding included.
-    mesh:      The devices that share rows and catalogue; None: one device does it all.
+    devices:   The devices that share rows and catalogue.
     """
 
     config: Config
     num_items: int
     rows: int
     queries: int
-    mesh: Mesh | None = None
+    devices: Devices = ONE
 
     @functools.cached_property
     def model(self) -> Backbone:
         """The backbone, whose items may lie on several devices."""
-        return build_model(self.config, self.num_items, self.mesh)
+        return build_model(self.config, self.num_items, self.devices)
 
     @property
     def queries_per_batch(self) -> int:
         """Queries of a batch, padding included: they decide whether all logits fit."""
         return self.rows * self.queries
+
+    def catalogue_block(self, items: int) -> int:
+        """Chooses how many of ``items`` are scored at a time: all, if `train.logits_gib` has room.
+
+        The budget is that of every device. Where the logits do not fit, a block holds less than the
+        items of a device: a block of them all would be kept.
+        """
+        train, method = self.config.train, self.config.method
+        scored = method.steps + 1 if METHODS[method.name].scores_steps else 1
+        # Logits and their gradient are alive at the same time.
+        logits = 2 * 4 * self.queries_per_batch * scored * items / self.devices.count
+        if logits / 2**30 <= train.logits_gib:
+            return items
+        return min(train.catalogue_block, math.ceil(items / self.devices.model / 2))
+
+    def query_block(self, choices: int) -> int:
+        """Chooses the queries of a block of the cross-entropy over ``choices``; 0 is no blocks."""
+        if self.devices.mesh is not None:
+            return 0
+        return fused.rows_a_block(choices, self.config.train.logits_gib)

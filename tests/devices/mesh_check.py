@@ -1,4 +1,4 @@
-"""Run by test_sharding.py in a process of its own, with eight devices: every mesh, one result.
+"""Run by test_mesh.py in a process of its own, with eight devices: every mesh, one result.
 
 Prints a JSON object: name of a property -> the largest relative difference, or what is wrong.
 """
@@ -14,21 +14,16 @@ import optax
 from rearec_jax.config import Config
 from rearec_jax.data.batches.loader import place
 from rearec_jax.data.batches.packing import Share
-from rearec_jax.devices import mesh as sharding
-from rearec_jax.devices import table_rows
+from rearec_jax.devices.mesh import ONE, Devices, filled, make_devices, placed
 from rearec_jax.evaluation import ranking, sharded_ranking
 from rearec_jax.losses import partition, sharded
-from rearec_jax.training import objective, step
+from rearec_jax.training import catalogue_sample, objective, step
 from rearec_jax.training.task import Task
 from rearec_jax.types import Batch, Catalogue
 from tests import tiny
 
 MESHES = ((1, 1), (8, 1), (1, 8), (4, 2), (2, 4))
 ITEMS, TOKENS, ROWS = 23, 6, 5  # neither items nor rows divide
-
-
-def mesh_of(data: int, model: int) -> jax.sharding.Mesh | None:
-    return sharding.make_mesh(data, model)
 
 
 def packed(rows: int = ROWS, items: int = ITEMS) -> Batch:
@@ -48,43 +43,39 @@ def gap(tree: object, wanted: object) -> float:
     return max(jax.tree.leaves(jax.tree.map(of, tree, wanted)))
 
 
-def catalogue_of(config: Config, mesh: jax.sharding.Mesh | None, items: int) -> Catalogue:
+def catalogue_of(config: Config, devices: Devices, items: int) -> Catalogue:
     text = tiny.text_of(config, items)
     counts = np.arange(items)
-    from rearec_jax.training import catalogue_sample
-
     drawn = catalogue_sample.distribution(counts, 0.75)
-    split = None if text is None else sharding.table_sharding(mesh, text.shape)
+    split = None if text is None else devices.table(text.shape)
     return Catalogue(
-        None if text is None else sharding.placed(np.asarray(text), split),
-        sharding.placed(drawn.cumulative, sharding.whole(mesh)),
-        sharding.placed(drawn.log_probability, sharding.whole(mesh)),
+        None if text is None else placed(np.asarray(text), split),
+        placed(drawn.cumulative, devices.whole),
+        placed(drawn.log_probability, devices.whole),
     )
 
 
-def on_mesh(batch: Batch, mesh: jax.sharding.Mesh | None) -> Batch:
-    if mesh is None:
+def on_mesh(batch: Batch, devices: Devices) -> Batch:
+    if devices.mesh is None:
         return batch
-    share = Share(*sharding.share_of_rows(mesh, len(batch.tokens)))
-    full = jax.tree.map(lambda x: table_rows.filled(x, mesh.shape["data"]), batch)
-    return place(full, sharding.rows_sharding(mesh), share)
+    share = Share(*devices.share_of_rows(len(batch.tokens)))
+    full = jax.tree.map(lambda x: filled(x, devices.data), batch)
+    return place(full, devices.rows, share)
 
 
-def loss_and_gradients(
-    config: Config, mesh: jax.sharding.Mesh | None, items: int = ITEMS
-) -> object:
+def loss_and_gradients(config: Config, devices: Devices, items: int = ITEMS) -> object:
     batch = packed(items=items)
     _, variables = tiny.build(config, items)
-    if mesh is not None:
-        variables = jax.device_put(variables, sharding.shardings(mesh, variables))
-    function = objective.build(tiny.task(config, items, batch, mesh))
+    if devices.mesh is not None:
+        variables = jax.device_put(variables, devices.state(variables))
+    function = objective.build(tiny.task(config, items, batch, devices))
 
     def loss(variables: object, batch: Batch, catalogue: Catalogue) -> jax.Array:
         batch = jax.tree.map(lambda x: x[:ROWS], batch)
         return function(variables, batch, catalogue, jax.random.key(3))[0]
 
-    catalogue = catalogue_of(config, mesh, items)
-    return tiny.jit(jax.value_and_grad(loss))(variables, on_mesh(batch, mesh), catalogue)
+    catalogue = catalogue_of(config, devices, items)
+    return tiny.jit(jax.value_and_grad(loss))(variables, on_mesh(batch, devices), catalogue)
 
 
 def losses(report: dict[str, float]) -> None:
@@ -108,13 +99,13 @@ def losses(report: dict[str, float]) -> None:
     everywhere = "base", "erl", "prl"  # the others: where both axes divide nothing
     for name, (method, changes) in cases.items():
         config = tiny.config(method, 2, **common, **changes)
-        want = loss_and_gradients(config, None)
+        want = loss_and_gradients(config, ONE)
         for data, model in MESHES[1:] if name in everywhere else MESHES[-1:]:
-            got = loss_and_gradients(config, mesh_of(data, model))
+            got = loss_and_gradients(config, make_devices(data, model))
             report[f"{name} {data}x{model}"] = gap(got, want)
     config = tiny.config("prl", 2, **common)
-    want = loss_and_gradients(config, None, 24)  # the items divide
-    report["prl of 24 items"] = gap(loss_and_gradients(config, mesh_of(2, 4), 24), want)
+    want = loss_and_gradients(config, ONE, 24)  # the items divide
+    report["prl of 24 items"] = gap(loss_and_gradients(config, make_devices(2, 4), 24), want)
 
 
 def ranks(report: dict[str, float]) -> None:
@@ -130,22 +121,21 @@ def ranks(report: dict[str, float]) -> None:
         examples = ranking.Examples(vectors, targets, seen)
         want = ranking.target_ranks(examples, table, mib)
         for data, model in MESHES[1:]:
-            mesh = mesh_of(data, model)
-            assert mesh is not None
-            args = examples, table, mib, mesh
+            devices = make_devices(data, model)
+            args = examples, table, mib, devices
             got = tiny.jit(lambda a=args: sharded_ranking.target_ranks(*a))()
             report[f"ranks {grid} {mib} {data}x{model}"] = gap(got, want)
 
 
-def trained(config: Config, mesh: jax.sharding.Mesh | None, updates: int = 3) -> step.TrainState:
+def trained(config: Config, devices: Devices, updates: int = 3) -> step.TrainState:
     transform = optax.adam(1e-2)
-    catalogue = catalogue_of(config, mesh, ITEMS)
+    catalogue = catalogue_of(config, devices, ITEMS)
     batch = packed()
-    task = Task(config, ITEMS, ROWS, batch.targets.shape[1], mesh)
+    task = Task(config, ITEMS, ROWS, batch.targets.shape[1], devices)
     state = step.initial_state(task, transform, catalogue)
     update = step.update_function(task, transform, catalogue, contrast=True)
     for _ in range(updates):
-        state, _ = update(state, on_mesh(batch, mesh))
+        state, _ = update(state, on_mesh(batch, devices))
     return state
 
 
@@ -153,17 +143,16 @@ def training(report: dict[str, float]) -> None:
     lazy = {"train__loss": "sampled", "train__sampled_items": 11, "train__lazy_adam": True}
     for name, changes in {"training": {}, "lazy training": lazy}.items():
         config = tiny.config("prl", 1, model__layers=1, model__dropout=0.3, **changes)
-        want = trained(config, None)
+        want = trained(config, ONE)
         for data, model in ((8, 1), (2, 4)):
-            mesh = mesh_of(data, model)
-            assert mesh is not None
-            state = trained(config, mesh)
+            devices = make_devices(data, model)
+            state = trained(config, devices)
             report[f"{name} {data}x{model}"] = gap(state.variables, want.variables)
             wrong = [
                 leaf
                 for leaf, split in zip(
                     jax.tree.leaves(state),
-                    jax.tree.leaves(sharding.shardings(mesh, state)),
+                    jax.tree.leaves(devices.state(state)),
                     strict=True,
                 )
                 if not leaf.sharding.is_equivalent_to(split, leaf.ndim)
@@ -181,15 +170,15 @@ def nothing_counts(report: dict[str, float]) -> None:
     keys = jnp.asarray([0, 1, 1, 1, 1, 1])
     candidates = partition.Candidates(keys, keys, weight)
 
-    def loss(mesh: jax.sharding.Mesh | None, states: jax.Array, table: jax.Array) -> jax.Array:
-        a = sharded.log_partition(states, table, 2, candidates, mesh)
+    def loss(devices: Devices, states: jax.Array, table: jax.Array) -> jax.Array:
+        a = sharded.log_partition(states, table, 2, candidates, devices)
         return jnp.logaddexp(a, 0.3).sum()
 
     value = jax.value_and_grad(loss, argnums=(1, 2))
-    want = value(None, states, table)
+    want = value(ONE, states, table)
     for data, model in MESHES[1:]:
-        mesh = mesh_of(data, model)
-        got = jax.jit(lambda s, t, mesh=mesh: value(mesh, s, t))(states, table)
+        devices = make_devices(data, model)
+        got = jax.jit(lambda s, t, devices=devices: value(devices, s, t))(states, table)
         report[f"nothing counts {data}x{model}"] = gap(got, want)
 
 

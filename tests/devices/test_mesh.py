@@ -16,7 +16,7 @@ from rearec_jax.config.compare import clashes
 from rearec_jax.data.batches.loader import BatchSize, place, training_batches
 from rearec_jax.data.batches.packing import Share
 from rearec_jax.data.prepare import prepare
-from rearec_jax.devices import mesh as sharding
+from rearec_jax.devices.mesh import ONE, make_devices
 from rearec_jax.errors import UserError
 from rearec_jax.run.checkpoint import Checkpoints
 from rearec_jax.training import loop
@@ -61,26 +61,21 @@ def test_every_mesh_gives_what_one_device_gives(report, start, count, most):
     assert {name: gap for name, gap in found.items() if not gap <= most} == {}
 
 
-def mesh(data: int, model: int) -> jax.sharding.Mesh:
-    made = sharding.make_mesh(data, model)
-    assert made is not None
-    return made
-
-
 class TestMesh:
     def test_minus_one_takes_what_is_left(self):
-        assert dict(mesh(-1, 2).shape) == {"data": 4, "model": 2}
+        devices = make_devices(-1, 2)
+        assert (devices.data, devices.model, devices.count) == (4, 2, 8)
 
     def test_one_device_has_no_mesh(self):
-        assert sharding.make_mesh(1, 1) is None
+        assert make_devices(1, 1) == ONE
 
     def test_fewer_devices_than_there_are(self):
-        assert mesh(2, 2).size == 4
+        assert make_devices(2, 2).count == 4
 
     @pytest.mark.parametrize(("data", "model"), [(-1, 3), (3, 1), (16, 1), (-1, 16), (5, 2)])
     def test_a_product_that_does_not_divide_is_refused(self, data, model):
         with pytest.raises(UserError, match=r"mesh\.model=.* 8 devices"):
-            sharding.make_mesh(data, model)
+            make_devices(data, model)
 
     @pytest.mark.parametrize("options", [{"data": 0}, {"data": -2}, {"model": 0}, {"model": -1}])
     def test_options_out_of_range(self, options):
@@ -92,9 +87,9 @@ class TestMesh:
         assert not clashes(*options)
 
     def test_more_devices_than_items(self):
-        sharding.check_catalogue(mesh(1, 8), 23)
+        make_devices(1, 8).check_catalogue(23)
         with pytest.raises(UserError, match=r"mesh\.model=8 leaves devices without"):
-            sharding.check_catalogue(mesh(1, 8), 9)
+            make_devices(1, 8).check_catalogue(9)
 
 
 class TestRules:
@@ -107,7 +102,7 @@ class TestRules:
             "params": {"items": {"table": table}, "encoder": {"position": table}},
             "mu": {"params": {"items": {"ids": {"table": table}}}},
         }
-        found = sharding.shardings(mesh(2, 4), tree)
+        found = make_devices(2, 4).state(tree)
         assert found["params"]["items"]["table"].spec == jax.sharding.PartitionSpec(*spec)
         moments = found["mu"]["params"]["items"]["ids"]["table"]
         assert moments.spec == jax.sharding.PartitionSpec(*spec)
@@ -116,7 +111,7 @@ class TestRules:
     def test_nothing_divides(self):
         tree = {"items": {"table": jax.ShapeDtypeStruct((23, 7), np.float32)}}
         with pytest.raises(UserError, match=r"divides neither the 23 items nor model\.width=7"):
-            sharding.shardings(mesh(2, 4), tree)
+            make_devices(2, 4).state(tree)
 
 
 @pytest.fixture(scope="module")
@@ -143,11 +138,11 @@ class TestRows:
         assert not weights[len(whole.weights) :].any()
 
     def test_a_share_is_placed_by_rows(self, batches):
-        devices = mesh(8, 1)
-        share = Share(*sharding.share_of_rows(devices, batches.rows_per_batch))
+        devices = make_devices(8, 1)
+        share = Share(*devices.share_of_rows(batches.rows_per_batch))
         assert share == (0, 8, 8)
         batch = batches.batch(0, 0, share)
-        on_devices = place(batch, sharding.rows_sharding(devices), share)
+        on_devices = place(batch, devices.rows, share)
         assert on_devices.tokens.addressable_shards[0].data.shape[0] == 1
         jax.tree.map(np.testing.assert_array_equal, tuple(on_devices), tuple(batch))
 
@@ -192,8 +187,8 @@ def test_a_checkpoint_of_one_mesh_is_restored_on_another(tmp_path, setups, fresh
             found = checkpoints.restore_last(loop.abstract_state(setup))
             assert found is not None
             jax.tree.map(np.testing.assert_array_equal, found[0], state)
-            if setup.mesh is not None:
-                wanted = sharding.shardings(setup.mesh, state)
+            if setup.task.devices != ONE:
+                wanted = setup.task.devices.state(state)
                 table = found[0].variables["params"]["items"]["table"]
                 assert table.sharding == wanted.variables["params"]["items"]["table"]
 
@@ -209,6 +204,5 @@ def test_ranks_of_a_split_are_the_same_on_every_mesh(setups, fresh):
     variables = tiny.random_like(jax.device_get(fresh[0].variables))
     want = one.validate(variables)
     for other in others:
-        assert other.mesh is not None
-        placed = jax.device_put(variables, sharding.shardings(other.mesh, variables))
+        placed = jax.device_put(variables, other.task.devices.state(variables))
         jax.tree.map(np.testing.assert_array_equal, other.validate(placed), want)

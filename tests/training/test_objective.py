@@ -7,13 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rearec_jax.devices import mesh as sharding
+from rearec_jax.devices.mesh import ONE, make_devices
 from rearec_jax.losses import ensemble, progressive
 from rearec_jax.methods import METHODS
 from rearec_jax.methods.reasoned import Blocks
 from rearec_jax.models.backbones import item_table
 from rearec_jax.training import objective
 from rearec_jax.training.objective import Scoring
+from rearec_jax.training.task import Task
 from rearec_jax.types import Batch, Catalogue, Reasoning
 from tests import tiny
 
@@ -174,7 +175,7 @@ def test_streaming_where_the_logits_do_not_fit_is_the_same(batch):
     little = {"train__logits_gib": 0.0, "train__catalogue_block": 4}
     for changes, block in (({}, ITEMS), (little, 4)):
         config = tiny.config("prl", STEPS, **changes)
-        assert objective.catalogue_block(config, ITEMS, batch.targets.size) == block
+        assert tiny.task(config, ITEMS, batch).catalogue_block(ITEMS) == block
     assert_close(run(batch, **little), run(batch))
 
 
@@ -185,16 +186,16 @@ def test_logits_are_kept_up_to_the_budget():
         for factor, block in ((1.01, 4096), (0.99, 512)):
             budget = {"train__logits_gib": scored * gib * factor, "train__catalogue_block": 512}
             config = tiny.config(method, STEPS, **budget)
-            assert objective.catalogue_block(config, 4096, 1000) == block
+            assert Task(config, 4096, 10, 100).catalogue_block(4096) == block
 
 
 @pytest.mark.parametrize("items", [1, 7, 8000, 9000])
 @pytest.mark.parametrize("mesh", [None, (4, 2)])
 def test_logits_that_do_not_fit_are_never_kept_however_few_the_items(items, mesh):
-    made = None if mesh is None else sharding.make_mesh(*mesh)
+    made = ONE if mesh is None else make_devices(*mesh)
     held = items if mesh is None else -(-items // mesh[1])
     config = tiny.config("prl", STEPS, train__logits_gib=0.0)
-    block = objective.catalogue_block(config, items, 1000, made)
+    block = Task(config, items, 10, 100, made).catalogue_block(items)
     assert 1 <= block <= config.train.catalogue_block and (block < held or held == 1)
 
 

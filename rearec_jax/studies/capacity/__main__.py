@@ -26,8 +26,8 @@ def main(arguments: Sequence[str]) -> int:
     work = workload(options, devices)
     _note(f"compiling {options.name} for {options.topology}: half a minute or more")
     needs = compiled.compile_all(work, devices)
-    mesh = work.setup.mesh
-    used, slices = (mesh.size, mesh.shape["model"]) if mesh else (1, 1)
+    shared = work.setup.task.devices
+    used, slices = shared.count, shared.model
     result = show.Result(options, chip, used, slices, work, needs)
     if options.as_json:
         print(json.dumps(show.as_dict(result), indent=2))

@@ -10,7 +10,6 @@ from typing import Any, cast
 import jax
 from jax.sharding import SingleDeviceSharding
 
-from rearec_jax.devices import mesh as sharding
 from rearec_jax.studies.capacity import flops, hlo
 from rearec_jax.studies.capacity.estimate import Needs
 from rearec_jax.studies.capacity.workload import Workload
@@ -20,22 +19,22 @@ UPDATE, TABLE, RANKING = "update", "item table", "ranking of a batch"
 
 def compile_all(work: Workload, devices: Sequence[jax.Device]) -> dict[str, Needs]:
     """Returns what the update and the two functions of an evaluation need, by their names."""
-    setup, mesh = work.setup, work.setup.mesh
-    one = None if mesh else SingleDeviceSharding(devices[0])
-    rows, everywhere = sharding.rows_sharding(mesh) or one, sharding.whole(mesh) or one
-    state = sharding.abstract(mesh, work.state) if mesh else _placed(work.state, one)
+    setup, shared = work.setup, work.setup.task.devices
+    one = None if shared.mesh else SingleDeviceSharding(devices[0])
+    rows, everywhere = shared.rows or one, shared.whole or one
+    state = shared.abstract(work.state) if shared.mesh else _placed(work.state, one)
     catalogue = _placed(work.catalogue, everywhere)
     if catalogue.text is not None:
-        split = sharding.table_sharding(mesh, catalogue.text.shape) or one
+        split = shared.table(catalogue.text.shape) or one
         catalogue = catalogue._replace(text=_placed(catalogue.text, split))
     update = cast(
         "functools.partial[Any]", setup.update_function(setup.contrast(setup.total_steps))
     )
     item_table = cast("functools.partial[Any]", setup.validate.table)
     table = jax.eval_shape(item_table.func, state.variables, catalogue.text)
-    table = _placed(table, sharding.table_sharding(mesh, table.shape) or one)
+    table = _placed(table, shared.table(table.shape) or one)
     ranked, seen = _placed((work.ranked, work.seen), rows)
-    chips = mesh.size if mesh else 1
+    chips = shared.count
     return {
         UPDATE: _needs(update.func, chips, state, _placed(work.batch, rows), catalogue=catalogue),
         TABLE: _needs(item_table.func, chips, state.variables, text=catalogue.text),

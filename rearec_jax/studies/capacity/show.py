@@ -14,7 +14,6 @@ from rearec_jax.studies.capacity.estimate import Needs
 from rearec_jax.studies.capacity.options import Options
 from rearec_jax.studies.capacity.workload import Workload
 from rearec_jax.studies.terminal import say
-from rearec_jax.training import objective
 
 MIB = 2**20
 
@@ -52,10 +51,9 @@ class Result(NamedTuple):
         found = []
         if not estimate.fits(self.needs[UPDATE], self.chip):
             needs = self.needs[UPDATE]
-            rows, _, queries = self.workload.setup.batches.shape
-            mesh, streams = self.workload.setup.mesh, None
-            if not objective.query_block(config, items, mesh):
-                streams = objective.catalogue_block(config, items, rows * queries, mesh) < items
+            task, streams = self.workload.setup.task, None
+            if not task.query_block(items):
+                streams = task.catalogue_block(items) < items
             found += estimate.advice(config, needs, self.chip, items, self.slices, streams)
         elif not estimate.fits(self.needs[RANKING], self.chip):
             found.append(

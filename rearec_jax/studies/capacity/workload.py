@@ -6,13 +6,12 @@ from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh
 import numpy as np
 
 from rearec_jax.config import Config, MeshConfig
 from rearec_jax.data.interactions import CONTEXT, TEST, TRAIN, VALIDATION, Interactions
 from rearec_jax.data.prepare import prepare
-from rearec_jax.devices import mesh as sharding
+from rearec_jax.devices.mesh import Devices, make_devices
 from rearec_jax.evaluation import evaluator
 from rearec_jax.studies.capacity.options import Options
 from rearec_jax.training.setup import Setup, make_setup
@@ -57,11 +56,11 @@ def workload(options: Options, devices: Sequence[jax.Device]) -> Workload:
     config = options.config
     is_real = not options.items
     data = prepare(config.data) if is_real else generated(config, options.items, options.history)
-    mesh = sharding.make_mesh(config.mesh.data, config.mesh.model, devices)
-    sharding.check_catalogue(mesh, data.num_items)
-    here, setup = _setups(config, data, mesh)
+    shared = make_devices(config.mesh.data, config.mesh.model, devices)
+    shared.check_catalogue(data.num_items)
+    here, setup = _setups(config, data, shared)
     batches, validation = setup.batches, setup.validate.batches
-    parts = mesh.shape["data"] if mesh else 1
+    parts = shared.data
     ranked = _batch(validation.shape, parts)
     catalogue = _catalogue(config, data.num_items, options.text_width)
     longest = int(data.lengths.max()) if config.eval.exclude_seen else 0
@@ -81,12 +80,12 @@ def workload(options: Options, devices: Sequence[jax.Device]) -> Workload:
     )
 
 
-def _setups(config: Config, data: Interactions, mesh: Mesh | None) -> tuple[Setup, Setup]:
-    """Returns the set-up on one device of this machine, and that on ``mesh``."""
+def _setups(config: Config, data: Interactions, shared: Devices) -> tuple[Setup, Setup]:
+    """Returns the set-up on one device of this machine, and that on ``shared``."""
     alone = dataclasses.replace(config, mesh=MeshConfig(data=1, model=1))
     here = make_setup(alone, data)
-    task = dataclasses.replace(here.task, config=config, mesh=mesh)
-    validate = evaluator.make_evaluator(task.model, config, data, VALIDATION, None, mesh)
+    task = dataclasses.replace(here.task, config=config, devices=shared)
+    validate = evaluator.make_evaluator(task.model, config, data, VALIDATION, None, shared)
     return here, here._replace(task=task, validate=validate)
 
 

@@ -15,7 +15,7 @@ from rearec_jax import config as config_lib
 from rearec_jax.config import Config
 from rearec_jax.data import read
 from rearec_jax.data.interactions import Interactions
-from rearec_jax.devices import mesh
+from rearec_jax.devices.mesh import ONE, make_devices
 from rearec_jax.errors import UserError
 from rearec_jax.methods import METHODS
 from rearec_jax.run import files, lock
@@ -247,7 +247,7 @@ def _at_once(requested: int, config: Config) -> int:
     Raises:
         UserError: several are requested, and each would train on several devices.
     """
-    several = mesh.make_mesh(config.mesh.data, config.mesh.model) is not None
+    several = make_devices(config.mesh.data, config.mesh.model) != ONE
     if several and requested > 1:
         raise UserError(
             f"--parallel={requested} trains several candidates on one device; set"
