@@ -55,8 +55,8 @@ def top_k(
     parts = _shared(mesh, local, examples, table, PartitionSpec(MODEL, DATA))
     # Lower ids are in earlier slices, and top_k keeps the first of equal scores.
     ids, values = (jnp.concatenate(list(part[:, : vectors.shape[0]]), axis=1) for part in parts)
-    values, places = jax.lax.top_k(values, k)
-    return Best(jnp.take_along_axis(ids, places, axis=1), values)
+    values, columns = jax.lax.top_k(values, k)
+    return Best(jnp.take_along_axis(ids, columns, axis=1), values)
 
 
 def _shared(
