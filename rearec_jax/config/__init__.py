@@ -1,4 +1,4 @@
-"""The options of a run: their defaults, checks, differences, and how a command line sets them."""
+"""The options of a run: defaults, checks, differences, and how a command line sets them."""
 
 from rearec_jax.config.compare import difference
 from rearec_jax.config.options import (

@@ -1,4 +1,4 @@
-"""Checks the options of a run, each and together, and says what is wrong in one sentence."""
+"""Checks the options of a run, each and together; an error is one sentence."""
 
 import difflib
 import math
@@ -17,10 +17,8 @@ from rearec_jax.config.options import (
 from rearec_jax.errors import UserError
 from rearec_jax.methods import METHODS
 
-LARGEST = 2**31 - 1  # of what is counted: what 32 bits hold
-
-
-LONGEST = 2**16  # history, and reasoning: tensors are made for them
+LARGEST = 2**31 - 1  # the largest count, which 32 bits hold
+LONGEST = 2**16  # the longest history and the most reasoning steps, for which arrays are made
 
 
 def check(config: Config) -> None:
@@ -37,7 +35,7 @@ def check(config: Config) -> None:
 
 
 def check_choices(config: Config) -> None:
-    """Raises UserError for the first option that is none of the names that it may have."""
+    """Raises UserError for the first option whose value is none of its known names."""
     data, model, method, train = config.data, config.model, config.method, config.train
     _one_of("data.source", data.source, SOURCES)
     _one_of("data.split", data.split, SPLITS)
@@ -146,7 +144,7 @@ def _check_fractions(config: Config) -> None:
 
 
 def _check_together(config: Config) -> None:
-    """What holds between options, or needs more words."""
+    """Checks what holds between options, and what takes more words."""
     data, model, method, train, ev = (
         config.data,
         config.model,
@@ -213,12 +211,13 @@ def _check_text(config: Config) -> None:
 
 
 def template_parts(template: str) -> list[tuple[str, str | None]]:
-    """("the title is ", "title") of "the title is {title}": literal text, column after it.
+    """Splits a template into pairs of literal text and the column that follows it, or None.
 
-    A column is what stands between braces, as it is; {{ and }} are braces. Nothing is evaluated.
+    "The title is {title}" gives ("The title is ", "title"). All between two braces is the name of a
+    column; {{ and }} are braces. Nothing is evaluated.
 
     Raises:
-        UserError: an unclosed brace, empty braces, a conversion (!r) or a format (:>9).
+        UserError: There is an unclosed brace, empty braces, a conversion (!r) or a format (:>9).
     """
     example = 'it should look like "The title is {title}" ({{ and }} for braces)'
     parts = []

@@ -1,7 +1,7 @@
-"""From command line arguments to options; every mistake becomes one sentence.
+"""Reads the options of a command line; every mistake becomes one sentence.
 
-ml_collections loads the config file and applies the overrides. What it says where that fails is
-meant for programmers, so the cause is looked up again here and said in the words of `config`.
+ml_collections loads the config file and applies the overrides. Its errors are for programmers, so
+that their cause is found again here and put into the words of `config`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,14 +21,14 @@ _OVERRIDE = re.compile(r"--?config\.([\w.]+)(?:=(.*))?", re.DOTALL)
 
 
 def load(arguments: Sequence[str]) -> config_dict.ConfigDict:
-    """The options that ``--config=FILE --config.name=value ...`` stand for; flags stay untouched.
+    """Returns the options of ``--config=FILE --config.name=value ...``, without any global flags.
 
     Raises:
-        UserError: as ``parse``.
+        UserError: There is no --config=FILE, or ``parse`` raises it.
     """
     argv = ["", *arguments]
     values = flags.FlagValues()
-    sys.modules.pop("config_config", None)  # the file loaded before this one: not to be mixed
+    sys.modules.pop("config_config", None)  # the config file before this one, which must not mix
     config_flags.DEFINE_config_file("config", None, "", flag_values=values, sys_argv=argv)
     parse(argv, values)
     options = values["config"].value
@@ -38,10 +38,10 @@ def load(arguments: Sequence[str]) -> config_dict.ConfigDict:
 
 
 def parse(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> list[str]:
-    """Parses the flags into ``values``; what is left of ``argv`` is returned.
+    """Parses the flags into ``values`` and returns the other arguments.
 
     Raises:
-        UserError: a flag, an option, its value, or the config file (with its line) is wrong.
+        UserError: A flag, an option, its value, or the config file (its line is named) is wrong.
     """
     path = config_path(argv)
     if path is not None and not pathlib.Path(path).is_file():
@@ -58,7 +58,7 @@ def parse(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> list[s
 
 
 def config_path(argv: Sequence[str]) -> str | None:
-    """The file that --config names, without what follows a colon; None if there is none."""
+    """Returns the file that --config names, without what follows a colon, or None."""
     path = None
     for argument, following in zip(argv, [*argv[1:], ""], strict=True):
         name, equals, value = argument.lstrip("-").partition("=")
@@ -68,10 +68,11 @@ def config_path(argv: Sequence[str]) -> str | None:
 
 
 def rejoined(pieces: Sequence[str]) -> list[str]:
-    """Directories of a list with commas; cells of a study that varies two options hold one.
+    """Returns the directories of a list that was split at commas, some of which are in names.
 
-    A piece that exists is a directory of its own. One that does not is joined with those after it
-    up to the first directory that exists; where there is none, it stays as it is.
+    (The names of cells of a study that varies two options hold a comma.) A piece that exists is a
+    directory. A piece that does not is joined with those after it, up to the first directory that
+    exists; where there is none, it stays as it is.
     """
     names: list[str] = []
     left = list(pieces)
@@ -146,7 +147,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _line_in(error: BaseException, path: str | None) -> int | None:
-    """The innermost line of the file ``path`` that led to ``error``."""
+    """Returns the innermost line of the file ``path`` that led to ``error``."""
     if isinstance(error, SyntaxError) and error.filename == path:
         return error.lineno
     frames = traceback.extract_tb(error.__traceback__)
@@ -155,7 +156,7 @@ def _line_in(error: BaseException, path: str | None) -> int | None:
 
 
 def _reason(error: BaseException) -> str:
-    """First line of what ``error`` says; the sentence of `config` for an unknown option."""
+    """Returns the first line of an error, or for an unknown option the sentence of `config`."""
     text = str(error.args[0]) if error.args else ""
     unknown = re.search(r"""Key "(\w+)" does not exist|^'(\w+)'\n""", text)
     if unknown is None:
@@ -166,7 +167,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _nested(name: str, value: str | None) -> dict[str, Any]:
-    """{"train": {"epochs": value}} of "train.epochs"."""
+    """Returns {"train": {"epochs": value}} for "train.epochs"."""
     nested: Any = value
     for key in reversed(name.split(".")):
         nested = {key: nested}

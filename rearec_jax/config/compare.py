@@ -1,4 +1,4 @@
-"""Compares the options of two runs, and knows which of them may change when a run goes on."""
+"""Compares the options of two runs, and lists those that may change when a run is resumed."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ from rearec_jax.config.resolve import resolve, to_dict
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Lines 'data.core: 5 -> 10' for every option that differs between two ``to_dict`` results."""
+    """Returns a line 'data.core: 5 -> 10' for every option that differs in two ``to_dict``s."""
     flat_old, flat_new = _flatten(old), _flatten(new)
     return [
         f"{key}: {flat_old.get(key, '(absent)')} -> {flat_new.get(key, '(absent)')}"
@@ -26,8 +26,8 @@ def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-# Options that may change when a run is resumed: they say how to look at a run, how often to save
-# it, or where its input lies, and leave the weights it computes as they are.
+# The options that may change when a run is resumed: they set how it is evaluated, how often it is
+# saved, or where its input is, and do not change the weights that it computes.
 FREE_OPTIONS = (
     "eval.batch_size",
     "eval.score_mib",
@@ -49,18 +49,18 @@ FREE_OPTIONS = (
 DATA_OPTIONS = ("data.path", "data.item_text", "text.vectors")
 
 
-# What a run did that is older than an option, where it isn't what the option's default does now.
+# The values of options in runs that are older than the option, where the default is another now.
 BEFORE = {"train": {"rows_multiple": 1}}
 
 
 def clashes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """``config.difference`` of two runs, without the options that may change when one resumes."""
+    """Returns the ``difference`` of two runs without the options that may change on resuming."""
     lines = difference(old, new)
     return [line for line in lines if not line.startswith(FREE_OPTIONS)]
 
 
 def with_defaults(old: Mapping[str, Any]) -> dict[str, Any]:
-    """An option that is newer than the run had its default then, or what `BEFORE` says."""
+    """Adds the options that are newer than the run, at their defaults or as `BEFORE` says."""
     filled = dict(old)
     for key, section in to_dict(resolve({})).items():
         if isinstance(section, dict):

@@ -1,22 +1,21 @@
-"""Every option, its default, and the one place where options are checked.
+"""All options and their defaults; those of `method` are in `rearec_jax.methods.options`.
 
-A ``ConfigDict`` comes in from a config file and the command line; ``resolve`` turns it into the
-frozen dataclasses below. Nothing else in the package sees a ConfigDict, and no default lives
-anywhere else.
+``resolve`` turns the ``ConfigDict`` of a config file and the command line into the frozen
+dataclasses below, which the rest of the package reads.
 """
 
 import dataclasses
 
 from rearec_jax.methods.options import MethodConfig
 
-BACKBONES = {  # name -> items, attention, similarity
+BACKBONES = {  # the items, attention and similarity of each backbone
     "sasrec": ("ids", "causal", "dot"),
     "bert4rec": ("ids", "bidirectional", "dot"),
     "unisrec": ("whitening", "causal", "cosine"),
     "morec": ("projection", "causal", "dot"),
 }
 ITEMS = ("ids", "whitening", "projection")
-TEMPERATURES = {"dot": 1.0, "cosine": 0.07}  # where method.temperature is 0
+TEMPERATURES = {"dot": 1.0, "cosine": 0.07}  # the temperatures where method.temperature is 0
 SOURCES = ("demo", "sequences", "table", "recbole", "tfds")
 BUILDERS = ("yelp", "video_games", "software", "cds_and_vinyl", "baby_products")
 SPLITS = ("leave_one_out", "time", "time_fraction", "given")
@@ -25,144 +24,144 @@ ENCODERS = ("tfidf", "language_model")
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-    """Where interactions come from and how they become examples."""
+    """The options of the interactions: their source, and how they become examples."""
 
-    name: str = "demo"  # shown in tables and summaries
+    name: str = "demo"  # the name in tables and summaries
     source: str = "demo"  # demo | sequences | table | recbole | tfds
     path: str = ""  # the file (recbole: the .inter file; tfds: the directory of Yelp's files)
-    hint: str = ""  # said when path is missing: what file is meant and where it is published
-    item_text: str = ""  # TSV/CSV/Parquet/.item file with the items' text; optional
+    hint: str = ""  # the file that path should name and its publisher, for the error without it
+    item_text: str = ""  # a TSV, CSV, Parquet or .item file with the text of items; "" = none
     user_column: str = "user_id"
     item_column: str = "item_id"
     timestamp_column: str = "timestamp"  # "" = rows are in time order already
     rating_column: str = ""  # "" = no ratings
-    split_column: str = "split"  # of split=given: train, valid or test in each row
+    split_column: str = "split"  # split=given: the column with train, valid or test
     text_id_column: str = "item_id"
-    text_columns: tuple[str, ...] = ("title",)  # joined by a space
-    text_template: str = ""  # "The title is {title}, the brand {brand}"; instead of text_columns
-    rating_above: float | None = None  # keep rating > x
+    text_columns: tuple[str, ...] = ("title",)  # the columns that are joined by a space
+    text_template: str = ""  # such as "The title is {title}, by {brand}"; replaces text_columns
+    rating_above: float | None = None  # only ratings above it are kept; None = all
     rating_filter: str = "interactions"  # interactions | targets (histories keep low ratings)
-    core: int = 0  # iterated k-core over users and items; 0 = off
-    min_history: int = 1  # items before a target, at least
+    core: int = 0  # k of the iterated k-core of users and items; 0 = off
+    min_history: int = 1  # the least number of items before a target
     split: str = "leave_one_out"  # leave_one_out | time | time_fraction | given
-    valid_from: str = ""  # split=time: ISO date or date-time, UTC
-    test_from: str = ""
-    valid_fraction: float = 0.8  # split=time_fraction: cuts as shares of the whole time span
-    test_fraction: float = 0.9
-    known_items_only: bool = False  # validation/test: target and history must occur in training
+    valid_from: str = ""  # split=time: when validation starts, an ISO date or date-time in UTC
+    test_from: str = ""  # split=time: when the test starts
+    valid_fraction: float = 0.8  # split=time_fraction: when validation starts, of the time span
+    test_fraction: float = 0.9  # split=time_fraction: when the test starts
+    known_items_only: bool = False  # whether items of validation and test must occur in training
     demo_users: int = 3000
     demo_items: int = 400
     demo_seed: int = 0
-    builder: str = ""  # source=tfds: which one, of BUILDERS
-    mirror: str = ""  # source=tfds: URL prefix or directory to take the official files from
+    builder: str = ""  # source=tfds: the builder, one of BUILDERS
+    mirror: str = ""  # source=tfds: a URL or directory that has the official files
     download_dir: str = ""  # "" = $XDG_CACHE_HOME/rearec_jax/downloads or ~/.cache/...
-    tfds_dir: str = ""  # prepared TensorFlow Datasets; "" = .../rearec_jax/tfds, as above
-    malformed_share: float = 0.001  # source=tfds: an error if more lines of a file are malformed
+    tfds_dir: str = ""  # prepared data sets of TensorFlow; "" = .../rearec_jax/tfds, as above
+    malformed_share: float = 0.001  # source=tfds: the share of malformed lines that is an error
     cache_dir: str = ""  # prepared arrays; "" = $XDG_CACHE_HOME/rearec_jax or ~/.cache/rearec_jax
 
 
 @dataclasses.dataclass(frozen=True)
 class TextConfig:
-    """Vectors of the items' text; only backbones that read text, and encode_items, use them."""
+    """The options of the items' text vectors, for backbones that read text and for encode_items."""
 
-    vectors: str = ""  # .npy or Parquet file with vectors of your own; "" = made by `encoder`
-    vectors_column: str = ""  # of a Parquet file; "" = the only column that holds lists of numbers
+    vectors: str = ""  # a .npy or Parquet file with your vectors; "" = made by `encoder`
+    vectors_column: str = ""  # the column of a Parquet file; "" = the only one of lists of numbers
     encoder: str = "tfidf"  # tfidf (with truncated SVD) | language_model
-    model_path: str = ""  # directory of a transformers or sentence-transformers model
-    width: int = 768  # F, at most; wider vectors are reduced to it by PCA
-    batch_size: int = 32  # texts that go through the language model at once
-    max_tokens: int = 512  # of a text that the language model reads, at most
+    model_path: str = ""  # the directory of a transformers or sentence-transformers model
+    width: int = 768  # F; wider vectors are reduced to it by PCA
+    batch_size: int = 32  # the number of texts that the language model encodes at once
+    max_tokens: int = 512  # the most tokens of a text that the language model reads
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """Items to vectors, and the encoder of sequences (post-LayerNorm Transformer, BERT style)."""
+    """The options of the item encoder and of the Transformer (post-LayerNorm, as in BERT)."""
 
-    backbone: str = "sasrec"  # sasrec | bert4rec | unisrec | morec: the three below where ""
+    backbone: str = "sasrec"  # sasrec | bert4rec | unisrec | morec; sets the three below where ""
     items: str = ""  # ids | whitening (text, mixture of experts) | projection (text, two layers)
-    attention: str = ""  # over the items: causal | bidirectional (each prefix on its own)
-    similarity: str = ""  # of state and item: dot | cosine
-    item_ids: bool = False  # text backbones: add a free vector an item (UniSRec's transductive)
-    experts: int = 8  # items=whitening
-    text_dropout: float = 0.2  # on the text vectors
-    width: int = 256
+    attention: str = ""  # causal | bidirectional (where every prefix is encoded apart)
+    similarity: str = ""  # dot | cosine, of a state and an item
+    item_ids: bool = False  # whether text backbones add a free vector for each item (UniSRec)
+    experts: int = 8  # items=whitening: the number of experts
+    text_dropout: float = 0.2  # the dropout of the text vectors
+    width: int = 256  # D
     layers: int = 2
     heads: int = 2
-    hidden: int = 300  # of the feed-forward layer
-    max_length: int = 50  # items of a history that the model sees; tokens of a row
+    hidden: int = 300  # the width of the feed-forward layer
+    max_length: int = 50  # the latest items of a history that are read; tokens of a row
     embedding_dropout: float = 0.2
-    dropout: float = 0.5  # attention weights and both sublayer outputs
+    dropout: float = 0.5  # the dropout of attention weights and of both sublayers' outputs
     init_stddev: float = 0.02
     layer_norm_epsilon: float = 1e-12
-    dtype: str = "float32"  # of the matrix products: float32 | bfloat16 | float64 (tests)
+    dtype: str = "float32"  # float32 | bfloat16 | float64 (tests), of the matrix products
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """Optimisation."""
+    """The options of the optimisation."""
 
-    objective: str = "next_item"  # next_item | cloze (BERT4Rec's own: masked items)
-    mask_rate: float = 0.2  # cloze: share of a sequence's targets that is masked at a time
-    mask_last_only: float = 0.1  # cloze: share of the sequences that masks its last item alone
-    loss: str = "full"  # full | sampled | in_batch: approximations, for very large catalogues
-    sampled_items: int = 8192  # sampled: negatives an update
-    sampling_power: float = 0.75  # sampled: drawn in proportion to (count + 1)^power
-    lazy_adam: bool = False  # sampled, in_batch: items that an update does not touch stay as is
+    objective: str = "next_item"  # next_item | cloze (masked items, as in BERT4Rec)
+    mask_rate: float = 0.2  # cloze: the share of a sequence's targets that is masked
+    mask_last_only: float = 0.1  # cloze: the share of sequences that mask only their last item
+    loss: str = "full"  # full | sampled | in_batch (two approximations for large catalogues)
+    sampled_items: int = 8192  # sampled: the number of negatives in an update
+    sampling_power: float = 0.75  # sampled: negatives are drawn in proportion to (count + 1)^power
+    lazy_adam: bool = False  # whether items that an update does not touch stay (not with full)
     epochs: int = 300
-    max_steps: int = 0  # stop after so many updates; 0 = no limit
-    batch_size: int = 2048  # targets an update, rounded to whole rows
-    rows_multiple: int = 0  # of which the rows of a batch are; 0 = a power of two that suits them
+    max_steps: int = 0  # the most updates; 0 = no limit
+    batch_size: int = 2048  # the number of targets in an update, rounded to whole rows
+    rows_multiple: int = 0  # the factor of a batch's number of rows; 0 = a suitable power of two
     learning_rate: float = 1e-3
     schedule: str = "constant"  # constant | cosine (to 0 over `epochs`)
-    warmup_steps: int = 0
-    clip_norm: float = 0.0  # 0 = off
-    weight_decay: float = 0.0  # decoupled (AdamW)
-    patience: int = 10  # epochs without a better validation NDCG@20; 0 = never stop early
-    stride: int = 0  # new targets a window of a long sequence; 0 = max_length (no overlap)
-    # GiB of logits: of a block of queries (full cross-entropy, one device, up to 131,072 items),
-    # else whole ones if they fit, else blocks of the catalogue.
+    warmup_steps: int = 0  # updates in which the learning rate rises from 0
+    clip_norm: float = 0.0  # the largest norm of the gradients; 0 = no limit
+    weight_decay: float = 0.0  # the decoupled weight decay (AdamW)
+    patience: int = 10  # epochs without a better validation NDCG@20 before it stops; 0 = never
+    stride: int = 0  # new targets in each window of a long sequence; 0 = max_length, no overlap
+    # The GiB of logits. A full cross-entropy over up to 131,072 items on one device takes blocks of
+    # queries; others keep all logits if they fit, or else take blocks of the catalogue.
     logits_gib: float = 2.0
-    catalogue_block: int = 8192  # items a block when streaming, and at most half of a device's
-    checkpoint_minutes: float = 10.0  # within an epoch; one is kept after each epoch in any case
-    log_every_steps: int = 50
+    catalogue_block: int = 8192  # items in a block of the catalogue, at most half of a device's
+    checkpoint_minutes: float = 10.0  # between checkpoints in an epoch, which ends with one anyway
+    log_every_steps: int = 50  # updates between two entries of the log
 
 
 @dataclasses.dataclass(frozen=True)
 class EvalConfig:
-    """Full ranking."""
+    """The options of the evaluation, which ranks all items."""
 
     cutoffs: tuple[int, ...] = (5, 10, 20, 50)
-    exclude_seen: bool = False  # rank only items that the user has not had
-    max_users: int = 0  # a fixed random sample, for trials; 0 = all
-    steps: int = -1  # reasoning steps at inference; -1 = as trained
-    by_step: bool = True  # rank r_0 .. r_K too; False: only the final representation
-    batch_size: int = 256  # users encoded at once: few fit a CPU's caches, GPUs want 4096
-    score_mib: int = 256  # memory of one block of scores
+    exclude_seen: bool = False  # whether items that the user has had are not ranked
+    max_users: int = 0  # the size of a fixed random sample of users, for trials; 0 = all
+    steps: int = -1  # the reasoning steps; -1 = as trained
+    by_step: bool = True  # whether targets are ranked by each of r_0 .. r_K as well
+    batch_size: int = 256  # users encoded at once; few fit the caches of a CPU, GPUs want 4096
+    score_mib: int = 256  # the MiB of a block of scores
 
 
 @dataclasses.dataclass(frozen=True)
 class AnalysisConfig:
-    """--mode=analyse and --mode=compare."""
+    """The options of --mode=analyse and --mode=compare."""
 
-    list_length: int = 10  # items of the lists that steps are compared by
-    projected_users: int = 500  # test examples whose states are shown in two dimensions
+    list_length: int = 10  # the number of items in the lists by which steps are compared
+    projected_users: int = 500  # the test examples whose states are projected to two dimensions
     story_users: tuple[str, ...] = ()  # raw ids; () = most improved, most worsened, and some drawn
-    random_stories: int = 3
-    resamples: int = 10_000  # of the bootstrap
-    seed: int = 0  # of what is drawn
+    random_stories: int = 3  # the number of drawn users where story_users=()
+    resamples: int = 10_000  # the resamples of the bootstrap
+    seed: int = 0  # the seed of projected users, stories and resamples
 
 
 @dataclasses.dataclass(frozen=True)
 class MeshConfig:
-    """Devices, data x model; data rows are split over the first, the catalogue over the second."""
+    """The mesh of devices: rows of data are split over `data`, the catalogue over `model`."""
 
-    data: int = -1  # -1 = all devices that `model` leaves
+    data: int = -1  # the number of devices; -1 = all that `model` leaves
     model: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """One experiment, resolved and checked."""
+    """All options of a run, resolved and checked."""
 
     data: DataConfig = DataConfig()
     text: TextConfig = TextConfig()

@@ -1,4 +1,4 @@
-"""Turns options, as a file and the command line give them, into a frozen, checked `Config`."""
+"""Turns the options of a config file and the command line into a frozen, checked `Config`."""
 
 from collections.abc import Mapping
 import dataclasses
@@ -19,15 +19,16 @@ from rearec_jax.methods import METHODS
 
 
 def default() -> config_dict.ConfigDict:
-    """A ConfigDict of all options at their defaults: where every config file starts."""
-    return _to_config_dict(Config()).lock()  # an unknown name fails where it is written
+    """Returns a ConfigDict of all options at their defaults, which config files change."""
+    return _to_config_dict(Config()).lock()  # so that an unknown name fails at its line
 
 
 def resolve(options: Mapping[str, Any] | config_dict.ConfigDict) -> Config:
-    """Frozen, checked configuration.
+    """Returns the frozen, checked configuration that the options stand for.
 
     Raises:
-        UserError: unknown option (with the nearest known one), wrong type, or a value out of range.
+        UserError: An option is unknown (the nearest known one is named), has the wrong type, or is
+            out of range.
     """
     config = _build(Config, options, "config")
     check_choices(config)
@@ -37,7 +38,7 @@ def resolve(options: Mapping[str, Any] | config_dict.ConfigDict) -> Config:
 
 
 def _fill(config: Config) -> Config:
-    """Options whose default depends on others."""
+    """Sets the options whose default depends on others."""
     model, method = config.model, config.method
     items, attention, similarity = BACKBONES[model.backbone]
     model = dataclasses.replace(
@@ -55,12 +56,12 @@ def _fill(config: Config) -> Config:
 
 
 def to_dict(config: Config) -> dict[str, Any]:
-    """Plain nested dict for ``config.json``; ``resolve(to_dict(c)) == c``."""
+    """Returns the nested dict of ``config.json``; ``resolve(to_dict(config)) == config``."""
     return json.loads(json.dumps(dataclasses.asdict(config)))
 
 
 def fingerprint(config: Config) -> str:
-    """Ten hex digits that change when any option changes."""
+    """Returns ten hexadecimal digits that change when any option changes."""
     text = json.dumps(to_dict(config), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
@@ -80,7 +81,7 @@ def _to_config_dict(value: Any) -> config_dict.ConfigDict:
 
 
 def _plain_type(hint: Any) -> type:
-    """float of ``float | None``; tuple of ``tuple[int, ...]``."""
+    """Returns the plain type of a hint: float of ``float | None``, tuple of ``tuple[int, ...]``."""
     if isinstance(hint, types.UnionType):
         hint = next(part for part in typing.get_args(hint) if part is not type(None))
     return typing.get_origin(hint) or hint

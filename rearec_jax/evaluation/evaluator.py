@@ -75,8 +75,8 @@ class Evaluator:
     def inputs(self) -> Iterator[tuple[Batch, Int64[np.ndarray, "B Q"], np.ndarray]]:
         """Yields batches, the index of each target in the data, and the items seen [B, Q, L].
 
-        The index is -1 in padding. L is 0 without ``eval.exclude_seen``, and where there is no item
-        its place is taken by the number of items N.
+        The index is -1 in padding. The ids of items seen are filled up with N, the number of items,
+        and L is 0 without ``eval.exclude_seen``.
         """
         longest = self._longest_history()
         with_seen = ((b, e, self._seen(e, longest)) for b, e in self.batches)

@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from rearec_jax.ops.scores import scores
 
-FEWEST_USERS = 32  # the least users in a block; with fewer, blocks of the catalogue are better
+FEWEST_USERS = 32  # the fewest users in a block, below which blocks of items are better
 # Another order of summation may give the score of a target another last digit. So in blocks of the
 # catalogue, scores that are this near count as ties, against the target. The gap is relative to the
 # sum of the magnitudes of the products: where these cancel, the score is no measure of its error.
@@ -142,8 +142,8 @@ def top_k(
         ids = jnp.broadcast_to(start + jnp.arange(size), found.shape)
         # The best of earlier blocks come first, because top_k keeps the first of equals.
         both = jnp.concatenate([best.scores, found], axis=1)
-        values, places = jax.lax.top_k(both, k)
-        ids = jnp.take_along_axis(jnp.concatenate([best.items, ids], axis=1), places, axis=1)
+        values, columns = jax.lax.top_k(both, k)
+        ids = jnp.take_along_axis(jnp.concatenate([best.items, ids], axis=1), columns, axis=1)
         return Best(jnp.where(jnp.isneginf(values), items, ids), values), None
 
     nothing = Best(jnp.full((count, k), items), jnp.full((count, k), -jnp.inf, dtype))
@@ -167,8 +167,8 @@ def _counts(
     """Says which items of a block count for which example: not its target and hidden items."""
     ids = start + jnp.arange(size)
     counts = (ids < items)[None] & (ids[None] != targets[:, None])
-    places = jnp.where((hidden >= start) & (hidden < start + size), hidden - start, size)
-    return jax.vmap(lambda row, out: row.at[out].set(False, mode="drop"))(counts, places)
+    columns = jnp.where((hidden >= start) & (hidden < start + size), hidden - start, size)
+    return jax.vmap(lambda row, out: row.at[out].set(False, mode="drop"))(counts, columns)
 
 
 def rank_of_target(scores: Float[Array, "M N"], targets: Int[Array, "M"]) -> Int[Array, "M"]:

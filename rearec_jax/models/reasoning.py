@@ -113,17 +113,10 @@ def reason(
         state, reasoning = carry
         index, embedding, step_noise = x
         clean = state + embedding[None, None]
-        inputs = [clean] if step_noise is None else [clean, clean + step_noise]
+        inputs = jnp.stack([clean] if step_noise is None else [clean, clean + step_noise], 1)
         rngs = {"dropout": jax.random.fold_in(dropout_key, index + 1)} if train else None
         stepped, given = apply(
-            jnp.stack(inputs, 1),
-            caches,
-            reasoning,
-            index,
-            visible,
-            train=train,
-            rngs=rngs,
-            method="step",
+            inputs, caches, reasoning, index, visible, train=train, rngs=rngs, method="step"
         )
         outputs, reasoning = cast(tuple[Array, ReasoningCaches], stepped)
         # Only the attention of the clean view to the items is kept.
