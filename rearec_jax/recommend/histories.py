@@ -28,6 +28,15 @@ class Histories:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
+    def of_user(self, user: int) -> Int32[np.ndarray, "n"]:
+        """Returns the known items of one user, the oldest first."""
+        return self.items[self.offsets[user] : self.offsets[user + 1]]
+
+    def only(self, user: int) -> "Histories":
+        """Returns the history of one user alone."""
+        items = self.of_user(user)
+        return Histories(items, np.array([0, len(items)]), self.unknown[user : user + 1])
+
     @property
     def lengths(self) -> Int64[np.ndarray, "users"]:
         """Known items of each user."""

@@ -91,8 +91,17 @@ class Recommender:
             None if candidates is None else indices(candidates, self.items, "candidates"),
             explain,
         )
-        seen = latest(dense, self.engine.seen) if explain else None
-        return Recommendations(self.rank(dense, options), self.items, dense.unknown, seen)
+        return self.recommend_dense(dense, options)
+
+    def recommend_dense(self, histories: Histories, options: Options) -> Recommendations:
+        """Returns the lists of histories and options that are in dense ids already.
+
+        Raises:
+            UserError: an option out of range.
+        """
+        seen = latest(histories, self.engine.seen) if options.explain else None
+        ranked = self.rank(histories, options)
+        return Recommendations(ranked, self.items, histories.unknown, seen)
 
     def add_items(
         self,
@@ -140,7 +149,7 @@ class Recommender:
         return dataclasses.replace(self, engine=engine, items=items)
 
     def rank(self, histories: Histories, options: Options) -> Ranked:
-        """``recommend`` in dense ids.
+        """Returns the lists as arrays of dense ids; no raw id is looked up.
 
         Raises:
             UserError: an option out of range.

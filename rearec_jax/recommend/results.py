@@ -188,8 +188,7 @@ class Recommendations(Sequence[Recommendation]):
     def _history(self, user: int) -> tuple[str, ...]:
         if self.seen is None:
             return ()
-        begin, end = self.seen.offsets[user : user + 2]
-        return tuple(self.items.ids.gather(self.seen.items[begin:end]).to_list())
+        return tuple(self.items.ids.gather(self.seen.of_user(user)).to_list())
 
 
 def _finite(value: np.floating) -> float | None:

@@ -161,5 +161,5 @@ def excluded(
 
 def _seen(histories: Histories, user: int) -> Int32[np.ndarray, " n"]:
     """What a user had; each item once where it is much, or one user would make all rows so wide."""
-    items = histories.items[histories.offsets[user] : histories.offsets[user + 1]]
+    items = histories.of_user(user)
     return np.unique(items) if len(items) > LONG else items

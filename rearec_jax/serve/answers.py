@@ -1,12 +1,13 @@
 """POST /recommend and /explain, without HTTP: a checked body in, the answer's fields out."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from rearec_jax.errors import UserError
-from rearec_jax.recommend.histories import indices, of_ids
+from rearec_jax.recommend.histories import Histories, indices, latest, of_ids
+from rearec_jax.recommend.recommender import Options
 from rearec_jax.recommend.results import POPULARITY, Recommendation, Step
 from rearec_jax.serve.bodies import ExplainBody, RecommendBody
 from rearec_jax.serve.limits import SHARED
@@ -21,48 +22,64 @@ async def recommended(served: Served, body: RecommendBody, workers: Workers) -> 
         UserError: an id or an option that the model does not have.
         Full: too many histories wait.
     """
-    histories, depth, exclude = _checked(served, body, body.histories)
-    results: list[Any] = [None] * len(body.histories)
-    asked: list[Together | Alone | None] = []
-    widest = 0
-    for place, dense in enumerate(histories):
-        excluded = exclude | set(dense.tolist()) if body.exclude_seen else exclude
-        widest = max(widest, len(excluded))
-        if not len(dense) and body.candidates is None:
-            results[place] = served.most_popular(body.k, excluded)
-            asked.append(None)
-        else:
-            asked.append(_together(served, dense, excluded, body.k, depth))
+    histories, options, depth = _dense(served, body, body.histories)
+    users, is_empty = range(len(histories)), histories.is_empty
+    out = [_excluded(histories.of_user(user), options) for user in users]
     # All of a request together, or each alone: see `Workers.submit`.
-    if body.candidates is not None or widest > SHARED:
-        asked = [
-            one if one is None else _alone(served, dense, body)
-            for one, dense in zip(asked, histories, strict=True)
-        ]
+    is_shared = options.candidates is None and max(map(len, out), default=0) <= SHARED
+    results: list[Any] = [None] * len(histories)
+    asked: list[Together | Alone | None] = []
+    for user in users:
+        if is_empty[user] and options.candidates is None:
+            results[user] = served.most_popular(options.k, out[user])
+            asked.append(None)
+        elif is_shared:
+            asked.append(_together(served, histories.of_user(user), out[user], options.k, depth))
+        else:
+            asked.append(Alone(histories.only(user), options))
     results = await workers.submit(served, asked, results)
     return {
         "model": served.name,
         "results": [
             _best(one, depth)._asdict() | {"unknown": unknown}
-            for one, unknown in zip(results, _unknown(served, body.histories), strict=True)
+            for one, unknown in zip(results, histories.unknown, strict=True)
         ],
     }
 
 
 async def explained(served: Served, body: ExplainBody, workers: Workers) -> dict[str, Any]:
     """The fields of POST /explain's answer; raises as ``recommended``."""
-    (dense,), depth, _ = _checked(served, body, [body.history])
-    (found,) = await workers.submit(served, [_alone(served, dense, body)], [None])
-    known, told = facts(served), _explanation(served, found, depth)
-    (unknown,) = _unknown(served, [body.history])
-    named = {name: known[name] for name in ("method", "backbone")}
-    return {"model": served.name, **named, "by": found.by, "unknown": unknown, **told}
+    history, options, depth = _dense(served, body, [body.history])
+    (found,) = await workers.submit(served, [Alone(history, options)], [None])
+    known, told = facts(served), _explanation(found, depth)
+    seen = latest(history, served.recommender.engine.seen).items.tolist()
+    return {
+        "model": served.name,
+        "method": known["method"],
+        "backbone": known["backbone"],
+        "by": found.by,
+        "unknown": found.unknown,
+        "history": [{"id": served.ids[n], "title": served.titles[n]} for n in seen],
+        **told,
+    }
 
 
-def _checked(
+class _Query(NamedTuple):
+    """A request in dense ids. depth: the number of reasoning steps whose list is the answer."""
+
+    histories: Histories
+    options: Options
+    depth: int
+
+
+def _dense(
     served: Served, body: RecommendBody | ExplainBody, histories: Sequence[Sequence[str]]
-) -> tuple[list[np.ndarray], int, set[int]]:
-    """Dense histories, the depth, and what nobody gets."""
+) -> _Query:
+    """Looks up every id of a request, once.
+
+    Raises:
+        UserError: an id or an option that the model does not have.
+    """
     items, most = served.recommender.items, served.recommender.engine.steps
     depth = most if body.steps is None else body.steps
     if depth > most:
@@ -71,10 +88,22 @@ def _checked(
             " with"
         )
     dense = of_ids(histories, items, body.unknown)
-    exclude = set(indices(body.exclude, items, "exclude").tolist()) if body.exclude else set()
-    if body.candidates is not None:
-        indices(body.candidates, items, "candidates")
-    return np.split(dense.items, dense.offsets[1:-1]) if histories else [], depth, exclude
+    options = Options(
+        k=body.k,
+        exclude_seen=body.exclude_seen,
+        exclude=indices(body.exclude, items, "exclude") if body.exclude else None,
+        candidates=(
+            None if body.candidates is None else indices(body.candidates, items, "candidates")
+        ),
+        explain=True,
+    )
+    return _Query(dense, options, depth)
+
+
+def _excluded(history: np.ndarray, options: Options) -> set[int]:
+    """The items that must not be in the list of a history."""
+    out = set() if options.exclude is None else set(options.exclude.tolist())
+    return out | set(history.tolist()) if options.exclude_seen else out
 
 
 def _together(
@@ -84,11 +113,6 @@ def _together(
     return Together(served.seen(dense), out, k, depth)
 
 
-def _alone(served: Served, dense: np.ndarray, body: RecommendBody | ExplainBody) -> Alone:
-    history = [served.ids[n] for n in dense.tolist()]
-    return Alone(history, body.k, body.exclude_seen, body.exclude, body.candidates)
-
-
 def _best(found: Best | Recommendation, depth: int) -> Best:
     if isinstance(found, Best):
         return found
@@ -96,18 +120,12 @@ def _best(found: Best | Recommendation, depth: int) -> Best:
     return Best(list(one.ids), list(one.scores), list(one.titles), found.by)
 
 
-def _unknown(served: Served, histories: Sequence[Sequence[str]]) -> list[list[str]]:
-    index = served.recommender.items.index
-    return [[raw for raw in history if raw not in index] for history in histories]
-
-
-def _explanation(served: Served, found: Recommendation, depth: int) -> dict[str, Any]:
+def _explanation(found: Recommendation, depth: int) -> dict[str, Any]:
     steps = found.steps[: depth + 1]
     if found.by == POPULARITY:
         steps = (Step(0, found.ids, found.scores, found.titles, (), ()),)
     listed = {raw for step in steps for raw in step.ids}
     return {
-        "history": [{"id": raw, "title": served.title(raw)} for raw in _told(found, "history", ())],
         "steps": [_step(step) for step in steps],
         "ranks": {raw: own[: depth + 1] for raw, own in found.ranks.items() if raw in listed},
     }
@@ -121,9 +139,7 @@ def _step(step: Step) -> dict[str, Any]:
         "titles": step.titles,
         "entered": step.entered,
         "left": step.left,
-        **{name: _told(step, name) for name in ("effective_items", "top_share", "attention")},
+        "effective_items": step.effective_items,
+        "top_share": step.top_share,
+        "attention": step.attention,
     }
-
-
-def _told(one: Recommendation | Step, name: str, otherwise: Any = None) -> Any:
-    return getattr(one, name, otherwise)

@@ -4,6 +4,7 @@ from typing import Any
 
 import polars as pl
 
+from rearec_jax.recommend.items import Items
 from rearec_jax.recommend.recommender import Recommender
 
 WORDS = 8  # of a query; more narrow nothing down
@@ -21,9 +22,13 @@ class Search:
         )
         text = pl.col("title").fill_null("") + "\n" + pl.col("id")
         self._text = self._items.select(text.str.to_lowercase()).to_series()
-        self._titles = items.titles
-        self._index = items.index
-        self._samples = tuple(getattr(recommender, "samples", ()))
+        self._samples = [
+            {
+                "history": [_named(items, raw) for raw in history],
+                "target": _named(items, target),
+            }
+            for history, target in recommender.samples
+        ]
 
     def items(self, query: str, limit: int) -> list[dict[str, Any]]:
         """Items with every word of ``query`` in title or id, popular ones first."""
@@ -36,14 +41,12 @@ class Search:
 
     def samples(self, limit: int) -> list[dict[str, Any]]:
         """A few histories and what came next."""
-        return [
-            {"history": [self._named(raw) for raw in history], "target": self._named(target)}
-            for history, target in self._samples[:limit]
-        ]
+        return self._samples[:limit]
 
-    def _named(self, raw: str) -> dict[str, Any]:
-        number = self._index.get(raw)
-        return {"id": raw, "title": None if number is None else self._titles[number]}
+
+def _named(items: Items, raw: str) -> dict[str, Any]:
+    number = items.index.get(raw)
+    return {"id": raw, "title": None if number is None else items.titles[number]}
 
 
 def _contains(text: pl.Series, word: str) -> pl.Series:

@@ -11,8 +11,9 @@ import numpy as np
 
 from rearec_jax.recommend import engine as program
 from rearec_jax.recommend.engine import FEWEST_LISTED
-from rearec_jax.recommend.recommender import Recommender
-from rearec_jax.recommend.results import Recommendation
+from rearec_jax.recommend.histories import Histories
+from rearec_jax.recommend.recommender import Options, Recommender
+from rearec_jax.recommend.results import MODEL, POPULARITY, Recommendation
 from rearec_jax.recommend.rows import Sizes, rounded
 from rearec_jax.serve.limits import SHARED, Limits
 from rearec_jax.serve.shapes import Packing, Shape, filled, shapes
@@ -32,13 +33,10 @@ class Together(NamedTuple):
 
 
 class Alone(NamedTuple):
-    """A history to be ranked for itself, as `Recommender.recommend` takes it; known raw ids."""
+    """A history to be ranked by itself; dense ids."""
 
-    history: list[str]
-    k: int
-    exclude_seen: bool
-    exclude: list[str]
-    candidates: list[str] | None
+    history: Histories
+    options: Options
 
 
 class Best(NamedTuple):
@@ -88,10 +86,6 @@ class Served:
         """Dense ids, the most frequent first."""
         return self.recommender.items.popular.tolist()
 
-    def title(self, raw: str) -> str | None:
-        """Of an item that is there."""
-        return self.titles[self.recommender.items.index[raw]]
-
     def seen(self, dense: Int32[np.ndarray, "_"]) -> Int32[np.ndarray, "_"]:
         """What the model sees of a history."""
         engine = self.recommender.engine
@@ -104,7 +98,7 @@ class Served:
         """For those of whom nothing is known."""
         counts = self.recommender.items.counts
         chosen = [n for n in self.popular[: k + len(excluded)] if n not in excluded][:k]
-        return self._words(chosen, [float(counts[n]) for n in chosen], "popularity")
+        return self._words(chosen, [float(counts[n]) for n in chosen], POPULARITY)
 
     def together(self, asked: Sequence[Together], packing: Packing) -> list[Best]:
         """The lists of histories that ``packing`` holds, in one run of one program."""
@@ -139,14 +133,7 @@ class Served:
 
     def alone(self, asked: Alone) -> Recommendation:
         """One history with its whole path, at every depth."""
-        (found,) = self.recommender.recommend(
-            [asked.history],
-            asked.k,
-            exclude_seen=asked.exclude_seen,
-            exclude=asked.exclude,
-            candidates=asked.candidates,
-            explain=True,
-        )
+        (found,) = self.recommender.recommend_dense(asked.history, asked.options)
         return found
 
     def warm_up(self) -> None:
@@ -163,16 +150,18 @@ class Served:
                         raise AssertionError(f"no batch has the shape {shape}")
                     asked.append(one)
                 self.together(asked, packing)
+        history = Histories(self._some(1), np.array([0, 1]), ((),))
         for k in dict.fromkeys(self.recommender.sizes.listed):
-            for candidates in (None, self.ids[:k]):  # fewer of them than k would list fewer
-                self.alone(Alone(self.ids[:1], k, True, [], candidates))
+            few = np.arange(min(k, len(self.ids)), dtype=np.int32)
+            for candidates in (None, few):  # fewer of them than k would list fewer
+                self.alone(Alone(history, Options(k, candidates=candidates, explain=True)))
 
     def _some(self, length: int) -> Int32[np.ndarray, "_"]:
         return np.arange(length, dtype=np.int32) % len(self.ids)
 
     def _list(self, items: np.ndarray, scores: np.ndarray, k: int) -> Best:
         there = int(np.count_nonzero(~np.isneginf(scores[:k])))
-        return self._words(items[:there].tolist(), scores[:there].tolist(), "model")
+        return self._words(items[:there].tolist(), scores[:there].tolist(), MODEL)
 
     def _words(self, dense: list[int], scores: list[float], by: str) -> Best:
         ids, titles = self.ids, self.titles
@@ -208,5 +197,5 @@ def facts(served: Served) -> dict[str, Any]:
         "steps": engine.steps,
         "items": len(served.ids),
         "max_length": engine.max_length,
-        "attention": getattr(engine, "attend", None) is not None,
+        "attention": engine.attend is not None,
     }
