@@ -89,7 +89,7 @@ class Server:
         """Seconds in all, and how many answers to /recommend took at most so many milliseconds."""
         name, path = "rearec_request_seconds", 'path="/recommend"'
         buckets = {
-            f"{1000 * bound:g}": rf'{name}_bucket\{{{path},le="{bound:g}"\}}' for bound in SECONDS
+            f"{1000 * bound:g}": rf'{name}_bucket\{{le="{bound:g}",{path}\}}' for bound in SECONDS
         }
         asked = {"seconds": rf"{name}_sum\{{{path}\}}", "all": rf"{name}_count\{{{path}\}}"}
         asked |= buckets

@@ -34,8 +34,9 @@ ONLY_IN: Mapping[str, set[str]] = {
     "sentence_transformers": {"data.item_vectors.language_model"},
     "sklearn": {"data.item_vectors"},
     "matplotlib": {"studies.report"},  # an extra, imported where it is needed
-    "fastapi": {"serve"},  # an extra, with the next four
+    "fastapi": {"serve"},  # an extra, with the next five
     "orjson": {"serve"},
+    "prometheus_client": {"serve"},
     "pydantic": {"serve"},
     "starlette": {"serve"},
     "uvicorn": {"serve"},

@@ -17,7 +17,7 @@ from rearec_jax.serve.limits import Limits
 HELP = "the models in --workdir and --runs over HTTP"
 
 KEY_VARIABLE = "REAREC_API_KEY"
-_NEEDED = ("fastapi", "uvicorn", "orjson")
+_NEEDED = ("fastapi", "uvicorn", "orjson", "prometheus_client")
 
 _HOST = flags.DEFINE_string("host", "localhost", "serve: address to listen at; 0.0.0.0: all.")
 _PORT = flags.DEFINE_integer(

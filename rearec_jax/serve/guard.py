@@ -75,8 +75,8 @@ class Guard:
             if not status:
                 await _answer(500, "the server made a mistake; its log says which", send_on)
         finally:
-            self._service.requests.add(path, str(status))
-            self._service.seconds.observe(time.perf_counter() - started, path)
+            self._service.requests.labels(path, str(status)).inc()
+            self._service.seconds.labels(path).observe(time.perf_counter() - started)
 
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
         headers = dict(scope["headers"])

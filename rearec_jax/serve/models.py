@@ -10,7 +10,7 @@ import time
 from rearec_jax.errors import UserError
 from rearec_jax.recommend import load
 from rearec_jax.recommend.load import Identity, identity
-from rearec_jax.serve.counters import Counter
+from rearec_jax.serve.counters import counter
 from rearec_jax.serve.limits import Limits
 from rearec_jax.serve.search import Search
 from rearec_jax.serve.warm_model import Served, serve
@@ -85,7 +85,7 @@ class Models:
             raise UserError("--workdir=DIR, a finished run or an exported model, is missing")
         self._limits = limits
         self._stopped = threading.Event()
-        self.reloads = Counter("rearec_reloads_total", "Newer models taken, or not.", ("result",))
+        self.reloads = counter("rearec_reloads_total", "Newer models taken, or not.", ("result",))
         self.places: dict[str, Place] = {}
         for path in map(pathlib.Path, paths):
             name = _unused(path.absolute().name or "model", self.places)
@@ -148,14 +148,14 @@ class Models:
             version.served.warm_up()
         except Exception as error:  # whatever is wrong with it, the one in use stays
             place.refuse(found, error)
-            self.reloads.add("refused")
+            self.reloads.labels("refused").inc()
             if not isinstance(error, UserError):
                 _log.exception("the new model in %s cannot be used", place.path)
             say(f"model {place.name} stays as it was: {place.problem}")
             return
         place.current, place.problem, place.refused = version, None, None
         place.is_ready = True
-        self.reloads.add("taken")
+        self.reloads.labels("taken").inc()
         say(f"model {place.name} is replaced by what {place.path} holds now")
 
     def _load(self, name: str, path: pathlib.Path) -> Version:

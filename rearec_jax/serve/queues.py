@@ -9,7 +9,7 @@ import logging
 import time
 from typing import Any
 
-from rearec_jax.serve.counters import SECONDS, USERS, Counter, Histogram
+from rearec_jax.serve.counters import SECONDS, USERS, counter, histogram
 from rearec_jax.serve.lane import Lane
 from rearec_jax.serve.limits import Limits
 from rearec_jax.serve.shapes import Packing
@@ -49,9 +49,9 @@ class Workers:
 
     def __init__(self, limits: Limits, loop: asyncio.AbstractEventLoop):
         self._loop = loop
-        self.users = Histogram("rearec_batch_users", "Histories of a batch.", USERS)
-        self.seconds = Histogram("rearec_batch_seconds", "Time of a batch.", SECONDS)
-        self.failures = Counter("rearec_batch_failures_total", "Batches that raised an error.")
+        self.users = histogram("rearec_batch_users", "Histories of a batch.", USERS)
+        self.seconds = histogram("rearec_batch_seconds", "Time of a batch.", SECONDS)
+        self.failures = counter("rearec_batch_failures_total", "Batches that raised an error.")
         self.together = Lane[Entry]("together", limits.waiting, take_together, self._run_together)
         self.alone = Lane[Entry]("alone", limits.waiting, take_alone, self._run_alone)
 
@@ -99,7 +99,7 @@ class Workers:
             results = compute(entries)
         except Exception as error:  # one batch's misfortune must not end the thread
             _log.exception("a batch of %d histories failed", len(entries))
-            self.failures.add()
+            self.failures.inc()
             self._tell(_fail, entries, error)
         else:
             self.users.observe(len(entries))

@@ -3,10 +3,11 @@
 import asyncio
 
 import numpy as np
+from prometheus_client import generate_latest
 import pytest
 
 import rearec_jax
-from rearec_jax.serve.counters import Counter
+from rearec_jax.serve.counters import counter, histogram
 from rearec_jax.serve.limits import SHARED
 from tests.serve.conftest import SAMPLES, close
 
@@ -170,10 +171,27 @@ def test_state_and_descriptions(client):
 
 
 def test_a_large_counter_still_moves_by_one():
-    counter = Counter("c", "said")
-    counter.add(by=12_345_678)
-    counter.add()
-    assert list(counter.lines()) == ["c 12345679"]
+    large = counter("c_total", "said")
+    large.inc(12_345_678)
+    large.inc()
+    lines = generate_latest(large).decode().splitlines()
+    assert lines[:2] == ["# HELP c_total said", "# TYPE c_total counter"] and len(lines) == 3
+    assert float(lines[2].removeprefix("c_total ")) == 12_345_679
+
+
+def test_bounds_of_a_histogram_keep_their_names():
+    seconds = histogram("h", "said", (0.001, 1, 10), ("path",))
+    seconds.labels("/a").observe(1)
+    assert generate_latest(seconds).decode().splitlines() == [
+        "# HELP h said",
+        "# TYPE h histogram",
+        'h_bucket{le="0.001",path="/a"} 0.0',
+        'h_bucket{le="1",path="/a"} 1.0',
+        'h_bucket{le="10",path="/a"} 1.0',
+        'h_bucket{le="+Inf",path="/a"} 1.0',
+        'h_count{path="/a"} 1.0',
+        'h_sum{path="/a"} 1.0',
+    ]
 
 
 def test_metrics_are_prometheus_text(client):
