@@ -58,25 +58,39 @@ def _rebuilt(place: pathlib.Path, error: UserError) -> Recommender:
     return found
 
 
-Identity = tuple[object, ...]
+Stamp = tuple[object, ...]
 
 
-def identity(path: pathlib.Path) -> Identity | None:
+def identity(path: pathlib.Path) -> Stamp | None:
     """Returns a value that changes when the model in ``path`` does; None while there is none.
 
-    It is made of an export's manifest, which has the digests of all files, or of a run's best
-    checkpoint. Both appear whole.
+    A copy of an export is the same model: its manifest has the digests of all files.
     """
     manifest = path / MANIFEST
     try:
         if manifest.exists():
             return ("export", hashlib.sha256(manifest.read_bytes()).hexdigest())
-        best = sorted(place for place in path.glob("checkpoints/best/*") if place.name.isdigit())
-        return tuple((str(place.absolute()), *_stamp(place)) for place in best) or None
+    except OSError:
+        return None
+    found = stamp(path)
+    return found and (str(path.absolute()), found)
+
+
+def stamp(path: pathlib.Path) -> Stamp | None:
+    """Returns a value that changes whenever a model is put into ``path``; None while there is none.
+
+    Also another copy of the same model changes it, which may be whole where this one is not. It is
+    made of an export's manifest or of a run's best checkpoint; both appear whole.
+    """
+    try:
+        if (path / MANIFEST).exists():
+            return _file_stamp(path / MANIFEST)
+        best = sorted(child for child in path.glob("checkpoints/best/*") if child.name.isdigit())
+        return tuple((child.name, *_file_stamp(child)) for child in best) or None
     except OSError:
         return None
 
 
-def _stamp(path: pathlib.Path) -> Identity:
+def _file_stamp(path: pathlib.Path) -> Stamp:
     state = path.stat()
     return state.st_ino, state.st_mtime_ns, state.st_size

@@ -9,7 +9,7 @@ import time
 
 from rearec_jax.errors import UserError
 from rearec_jax.recommend import load
-from rearec_jax.recommend.load import Identity, identity
+from rearec_jax.recommend.load import Stamp, stamp
 from rearec_jax.serve.counters import counter
 from rearec_jax.serve.limits import Limits
 from rearec_jax.serve.search import Search
@@ -22,11 +22,11 @@ _log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Version:
-    """What a directory held when it was read. identity: changes when the model there does."""
+    """What a directory held when it was read. stamp: changes when the model there does."""
 
     served: Served
     search: Search
-    identity: Identity | None
+    stamp: Stamp | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,15 +36,15 @@ class Refusal:
     It may have been half copied, or memory short for a moment.
     """
 
-    identity: Identity | None
+    stamp: Stamp | None
     seconds: float
     until: float
 
     @classmethod
-    def of(cls, found: Identity | None, before: "Refusal | None") -> "Refusal":
+    def of(cls, found: Stamp | None, before: "Refusal | None") -> "Refusal":
         """Lasts twice as long where the same was refused before."""
         seconds = RETRY_SECONDS
-        if before and before.identity == found:
+        if before and before.stamp == found:
             seconds = min(2 * before.seconds, LONGEST_RETRY)
         return cls(found, seconds, time.monotonic() + seconds)
 
@@ -60,16 +60,16 @@ class Place:
     problem: str | None = None
     refused: Refusal | None = None
 
-    def refuse(self, found: Identity | None, error: Exception) -> None:
+    def refuse(self, found: Stamp | None, error: Exception) -> None:
         """Notes that what lies there cannot be used now."""
         self.problem = str(error) or type(error).__name__
         self.refused = Refusal.of(found, self.refused)
 
-    def is_due(self, found: Identity) -> bool:
+    def is_due(self, found: Stamp) -> bool:
         """Is what lies there neither served nor refused a short time ago?"""
-        if self.refused and self.refused.identity == found:
+        if self.refused and self.refused.stamp == found:
             return time.monotonic() >= self.refused.until
-        return found != self.current.identity or not self.is_ready
+        return found != self.current.stamp or not self.is_ready
 
 
 class Models:
@@ -118,7 +118,7 @@ class Models:
             try:
                 place.current.served.warm_up()
             except Exception as error:  # such as too little memory; `watch` tries it again
-                place.refuse(place.current.identity, error)
+                place.refuse(place.current.stamp, error)
                 _log.exception("the model in %s cannot be used", place.path)
                 say(f"model {place.name} cannot be used: {place.problem}")
                 continue
@@ -136,12 +136,12 @@ class Models:
         self._stopped.set()
 
     def _look(self, place: Place, say: Callable[[str], None]) -> None:
-        found = identity(place.path)
-        if found == place.current.identity and place.is_ready:
+        found = stamp(place.path)
+        if found == place.current.stamp and place.is_ready:
             place.problem = place.refused = None  # what was refused is gone
         if found is None or not place.is_due(found):
             return
-        if self._stopped.wait(0.2) or identity(place.path) != found:
+        if self._stopped.wait(0.2) or stamp(place.path) != found:
             return  # it is still being put there: the next look
         try:
             version = self._load(place.name, place.path)
@@ -159,7 +159,7 @@ class Models:
         say(f"model {place.name} is replaced by what {place.path} holds now")
 
     def _load(self, name: str, path: pathlib.Path) -> Version:
-        found = identity(path)  # before it is read: if it changes meanwhile, it is read again
+        found = stamp(path)  # before it is read: if it changes meanwhile, it is read again
         # Of a link its present target: all files are of one version, whatever the link does next.
         recommender = load.load(path.resolve() if path.exists() else path)
         served = serve(name, recommender, self._limits)
