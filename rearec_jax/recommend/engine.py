@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, ArrayLike, Float, Int
 import numpy as np
 
 from rearec_jax.ops.scores import scores
@@ -72,6 +72,12 @@ class Engine:
         return self.attend or Unattending(self.encode)
 
     @property
+    def parameters(self) -> "Parameters":
+        """The arrays that the programs read."""
+        temperature = np.float32(np.nan if self.temperature is None else self.temperature)
+        return Parameters(self.weights, self.table, temperature)
+
+    @property
     def at_once(self) -> int:
         """Users of a batch, about."""
         most = USERS_AT_ONCE.get(jax.default_backend(), OTHERWISE)
@@ -114,72 +120,106 @@ class Paths(NamedTuple):
     attention: Float[Array, "B Q S T"] | None
 
 
+class Parameters(NamedTuple):
+    """The arrays of a model.
+
+    weights:     the parameters that `Encode` and `Attend` read.
+    table:       the item vectors as they look them up.
+    temperature: the temperature of the softmax over scores, NaN where it is unknown. Only `paths`
+                 reads it.
+    """
+
+    weights: Any
+    table: Float[Array, "N D"]
+    temperature: Float[ArrayLike, ""]
+
+
+class Candidates(NamedTuple):
+    """The items to choose from.
+
+    vectors: their vectors, as scores compare them; rows from ``count`` on are padding.
+    count:   the number of items.
+    """
+
+    vectors: Float[Array, "C D"]
+    count: Int[ArrayLike, ""]
+
+
+class Queries(NamedTuple):
+    """The users of a batch.
+
+    rows:     their packed histories.
+    excluded: the rows of `Candidates.vectors` that are not listed for each; C where there is none.
+    depths:   the number of reasoning steps of each, at most that of the call; None: that of the
+              call for all. Only `best` reads it.
+    """
+
+    rows: Rows
+    excluded: Int[ArrayLike, "B Q L"]
+    depths: Int[ArrayLike, "B Q"] | None = None
+
+
 @functools.partial(jax.jit, static_argnames=("encode", "steps", "k"))
 def best(
     encode: Encode,
-    weights: Any,
-    table: Float[Array, "N D"],
-    ranked: Float[Array, "C D"],
-    count: Int[Array, ""],
-    rows: Rows,
-    excluded: Int[Array, "B Q L"],
+    parameters: Parameters,
+    candidates: Candidates,
+    queries: Queries,
     steps: int,
     k: int,
-    depths: Int[Array, "B Q"] | None = None,
 ) -> Best:
-    """The k best of the first ``count`` rows of ``ranked`` for each query after ``steps`` steps.
+    """Returns the k best candidates of each query after ``steps`` steps.
 
     Args:
-        encode, weights, table: the model.
-        ranked: vectors to choose from; rows from ``count`` on are padding.
-        count: rows that are items.
-        rows: packed histories.
-        excluded: rows of ``ranked`` that are not listed; C where there is none.
-        steps: of reasoning.
-        k: items to list, at most C.
-        depths: steps of each query, at most ``steps``; None = ``steps`` of all.
+        encode: the model's program.
+        parameters: its arrays.
+        candidates: the items to choose from.
+        queries: the users.
+        steps: the number of reasoning steps.
+        k: the number of items to list, at most C.
     """
-    vectors = encode(weights, table, rows, steps)
-    if depths is None:
+    vectors = encode(parameters.weights, parameters.table, queries.rows, steps)
+    if queries.depths is None:
         vectors = vectors[..., -1, :]
     else:
-        vectors = jnp.take_along_axis(vectors, depths[..., None, None], axis=-2)[..., 0, :]
-    found = _allowed(scores(_flat(vectors), ranked), count, _flat(excluded))
+        depths = jnp.asarray(queries.depths)[..., None, None]
+        vectors = jnp.take_along_axis(vectors, depths, axis=-2)[..., 0, :]
+    found = scores(_flat(vectors), candidates.vectors)
+    found = _allowed(found, candidates.count, _flat(queries.excluded))
     values, places = jax.lax.top_k(found, k)
-    shape = (*rows.queries.shape, k)
+    shape = (*queries.rows.queries.shape, k)
     return Best(places.reshape(shape), values.reshape(shape))
 
 
 @functools.partial(jax.jit, static_argnames=("attend", "steps", "k"))
 def paths(
     attend: Attend,
-    weights: Any,
-    table: Float[Array, "N D"],
-    ranked: Float[Array, "C D"],
-    count: Int[Array, ""],
-    rows: Rows,
-    excluded: Int[Array, "B Q L"],
-    temperature: Float[Array, ""],
+    parameters: Parameters,
+    candidates: Candidates,
+    queries: Queries,
     steps: int,
     k: int,
 ) -> Paths:
-    """As ``best``, at every depth 0 .. ``steps``, with each listed item's rank at all depths."""
-    vectors, attention = attend(weights, table, rows, steps)
+    """Returns the k best candidates at every depth 0 .. ``steps``, and their ranks at all depths.
+
+    The arguments are those of ``best``.
+    """
+    vectors, attention = attend(parameters.weights, parameters.table, queries.rows, steps)
 
     def one(query: tuple[Array, Array]) -> tuple[Array, ...]:
         vectors, excluded = query
         hidden = jnp.broadcast_to(excluded[None], (vectors.shape[0], *excluded.shape))
-        found = _allowed(scores(vectors, ranked), count, hidden)
+        found = _allowed(scores(vectors, candidates.vectors), candidates.count, hidden)
         values, places = jax.lax.top_k(found, k)
         ranks = jax.lax.map(functools.partial(_rank, found), places.reshape(-1))
         ranks = ranks.reshape(*places.shape, -1)
-        shares, effective = _hesitation(found / temperature.astype(found.dtype))
+        shares, effective = _hesitation(found / jnp.asarray(parameters.temperature, found.dtype))
         listed = jnp.take_along_axis(shares, places, axis=-1)
         return places, values, ranks, listed, effective
 
-    found = jax.lax.map(one, (_flat(vectors), _flat(excluded)))
+    found = jax.lax.map(one, (_flat(vectors), _flat(queries.excluded)))
     places, values, ranks, shares, effective = (
-        part.reshape(*rows.queries.shape, *part.shape[1:]) for part in found
+        part.reshape(*queries.rows.queries.shape, *part.shape[1:]) for part in found
     )
     return Paths(places, values, ranks, shares, effective, attention)
 
@@ -191,13 +231,14 @@ def _hesitation(logits: Float[Array, "S C"]) -> tuple[Float[Array, "S C"], Float
     return shares, jnp.exp(-jnp.sum(shares * logarithms, axis=-1))
 
 
-def _flat(x: Array) -> Array:
+def _flat(x: ArrayLike) -> Array:
     """[B, Q, ...] -> [M, ...]."""
+    x = jnp.asarray(x)
     return x.reshape(x.shape[0] * x.shape[1], *x.shape[2:])
 
 
 def _allowed(
-    found: Float[Array, "M C"], count: Int[Array, ""], excluded: Int[Array, "M L"]
+    found: Float[Array, "M C"], count: Int[ArrayLike, ""], excluded: Int[Array, "M L"]
 ) -> Float[Array, "M C"]:
     """-inf for padding and for what is excluded."""
     is_item = jnp.arange(found.shape[1], dtype=jnp.int32) < count

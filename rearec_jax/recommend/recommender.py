@@ -202,14 +202,16 @@ class Recommender:
             self.sizes.excluded,
         )
         excluded = chosen.places(excluded).reshape(*rows.users.shape, -1)
-        model = engine.weights, engine.table, chosen.ranked, np.int32(chosen.count)
-        depth = chosen.steps, chosen.listed
+        arguments = (
+            engine.parameters,
+            program.Candidates(chosen.ranked, np.int32(chosen.count)),
+            program.Queries(rows, excluded),
+            chosen.steps,
+            chosen.listed,
+        )
         if not options.explain:
-            found = program.best(engine.encode, *model, rows, excluded, *depth)
-            return jax.tree.map(np.asarray, found)
-        temperature = np.float32(np.nan if engine.temperature is None else engine.temperature)
-        found = program.paths(engine.attending, *model, rows, excluded, temperature, *depth)
-        found = jax.tree.map(np.asarray, found)
+            return jax.tree.map(np.asarray, program.best(engine.encode, *arguments))
+        found = jax.tree.map(np.asarray, program.paths(engine.attending, *arguments))
         if found.attention is None:
             return found
         return found._replace(attention=insight.item_weights(found.attention, rows, self._mask))

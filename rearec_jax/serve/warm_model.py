@@ -114,15 +114,11 @@ class Served:
         engine = self.recommender.engine
         found = program.best(
             engine.encode,
-            engine.weights,
-            engine.table,
-            engine.ranked,
-            np.int32(len(self.ids)),
-            rows,
-            excluded,
+            engine.parameters,
+            program.Candidates(engine.ranked, np.int32(len(self.ids))),
+            program.Queries(rows, excluded, depths),
             engine.steps if steps else 0,
             self.listed,
-            depths,
         )
         items, scores = jax.device_get(found)
         results: dict[int, Best] = {}
