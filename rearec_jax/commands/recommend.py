@@ -45,7 +45,7 @@ def recommend_run(path: str | None) -> None:
     """
     # Here, because a training need not wait for their imports.
     from rearec_jax.data.own_files.user_rows import Columns
-    from rearec_jax.recommend import load
+    from rearec_jax.recommend import model_directory
     from rearec_jax.recommend.recommend_files import Request, recommend_file
 
     path = required(path, "workdir", "DIR, a finished run or an exported model")
@@ -61,8 +61,8 @@ def recommend_run(path: str | None) -> None:
     )
     with interruptible():
         # Before it is read: if it changes meanwhile, parts of the old one are not continued.
-        model = repr(load.identity(pathlib.Path(path)))
-        counts = recommend_file(load.load(path), request, model)
+        model = repr(model_directory.identity(pathlib.Path(path)))
+        counts = recommend_file(model_directory.load(path), request, model)
     say(f"written: {request.output}: {counts.users:,} users")
     if counts.fallback:
         say(f"{counts.fallback:,} users without a known item have the most popular ones")

@@ -1,7 +1,7 @@
-"""From packed histories to the best items: pure functions, compiled once a shape.
+"""Ranks the items for packed histories: pure functions, compiled once for each shape.
 
-What encodes is an argument, a traceable function, so that a trained model and an exported one run
-the same program; nothing here knows of Flax.
+The function that encodes is an argument, so that a trained model and an exported one run the same
+program. Nothing here depends on Flax.
 """
 
 from collections.abc import Callable
@@ -17,34 +17,39 @@ import numpy as np
 from rearec_jax.ops.scores import scores
 from rearec_jax.recommend.rows import Rows
 
-USERS_AT_ONCE = {"cpu": 128}  # few fit the caches; other devices take OTHERWISE
-OTHERWISE = 4096
-SCORE_BYTES = 2**30  # of the scores of a batch: fewer users at once where there are many items
-FEWEST_LISTED = 16  # the program lists at least so many, so that most k share one
+CPU_USERS = 128  # in a batch: more do not fit a CPU's caches
+DEVICE_USERS = 4096  # in a batch on any other device
+SCORE_BYTES = 2**30  # limit of the scores of a batch: it has fewer users where there are many items
+FEWEST_LISTED = 16  # a program lists at least so many items, so that most values of k share one
 
 
-# What a model is here (see `trained` and `exported`): (weights, table [N, D], rows, steps) ->
-# [B, Q, S, D], each query's representation at depth 0 .. steps. Its products with `ranked` rank.
+# The program of a model: (weights, table [N, D], rows, steps) -> [B, Q, S, D], the representation
+# of each query at depth 0 .. steps. Its products with `Engine.ranked` are the scores.
 Encode = Callable[[Any, Array, Rows, int], Array]
-# The same, and [B, Q, S, T]: what each depth's token attends to in its row (`types.Reasoning`).
+# The same, with the attention of each depth's token to the tokens of its row: [B, Q, S, T].
 Attend = Callable[[Any, Array, Rows, int], tuple[Array, Array | None]]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Engine:
-    """A model ready to run.
+    """A model that is ready to run.
 
-    name:       backbone and method, for people.
-    max_length: tokens of a user that it sees.
-    steps:      reasoning steps that it was trained with, K.
-    cloze:      does the token N ask for the next item?
-    table:      item vectors as `encode` looks them up.
-    ranked:     the same as they are scored (scaled to length 1 where scores are cosines).
-    item_rows:  rows of `table` and `ranked` of text vectors; None where items have no text.
-    text_width: F of those; 0 = none.
-    text_scale: what the item encoder's input is of them (`data.vectors.unit_scale`).
-    attend:     as `encode`, with the attention; None where an export has no such program.
-    temperature: of the softmax over scores in training; None where an export does not say.
+    name:        The backbone and the method, for people.
+    max_length:  The number of tokens that it sees of a user.
+    steps:       K, the number of reasoning steps that it was trained with.
+    cloze:       Whether the token N, a mask, asks for the next item.
+    encode:      The program that encodes histories.
+    weights:     The parameters that `encode` reads.
+    table:       The item vectors as `encode` looks them up.
+    ranked:      The item vectors as they are scored: of length 1 where scores are cosines.
+    item_rows:   The function from text vectors to rows of `table` and of `ranked`; None where the
+                 model reads no text.
+    text_width:  F, the width of the text vectors; 0 where the model reads none.
+    text_scale:  The factor from text vectors to the item encoder's input
+                 (`data.item_vectors.vectors.unit_scale`).
+    attend:      The program that also returns the attention; None where an export lacks it.
+    temperature: The temperature of the softmax over scores in training; None where an export does
+                 not record it.
     """
 
     name: str
@@ -63,13 +68,13 @@ class Engine:
 
     @property
     def seen(self) -> int:
-        """Items of a history that it sees."""
+        """The number of items that the model sees of a history."""
         return self.max_length - self.cloze
 
     @property
     def attending(self) -> Attend:
-        """`attend`, or `encode` without attention."""
-        return self.attend or Unattending(self.encode)
+        """The program `attend`; where there is none, `encode` without attention."""
+        return self.attend or WithoutAttention(self.encode)
 
     @property
     def parameters(self) -> "Parameters":
@@ -79,14 +84,14 @@ class Engine:
 
     @property
     def at_once(self) -> int:
-        """Users of a batch, about."""
-        most = USERS_AT_ONCE.get(jax.default_backend(), OTHERWISE)
+        """The number of users that a batch has, about."""
+        most = CPU_USERS if jax.default_backend() == "cpu" else DEVICE_USERS
         return max(1, min(most, SCORE_BYTES // (4 * self.table.shape[0])))
 
 
 @dataclasses.dataclass(frozen=True)
-class Unattending:
-    """`Attend` of a model that does not tell its attention."""
+class WithoutAttention:
+    """The `Attend` of a model that does not return its attention."""
 
     encode: Encode
 
@@ -97,22 +102,28 @@ class Unattending:
 
 
 class Best(NamedTuple):
-    """Places in the ranked table, best first; of equal scores the lower first; -inf = no more."""
+    """The best candidates of each query, best first; of equal scores the lower index first.
 
-    places: Int[Array, "B Q k"]
+    indices: The rows of the candidates' vectors.
+    scores:  Their scores; -inf where the list has ended.
+    """
+
+    indices: Int[Array, "B Q k"]
     scores: Float[Array, "B Q k"]
 
 
 class Paths(NamedTuple):
-    """The best at every depth, and where each of them stands at every other.
+    """The best candidates at every depth, and the rank of each of them at every other depth.
 
-    ranks: [.., s, j, d] is the rank at depth d of the item that stands at place j at depth s.
-    shares: softmax of score / temperature over all that may be listed.
-    effective: exp(entropy) of that softmax: between how many items the model hesitates.
-    attention: of the token of each depth to the tokens of its row.
+    indices:   The rows of the candidates' vectors, best first.
+    scores:    Their scores; -inf where the list has ended.
+    ranks:     [.., s, j, d] is the rank at depth d of the item that is number j at depth s.
+    shares:    The softmax of score / temperature over all items that may be listed.
+    effective: exp(entropy) of that softmax: the number of items between which the model hesitates.
+    attention: The attention of each depth's token to the tokens of its row.
     """
 
-    places: Int[Array, "B Q S k"]
+    indices: Int[Array, "B Q S k"]
     scores: Float[Array, "B Q S k"]
     ranks: Int[Array, "B Q S k S"]
     shares: Float[Array, "B Q S k"]
@@ -123,9 +134,9 @@ class Paths(NamedTuple):
 class Parameters(NamedTuple):
     """The arrays of a model.
 
-    weights:     the parameters that `Encode` and `Attend` read.
-    table:       the item vectors as they look them up.
-    temperature: the temperature of the softmax over scores, NaN where it is unknown. Only `paths`
+    weights:     The parameters that `Encode` and `Attend` read.
+    table:       The item vectors as they look them up.
+    temperature: The temperature of the softmax over scores; NaN where it is unknown. Only `paths`
                  reads it.
     """
 
@@ -137,8 +148,8 @@ class Parameters(NamedTuple):
 class Candidates(NamedTuple):
     """The items to choose from.
 
-    vectors: their vectors, as scores compare them; rows from ``count`` on are padding.
-    count:   the number of items.
+    vectors: Their vectors, as they are scored; rows from ``count`` on are padding.
+    count:   The number of items.
     """
 
     vectors: Float[Array, "C D"]
@@ -148,9 +159,9 @@ class Candidates(NamedTuple):
 class Queries(NamedTuple):
     """The users of a batch.
 
-    rows:     their packed histories.
-    excluded: the rows of `Candidates.vectors` that are not listed for each; C where there is none.
-    depths:   the number of reasoning steps of each, at most that of the call; None: that of the
+    rows:     Their packed histories.
+    excluded: The rows of `Candidates.vectors` that each may not be listed; C fills the rest.
+    depths:   The number of reasoning steps of each, at most that of the call; None: that of the
               call for all. Only `best` reads it.
     """
 
@@ -168,7 +179,7 @@ def best(
     steps: int,
     k: int,
 ) -> Best:
-    """Returns the k best candidates of each query after ``steps`` steps.
+    """Returns the k best candidates of each query after its reasoning steps.
 
     Args:
         encode: the model's program.
@@ -186,9 +197,9 @@ def best(
         vectors = jnp.take_along_axis(vectors, depths, axis=-2)[..., 0, :]
     found = scores(_flat(vectors), candidates.vectors)
     found = _allowed(found, candidates.count, _flat(queries.excluded))
-    values, places = jax.lax.top_k(found, k)
+    values, indices = jax.lax.top_k(found, k)
     shape = (*queries.rows.queries.shape, k)
-    return Best(places.reshape(shape), values.reshape(shape))
+    return Best(indices.reshape(shape), values.reshape(shape))
 
 
 @functools.partial(jax.jit, static_argnames=("attend", "steps", "k"))
@@ -210,29 +221,29 @@ def paths(
         vectors, excluded = query
         hidden = jnp.broadcast_to(excluded[None], (vectors.shape[0], *excluded.shape))
         found = _allowed(scores(vectors, candidates.vectors), candidates.count, hidden)
-        values, places = jax.lax.top_k(found, k)
-        ranks = jax.lax.map(functools.partial(_rank, found), places.reshape(-1))
-        ranks = ranks.reshape(*places.shape, -1)
+        values, indices = jax.lax.top_k(found, k)
+        ranks = jax.lax.map(functools.partial(_rank, found), indices.reshape(-1))
+        ranks = ranks.reshape(*indices.shape, -1)
         shares, effective = _hesitation(found / jnp.asarray(parameters.temperature, found.dtype))
-        listed = jnp.take_along_axis(shares, places, axis=-1)
-        return places, values, ranks, listed, effective
+        listed = jnp.take_along_axis(shares, indices, axis=-1)
+        return indices, values, ranks, listed, effective
 
     found = jax.lax.map(one, (_flat(vectors), _flat(queries.excluded)))
-    places, values, ranks, shares, effective = (
+    indices, values, ranks, shares, effective = (
         part.reshape(*queries.rows.queries.shape, *part.shape[1:]) for part in found
     )
-    return Paths(places, values, ranks, shares, effective, attention)
+    return Paths(indices, values, ranks, shares, effective, attention)
 
 
 def _hesitation(logits: Float[Array, "S C"]) -> tuple[Float[Array, "S C"], Float[Array, " S"]]:
-    """The softmax and exp(entropy) of it; -inf = not there."""
+    """Returns the softmax and exp(its entropy); a logit of -inf has no share."""
     shares = jax.nn.softmax(logits, axis=-1)
     logarithms = jnp.where(shares > 0, jax.nn.log_softmax(logits, axis=-1), 0)
     return shares, jnp.exp(-jnp.sum(shares * logarithms, axis=-1))
 
 
 def _flat(x: ArrayLike) -> Array:
-    """[B, Q, ...] -> [M, ...]."""
+    """Returns the array with the first two axes as one: [B, Q, ...] -> [M, ...]."""
     x = jnp.asarray(x)
     return x.reshape(x.shape[0] * x.shape[1], *x.shape[2:])
 
@@ -240,7 +251,7 @@ def _flat(x: ArrayLike) -> Array:
 def _allowed(
     found: Float[Array, "M C"], count: Int[ArrayLike, ""], excluded: Int[Array, "M L"]
 ) -> Float[Array, "M C"]:
-    """-inf for padding and for what is excluded."""
+    """Returns the scores with -inf for padding and for excluded items."""
     is_item = jnp.arange(found.shape[1], dtype=jnp.int32) < count
     found = jnp.where(is_item[None], found, -jnp.inf)
     hide = jax.vmap(lambda row, out: row.at[out].set(-jnp.inf, mode="drop"))
@@ -248,8 +259,8 @@ def _allowed(
 
 
 def _rank(found: Float[Array, "S C"], item: Int[Array, ""]) -> Int[Array, " S"]:
-    """Rank of one item at each depth in the order of `jax.lax.top_k`."""
-    own = found[:, item][:, None]
+    """Returns the rank of one item at each depth, in the order of `jax.lax.top_k`."""
+    score = found[:, item][:, None]
     earlier = jnp.arange(found.shape[1], dtype=item.dtype) < item
-    before = (found > own) | ((found == own) & earlier[None])
+    before = (found > score) | ((found == score) & earlier[None])
     return 1 + before.sum(axis=1, dtype=jnp.int32)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rearec_jax.errors import UserError
-from rearec_jax.recommend.histories import Histories, indices, latest, of_ids
+from rearec_jax.recommend.histories import Histories, dense_set, latest, of_ids
 from rearec_jax.recommend.recommender import Options
 from rearec_jax.recommend.results import POPULARITY, Recommendation, Step
 from rearec_jax.serve.bodies import ExplainBody, RecommendBody
@@ -91,9 +91,9 @@ def _dense(
     options = Options(
         k=body.k,
         exclude_seen=body.exclude_seen,
-        exclude=indices(body.exclude, items, "exclude") if body.exclude else None,
+        exclude=dense_set(body.exclude, items, "exclude") if body.exclude else None,
         candidates=(
-            None if body.candidates is None else indices(body.candidates, items, "candidates")
+            None if body.candidates is None else dense_set(body.candidates, items, "candidates")
         ),
         explain=True,
     )

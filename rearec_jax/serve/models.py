@@ -8,8 +8,8 @@ import threading
 import time
 
 from rearec_jax.errors import UserError
-from rearec_jax.recommend import load
-from rearec_jax.recommend.load import Stamp, stamp
+from rearec_jax.recommend import model_directory
+from rearec_jax.recommend.model_directory import Stamp, stamp
 from rearec_jax.serve.counters import counter
 from rearec_jax.serve.limits import Limits
 from rearec_jax.serve.search import Search
@@ -161,7 +161,7 @@ class Models:
     def _load(self, name: str, path: pathlib.Path) -> Version:
         found = stamp(path)  # before it is read: if it changes meanwhile, it is read again
         # Of a link its present target: all files are of one version, whatever the link does next.
-        recommender = load.load(path.resolve() if path.exists() else path)
+        recommender = model_directory.load(path.resolve() if path.exists() else path)
         served = serve(name, recommender, self._limits)
         return Version(served, Search(recommender), found)
 

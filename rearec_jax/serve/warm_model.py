@@ -9,8 +9,7 @@ import jax
 from jaxtyping import Int32
 import numpy as np
 
-from rearec_jax.recommend import engine as program
-from rearec_jax.recommend.engine import FEWEST_LISTED
+from rearec_jax.recommend.engine import FEWEST_LISTED, Candidates, Queries, best
 from rearec_jax.recommend.histories import Histories
 from rearec_jax.recommend.recommender import Options, Recommender
 from rearec_jax.recommend.results import MODEL, POPULARITY, Recommendation
@@ -112,11 +111,11 @@ class Served:
             depths[place] = one.steps
             excluded[place][: len(one.excluded)] = one.excluded
         engine = self.recommender.engine
-        found = program.best(
+        found = best(
             engine.encode,
             engine.parameters,
-            program.Candidates(engine.ranked, np.int32(len(self.ids))),
-            program.Queries(rows, excluded, depths),
+            Candidates(engine.ranked, np.int32(len(self.ids))),
+            Queries(rows, excluded, depths),
             engine.steps if steps else 0,
             self.listed,
         )

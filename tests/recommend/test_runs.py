@@ -14,7 +14,8 @@ from rearec_jax import config as config_lib
 from rearec_jax.commands import train
 from rearec_jax.data.prepare import prepare
 from rearec_jax.errors import UserError
-from rearec_jax.recommend import export, from_run
+from rearec_jax.recommend import export
+from rearec_jax.recommend.items import ITEMS_FILE
 from tests.processes import ROOT
 from tests.test_main import start
 from tests.training.test_runs import TINY
@@ -114,7 +115,7 @@ def test_an_older_run_prepares_its_data(tmp_path):
     path = tmp_path / "run"
     train.train_run(str(path), config_lib.resolve(options), "configs/tiny.py", 0.0)
     (kept,) = rearec_jax.load(path).recommend([["1", "2"]])
-    (path / from_run.catalogue.FILE).unlink()
+    (path / ITEMS_FILE).unlink()
     (again,) = rearec_jax.load(path).recommend([["1", "2"]])
     assert kept == again
 

@@ -28,7 +28,7 @@ def write(path, seed=0, **changes) -> None:
     """An export of a model with random parameters; another ``seed`` is another model."""
     config = tiny.config("rpe", model__layers=1, **changes)
     _, variables = tiny.build(config, ITEMS, seed)
-    engine = trained.engine(config, variables, ITEMS)
+    engine = trained.engine_of_model(config, variables, ITEMS)
     recommender = Recommender(engine, catalogue(), samples=SAMPLES)
     export.write(path, config, variables, recommender)
 

@@ -1,4 +1,4 @@
-"""`rearec_jax.load`: a work directory or an exported model, ready to recommend."""
+"""Loads the recommender of a directory, a run's or an export, and says which model is there."""
 
 import hashlib
 import logging
@@ -16,45 +16,46 @@ _log = logging.getLogger(__name__)
 
 
 def load(path: str | os.PathLike[str]) -> Recommender:
-    """Loads the best epoch of the run in a work directory, or what ``--mode=export`` wrote.
+    """Loads the best epoch of the run in a work directory, or an export.
 
-    An export whose programs this JAX does not read is made from its arrays, where Flax is
-    installed, with a warning.
+    An export whose programs this JAX does not read is made from its arrays, with a warning, where
+    Flax is installed.
 
     Raises:
         UserError: the path is neither, or something in it is missing or damaged.
     """
-    place = pathlib.Path(path)
-    if not from_export.is_export(place):
-        from rearec_jax.recommend import from_run  # Flax, Orbax: an export needs neither
+    path = pathlib.Path(path)
+    if not from_export.is_export(path):
+        from rearec_jax.recommend import from_run  # imports Flax and Orbax; an export needs neither
 
-        return from_run.load(place)
+        return from_run.load(path)
     try:
-        found = from_export.load(place)
+        found = from_export.load(path)
     except from_export.UnreadableProgramError as error:
-        return _rebuilt(place, error)
-    if from_export.is_overdue(place):
+        return _rebuilt(path, error)
+    if from_export.is_overdue(path):
         _log.warning(
             "%s was exported more than six months ago: a newer JAX may refuse its programs; %s",
-            place,
-            RENEW.format(place),
+            path,
+            RENEW.format(path),
         )
     return found
 
 
-def _rebuilt(place: pathlib.Path, error: UserError) -> Recommender:
+def _rebuilt(path: pathlib.Path, error: UserError) -> Recommender:
+    """Makes the model of an export from its arrays, because of the error of its programs."""
     try:
-        from rearec_jax.recommend import from_arrays  # Flax, as above
+        from rearec_jax.recommend import from_arrays  # imports Flax
     except ImportError as lacking:
         raise UserError(
-            f"{error}; {RENEW.format(place)}, where all packages of requirements.txt are installed"
+            f"{error}; {RENEW.format(path)}, where all packages of requirements.txt are installed"
             f" ({lacking})"
         ) from error
     try:
-        found = from_arrays.open_export(place.resolve()).recommender
+        found = from_arrays.load_run(path.resolve()).recommender
     except UserError as older:
         raise UserError(f"{error}; {older}") from error
-    _log.warning("%s; it was made from its arrays; %s", error, RENEW.format(place))
+    _log.warning("%s; it was made from its arrays; %s", error, RENEW.format(path))
     return found
 
 
