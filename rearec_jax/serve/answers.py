@@ -1,4 +1,7 @@
-"""POST /recommend and /explain, without HTTP: a checked body in, the answer's fields out."""
+"""Answers POST /recommend and /explain without HTTP: from a checked body to the fields.
+
+Every raw id of a body is looked up here, once; all that follows is in dense ids.
+"""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -10,62 +13,68 @@ from rearec_jax.recommend.histories import Histories, dense_set, latest, of_ids
 from rearec_jax.recommend.recommender import Options
 from rearec_jax.recommend.results import POPULARITY, Recommendation, Step
 from rearec_jax.serve.bodies import ExplainBody, RecommendBody
-from rearec_jax.serve.limits import SHARED
+from rearec_jax.serve.limits import MOST_EXCLUDED
 from rearec_jax.serve.queues import Workers
-from rearec_jax.serve.warm_model import Alone, Best, Served, Together, facts
+from rearec_jax.serve.warm_model import BatchedQuery, Served, SingleQuery, TopItems, facts
 
 
 async def recommended(served: Served, body: RecommendBody, workers: Workers) -> dict[str, Any]:
-    """The fields of POST /recommend's answer.
+    """Returns the fields of the answer to POST /recommend.
 
     Raises:
-        UserError: an id or an option that the model does not have.
+        UserError: an id or an option is not one of the model's.
         Full: too many histories wait.
     """
     histories, options, depth = _dense(served, body, body.histories)
     users, is_empty = range(len(histories)), histories.is_empty
     out = [_excluded(histories.of_user(user), options) for user in users]
-    # All of a request together, or each alone: see `Workers.submit`.
-    is_shared = options.candidates is None and max(map(len, out), default=0) <= SHARED
+    # The histories of a request all share batches or are all computed one by one, because a queue
+    # takes either all of a request or nothing (`Workers.submit`).
+    is_shared = options.candidates is None and max(map(len, out), default=0) <= MOST_EXCLUDED
     results: list[Any] = [None] * len(histories)
-    asked: list[Together | Alone | None] = []
+    queries: list[BatchedQuery | SingleQuery | None] = []
     for user in users:
         if is_empty[user] and options.candidates is None:
             results[user] = served.most_popular(options.k, out[user])
-            asked.append(None)
+            queries.append(None)
         elif is_shared:
-            asked.append(_together(served, histories.of_user(user), out[user], options.k, depth))
+            queries.append(_batched(served, histories.of_user(user), out[user], options.k, depth))
         else:
-            asked.append(Alone(histories.only(user), options))
-    results = await workers.submit(served, asked, results)
+            queries.append(SingleQuery(histories.only(user), options))
+    results = await workers.submit(served, queries, results)
     return {
         "model": served.name,
         "results": [
-            _best(one, depth)._asdict() | {"unknown": unknown}
+            _top_items(one, depth)._asdict() | {"unknown": unknown}
             for one, unknown in zip(results, histories.unknown, strict=True)
         ],
     }
 
 
 async def explained(served: Served, body: ExplainBody, workers: Workers) -> dict[str, Any]:
-    """The fields of POST /explain's answer; raises as ``recommended``."""
+    """Returns the fields of the answer to POST /explain; raises as ``recommended``."""
     history, options, depth = _dense(served, body, [body.history])
-    (found,) = await workers.submit(served, [Alone(history, options)], [None])
-    known, told = facts(served), _explanation(found, depth)
+    (found,) = await workers.submit(served, [SingleQuery(history, options)], [None])
+    named, explanation = facts(served), _explanation(found, depth)
     seen = latest(history, served.recommender.engine.seen).items.tolist()
     return {
         "model": served.name,
-        "method": known["method"],
-        "backbone": known["backbone"],
+        "method": named["method"],
+        "backbone": named["backbone"],
         "by": found.by,
         "unknown": found.unknown,
         "history": [{"id": served.ids[n], "title": served.titles[n]} for n in seen],
-        **told,
+        **explanation,
     }
 
 
 class _Query(NamedTuple):
-    """A request in dense ids. depth: the number of reasoning steps whose list is the answer."""
+    """A request in dense ids.
+
+    histories: The histories.
+    options:   The options, with the lists after every number of steps.
+    depth:     The number of reasoning steps whose list is the answer.
+    """
 
     histories: Histories
     options: Options
@@ -75,10 +84,10 @@ class _Query(NamedTuple):
 def _dense(
     served: Served, body: RecommendBody | ExplainBody, histories: Sequence[Sequence[str]]
 ) -> _Query:
-    """Looks up every id of a request, once.
+    """Looks up every id of a request.
 
     Raises:
-        UserError: an id or an option that the model does not have.
+        UserError: an id or an option is not one of the model's.
     """
     items, most = served.recommender.items, served.recommender.engine.steps
     depth = most if body.steps is None else body.steps
@@ -101,23 +110,23 @@ def _dense(
 
 
 def _excluded(history: np.ndarray, options: Options) -> set[int]:
-    """The items that must not be in the list of a history."""
+    """Returns the items that must not be in the list of a history."""
     out = set() if options.exclude is None else set(options.exclude.tolist())
     return out | set(history.tolist()) if options.exclude_seen else out
 
 
-def _together(
+def _batched(
     served: Served, dense: np.ndarray, excluded: set[int], k: int, depth: int
-) -> Together:
+) -> BatchedQuery:
     out = np.fromiter(excluded, np.int32, len(excluded))
-    return Together(served.seen(dense), out, k, depth)
+    return BatchedQuery(served.seen(dense), out, k, depth)
 
 
-def _best(found: Best | Recommendation, depth: int) -> Best:
-    if isinstance(found, Best):
+def _top_items(found: TopItems | Recommendation, depth: int) -> TopItems:
+    if isinstance(found, TopItems):
         return found
     one = found.steps[depth] if found.steps else found
-    return Best(list(one.ids), list(one.scores), list(one.titles), found.by)
+    return TopItems(list(one.ids), list(one.scores), list(one.titles), found.by)
 
 
 def _explanation(found: Recommendation, depth: int) -> dict[str, Any]:
@@ -127,7 +136,7 @@ def _explanation(found: Recommendation, depth: int) -> dict[str, Any]:
     listed = {raw for step in steps for raw in step.ids}
     return {
         "steps": [_step(step) for step in steps],
-        "ranks": {raw: own[: depth + 1] for raw, own in found.ranks.items() if raw in listed},
+        "ranks": {raw: ranks[: depth + 1] for raw, ranks in found.ranks.items() if raw in listed},
     }
 
 

@@ -1,4 +1,4 @@
-"""Items by the words of their titles, and histories to try a model on."""
+"""Finds items by the words of their titles, and gives samples of histories."""
 
 from typing import Any
 
@@ -7,11 +7,11 @@ import polars as pl
 from rearec_jax.recommend.items import Items
 from rearec_jax.recommend.recommender import Recommender
 
-WORDS = 8  # of a query; more narrow nothing down
+WORDS = 8  # of a search that count; more hardly narrow it down
 
 
 class Search:
-    """What GET /items and GET /samples answer for one model."""
+    """The answers to GET /items and GET /samples for one model."""
 
     def __init__(self, recommender: Recommender):
         items = recommender.items
@@ -31,7 +31,7 @@ class Search:
         ]
 
     def items(self, query: str, limit: int) -> list[dict[str, Any]]:
-        """Items with every word of ``query`` in title or id, popular ones first."""
+        """Returns items that have every word of ``query`` in title or id, popular ones first."""
         found = self._items
         words = list(dict.fromkeys(query.lower().split()))[:WORDS]
         if words:
@@ -40,7 +40,7 @@ class Search:
         return found.head(limit).to_dicts()
 
     def samples(self, limit: int) -> list[dict[str, Any]]:
-        """A few histories and what came next."""
+        """Returns sample histories, each with the item that came next."""
         return self._samples[:limit]
 
 

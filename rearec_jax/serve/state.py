@@ -1,4 +1,4 @@
-"""What answers share: models, queues, limits, and the numbers that tell how it goes."""
+"""The state that all answers share: models, queues, limits and metrics."""
 
 import asyncio
 import functools
@@ -17,7 +17,7 @@ COMPILED = "/jax/core/compile/backend_compile_duration"  # JAX reports it for ev
 
 
 class Service:
-    """Everything between the endpoints and the models."""
+    """The models and queues behind the endpoints, and their metrics."""
 
     def __init__(self, models: Models, limits: Limits):
         self.models, self.limits = models, limits
@@ -26,11 +26,11 @@ class Service:
             "rearec_request_seconds", "Time to the answer.", SECONDS, ("path",)
         )
         self.compilations = _compilations()
-        self.searches = 0  # under way
+        self.searches = 0  # that are running
 
     @functools.cached_property
     def workers(self) -> Workers:
-        """Made by the first request, in the loop that serves it."""
+        """The queues; the first request makes them, in the loop that serves it."""
         return Workers(self.limits, asyncio.get_running_loop())
 
     @functools.cached_property
@@ -55,7 +55,7 @@ class Service:
             self.workers.close()
 
     def metrics(self) -> bytes:
-        """GET /metrics."""
+        """Returns the answer to GET /metrics."""
         return generate_latest(self._registry)
 
 

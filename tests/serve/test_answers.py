@@ -1,4 +1,4 @@
-"""What the endpoints answer: the recommender's lists, whatever way they are computed."""
+"""The answers of the endpoints are the recommender's lists, whatever way they are computed."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ import pytest
 
 import rearec_jax
 from rearec_jax.serve.counters import counter, histogram
-from rearec_jax.serve.limits import SHARED
+from rearec_jax.serve.limits import MOST_EXCLUDED
 from tests.serve.conftest import SAMPLES, close
 
 HISTORIES = [["i3", "i4"], ["i7"], [f"i{n}" for n in range(9)], ["i5", "i29", "i5"]]
@@ -62,8 +62,8 @@ def test_many_requests_at_once_share_batches(client, recommenders):
 
 
 def test_more_excluded_than_a_batch_holds(client, recommenders, monkeypatch):
-    assert SHARED >= 30  # so the limit is lowered here: the catalogue is smaller than it
-    monkeypatch.setattr("rearec_jax.serve.answers.SHARED", 3)
+    assert MOST_EXCLUDED >= 30  # so the limit is lowered here: the catalogue is smaller than it
+    monkeypatch.setattr("rearec_jax.serve.answers.MOST_EXCLUDED", 3)
     answer = client.ask("/recommend", {"histories": [LONG[:25], ["i1"]], "k": 4, "steps": 1})
     lists = recommenders["one"].recommend([LONG[:25], ["i1"]], 4, steps=1).ids
     assert [found["ids"] for found in answer.json()["results"]] == lists

@@ -84,13 +84,13 @@ def blocked(client, monkeypatch):
     """The threads compute nothing until it is set."""
     go = threading.Event()
     served = client.service.models.default.current.served
-    compute = served.together
+    compute = served.rank_batch
 
     def wait(*arguments):
         assert go.wait(20)
         return compute(*arguments)
 
-    monkeypatch.setitem(served.__dict__, "together", wait)
+    monkeypatch.setitem(served.__dict__, "rank_batch", wait)
     yield go
     go.set()
 
@@ -100,8 +100,8 @@ def test_a_full_queue_is_said_and_recovers(limited, blocked):
 
     async def ask():
         first = asyncio.create_task(client.asking("/recommend", GOOD))
-        while not client.service.workers.together._thread.is_alive() or len(
-            client.service.workers.together
+        while not client.service.workers.batched._thread.is_alive() or len(
+            client.service.workers.batched
         ):
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.05)  # the thread has taken it
@@ -139,7 +139,7 @@ def test_a_failing_batch_is_one_500_and_the_server_goes_on(limited, client, monk
 
     served = client.service.models.default.current.served
     with monkeypatch.context() as changed:
-        changed.setitem(served.__dict__, "together", fail)
+        changed.setitem(served.__dict__, "rank_batch", fail)
         answer = own.ask("/recommend", GOOD)
     assert answer.status_code == 500 and "out of memory" not in answer.text
     assert "out of memory" in caplog.text
