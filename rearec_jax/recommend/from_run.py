@@ -18,12 +18,7 @@ from rearec_jax.models.backbones import Variables
 from rearec_jax.recommend import trained
 from rearec_jax.recommend.items import ITEMS_FILE, Items, items_of_data, load_items, save_items
 from rearec_jax.recommend.recommender import Recommender
-from rearec_jax.recommend.samples import (
-    SAMPLES_FILE,
-    load_samples,
-    samples_of_data,
-    save_samples,
-)
+from rearec_jax.recommend.samples import SAMPLES_FILE, load_samples, samples_of_data, save_samples
 from rearec_jax.run.workdir import Workdir, explained, load_config
 from rearec_jax.training.restored import best_parameters
 

@@ -102,9 +102,7 @@ def recommend_file(
     if target.resolve() == source.resolve():
         raise UserError(f"--output={target} is the input; choose another file")
     options = _options(recommender, request)
-    recommender.rank(
-        of_ids([], recommender.items), options
-    )  # reports wrong options before any work
+    recommender.rank(of_ids([], recommender.items), options)  # checks them before any work
     is_by_user = user_rows.is_by_user(source, request.columns)
     progress = _Progress(console or Console())
     parts = target.with_name(f"{target.name}.parts")

@@ -27,15 +27,7 @@ from rearec_jax.recommend.histories import Histories, dense_set, latest, of_ids
 from rearec_jax.recommend.insight import attention_to_items
 from rearec_jax.recommend.items import Items
 from rearec_jax.recommend.results import Path, Ranked, Recommendations, no_lists, no_path
-from rearec_jax.recommend.rows import (
-    FINE,
-    Rows,
-    Sizes,
-    batches,
-    excluded_items,
-    fitting,
-    rounded,
-)
+from rearec_jax.recommend.rows import FINE, Rows, Sizes, batches, excluded_items, fitting, rounded
 from rearec_jax.recommend.samples import Sample
 
 WORKERS = 2  # batches in flight: sorting in one overlaps the products of the other
@@ -47,7 +39,7 @@ _log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """How to rank, in dense ids.
+    """The options of a ranking, in dense ids.
 
     k:            The number of items to list.
     steps:        The number of reasoning steps; None: as many as in training.

@@ -96,14 +96,12 @@ def _dense(
             f"steps is {depth}; it must lie between 0 and the {most} that the model was trained"
             " with"
         )
-    dense = of_ids(histories, items, body.unknown)
+    dense, chosen = of_ids(histories, items, body.unknown), body.candidates
     options = Options(
         k=body.k,
         exclude_seen=body.exclude_seen,
         exclude=dense_set(body.exclude, items, "exclude") if body.exclude else None,
-        candidates=(
-            None if body.candidates is None else dense_set(body.candidates, items, "candidates")
-        ),
+        candidates=None if chosen is None else dense_set(chosen, items, "candidates"),
         explain=True,
     )
     return _Query(dense, options, depth)

@@ -18,23 +18,17 @@ prometheus_client.disable_created_metrics()
 
 
 class Histogram(prometheus_client.Histogram):
-    """A histogram whose bounds are written as `le="1"`, where the library writes "1.0".
+    """A histogram that writes a bound as `le="1"`, where the library writes "1.0".
 
-    The text of a label is the name of a series: another text would break recorded series in two.
+    Labels name a series, and another text would break the recorded series in two.
     """
 
     def collect(self) -> Iterable[Metric]:
         """Yields the histogram and its samples."""
         for metric in super().collect():
-            metric.samples = [
-                sample._replace(
-                    labels={
-                        name: value.removesuffix(".0") if name == "le" else value
-                        for name, value in sample.labels.items()
-                    }
-                )
-                for sample in metric.samples
-            ]
+            for sample in metric.samples:
+                if "le" in sample.labels:
+                    sample.labels["le"] = sample.labels["le"].removesuffix(".0")
             yield metric
 
 

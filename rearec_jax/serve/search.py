@@ -23,10 +23,7 @@ class Search:
         text = pl.col("title").fill_null("") + "\n" + pl.col("id")
         self._text = self._items.select(text.str.to_lowercase()).to_series()
         self._samples = [
-            {
-                "history": [_named(items, raw) for raw in history],
-                "target": _named(items, target),
-            }
+            {"history": [_named(items, raw) for raw in history], "target": _named(items, target)}
             for history, target in recommender.samples
         ]
 

@@ -127,11 +127,11 @@ class Served:
             self.listed,
         )
         items, scores = jax.device_get(found)
-        results: dict[int, TopItems] = {}
-        for index in filled_queries:
-            number = int(rows.users[index])
-            results[number] = self._list(items[index], scores[index], queries[number].k)
-        return [results[number] for number in range(len(queries))]
+        by_number = {int(rows.users[index]): index for index in filled_queries}
+        return [
+            self._list(items[by_number[number]], scores[by_number[number]], one.k)
+            for number, one in enumerate(queries)
+        ]
 
     def explain(self, query: SingleQuery) -> Recommendation:
         """Returns the list of one history with the lists at every depth."""
