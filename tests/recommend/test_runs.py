@@ -1,6 +1,7 @@
 """From a work directory: without its data, as the documentation says, and exported."""
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -61,10 +62,10 @@ def test_the_documentation_runs(place, monkeypatch, capsys):
 
 def test_the_documented_commands_run(place):
     commands = re.findall(r"^python -m rearec_jax.main (--mode.*)$", DOCUMENT, re.MULTILINE)
-    assert len(commands) == 2
+    assert len(commands) == 4
     (place / "users.csv").write_text("user_id,items\nann,17 4 39\nbob,\n")
     for command in commands:
-        process = start(*command.split(), cwd=place)
+        process = start(*shlex.split(command, comments=True), cwd=place)
         out, err = process.communicate(timeout=300)
         assert process.returncode == 0, err
         assert "written:" in out
