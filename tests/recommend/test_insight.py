@@ -1,4 +1,4 @@
-"""What an explanation says of the model: what it looked at, and between how much it hesitates."""
+"""Explanations equal the model's own attention and the softmax over all items."""
 
 import dataclasses
 import json

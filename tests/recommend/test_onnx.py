@@ -26,7 +26,7 @@ def written(path):
 
 
 def one_a_row(histories):
-    """Tokens, positions, segments [B, T] and queries [B, 1], by hand."""
+    """Returns tokens, positions, segments [B, T] and queries [B, 1], made by hand."""
     rows = np.zeros((4, len(histories), 6), np.int32)
     for row, history in enumerate(histories):
         items = [int(raw[1:]) for raw in history][-6:]

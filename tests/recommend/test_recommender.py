@@ -1,4 +1,4 @@
-"""Recommendations from raw ids: the lists equal a direct computation, whatever is asked for."""
+"""Recommendations from raw ids equal a direct computation, with any options."""
 
 import logging
 
@@ -44,7 +44,7 @@ def recommender(method="rpe", **changes):
 
 
 def direct(config, model, variables, history, steps):
-    """Scores [N] of one user alone, in a row as long as its history."""
+    """Returns the scores [N] of one user alone, in a row as long as its history."""
     text = tiny.text_of(config, ITEMS)
     scaled = None if text is None else text * unit_scale(np.asarray(text))
     table = item_table(model, variables, scaled)

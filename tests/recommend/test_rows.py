@@ -28,7 +28,6 @@ def test_a_single_user_is_packed_as_a_user_among_others(length):
 
 @pytest.mark.parametrize("long", [0, 3, 100])
 def test_excluded_are_the_seen_and_the_given(long, monkeypatch):
-    """Whether histories count as long or not."""
     monkeypatch.setattr(rows, "LONG", long)
     rng = np.random.default_rng(0)
     seen = [rng.integers(0, 20, n).astype(np.int32) for n in (4, 0, 50, 3)]

@@ -1,4 +1,4 @@
-"""Histories that a run keeps to be tried on: of test users, and of nobody by name."""
+"""The sample histories of a run are those of test users, without their ids."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What a server refuses: each with its status and one sentence, and it goes on."""
+"""A server refuses with a status and one sentence, and goes on."""
 
 import asyncio
 import json
@@ -81,7 +81,7 @@ def test_a_body_of_untold_length_is_not_read_for_ever(client):
 
 @pytest.fixture
 def blocked(client, monkeypatch):
-    """The threads compute nothing until it is set."""
+    """An event before which the threads compute nothing."""
     go = threading.Event()
     served = client.service.models.default.current.served
     compute = served.rank_batch
@@ -210,7 +210,7 @@ def test_a_model_that_cannot_be_compiled_may_be_replaced(exported, tmp_path, mon
 
 @pytest.fixture
 def watched(exported, tmp_path, monkeypatch):
-    """A served model beside `new`, nothing compiled; `clock.now` is what the time is."""
+    """A served model beside `new`, nothing compiled; `clock.now` is the time."""
     monkeypatch.setattr(Served, "warm_up", lambda self: None)
     clock = SimpleNamespace(now=1000.0)
     monkeypatch.setattr(
@@ -302,7 +302,7 @@ FIELDS = ("histories", "history", "k", "steps", "exclude_seen", "exclude", "cand
 
 
 def malformed(rng):
-    """A request that is wrong in some way, or nearly."""
+    """Returns a request that is wrong in some way, or nearly wrong."""
     body = {str(rng.choice(FIELDS)): VALUES[rng.integers(len(VALUES))] for _ in range(3)}
     if rng.integers(2):
         body.setdefault("histories" if rng.integers(2) else "history", [["i1"]])
