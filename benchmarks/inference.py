@@ -116,7 +116,7 @@ def _recommender(arguments: argparse.Namespace) -> Recommender:
     ids = pl.Series([f"B{number:09}" for number in range(arguments.items)])
     titles = pl.Series([f"title {number}" for number in range(arguments.items)])
     items = Items(ids, titles, np.ones(arguments.items, np.int64))
-    return Recommender(trained.engine(config, variables, arguments.items), items)
+    return Recommender(trained.engine_of_model(config, variables, arguments.items), items)
 
 
 def _histories(arguments: argparse.Namespace, recommender: Recommender) -> list[list[str]]:

@@ -36,7 +36,7 @@ from benchmarks.arguments import numbers
 from benchmarks.evaluation import over_first
 from rearec_jax.models import backbones
 from rearec_jax.recommend import export, trained
-from rearec_jax.recommend.items import Items, load
+from rearec_jax.recommend.items import Items, load_items
 from rearec_jax.recommend.recommender import Recommender
 from rearec_jax.serve.counters import SECONDS
 
@@ -89,7 +89,7 @@ class Server:
         """Seconds in all, and how many answers to /recommend took at most so many milliseconds."""
         name, path = "rearec_request_seconds", 'path="/recommend"'
         buckets = {
-            f"{1000 * bound:g}": rf'{name}_bucket\{{{path},le="{bound:g}"\}}' for bound in SECONDS
+            f"{1000 * bound:g}": rf'{name}_bucket\{{le="{bound:g}",{path}\}}' for bound in SECONDS
         }
         asked = {"seconds": rf"{name}_sum\{{{path}\}}", "all": rf"{name}_count\{{{path}\}}"}
         asked |= buckets
@@ -339,7 +339,7 @@ def _inside(before: dict[str, float], after: dict[str, float]) -> dict[str, Any]
 
 def _requests(arguments: argparse.Namespace, model: Path) -> dict[int, list[bytes]]:
     """Depth -> requests of random items in sequences as long as Beauty's."""
-    ids = load(model / "items.parquet").ids
+    ids = load_items(model / "items.parquet").ids
     data = generated.like_beauty(REQUESTS, len(ids))
     raw = ids.gather(data.items).to_list()
     histories = [raw[a:b][-1000:] for a, b in zip(data.offsets, data.offsets[1:], strict=False)]
@@ -366,7 +366,7 @@ def _generated(arguments: argparse.Namespace, path: Path) -> Path:
     ids = pl.Series([f"B{number:09}" for number in range(arguments.items)])
     titles = pl.Series([f"title {number}" for number in range(arguments.items)])
     items = Items(ids, titles, np.ones(arguments.items, np.int64))
-    recommender = Recommender(trained.engine(config, variables, arguments.items), items)
+    recommender = Recommender(trained.engine_of_model(config, variables, arguments.items), items)
     export.write(path, config, variables, recommender)
     return path
 

@@ -12,13 +12,12 @@ __all__ = ["__version__", "load"]
 
 
 def load(path: str | os.PathLike[str]) -> "Recommender":
-    """What a work directory or an exported model recommends; see docs/recommending.md.
+    """Loads the recommender of a work directory or an exported model; see docs/recommending.md.
 
     Raises:
         rearec_jax.errors.UserError: the path is neither, or something in it is damaged.
     """
-    from rearec_jax.recommend import (
-        load as opening,  # JAX and Polars: importing the package stays cheap
-    )
+    # Here, because importing the package must not import JAX and Polars.
+    from rearec_jax.recommend import model_directory
 
-    return opening.load(path)
+    return model_directory.load(path)

@@ -62,9 +62,8 @@ def config(method: str = "prl", steps: int = 2, **changes: Any) -> Config:
     """A resolved configuration without dropout; ``changes`` are dotted, with __ for the dot."""
     chosen = options.default()
     dotted = {key.replace("__", "."): value for key, value in changes.items()}
-    for key, value in (SMALL | {"method.name": method, "method.steps": steps} | dotted).items():
-        section, name = key.split(".")
-        chosen[section][name] = value
+    values = SMALL | {"method.name": method, "method.steps": steps} | dotted
+    chosen.update_from_flattened_dict(values)
     return options.resolve(chosen)
 
 

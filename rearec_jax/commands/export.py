@@ -1,4 +1,4 @@
-"""--mode=export: a model as a directory that needs no training code."""
+"""Runs --mode=export: writes a model as a directory that needs no training code."""
 
 from absl import flags
 
@@ -14,7 +14,7 @@ def run(given: Given) -> None:
     """Writes the best epoch of the run in --workdir to --output.
 
     Raises:
-        UserError: no such run, or --output cannot be written.
+        UserError: there is no such run, or --output cannot be written.
     """
     from rearec_jax.recommend import export  # a training need not wait for its imports
 

@@ -1,4 +1,4 @@
-"""What the command line gives to every mode: the flags that several of them share."""
+"""Defines the flags that several modes share, and gives every mode their values."""
 
 from collections.abc import Sequence
 import os
@@ -32,12 +32,12 @@ OUTPUT = flags.DEFINE_string(
 class Given(NamedTuple):
     """The values of the shared flags.
 
-    started:   `time.perf_counter()` when the program began.
-    mode:      the mode, as --mode names it.
-    options:   what --config and its overrides say; None where there is no --config.
-    workdir:   --workdir, or None.
-    runs:      the directories of --runs.
-    arguments: the command line, without the program.
+    started:   The `time.perf_counter()` at which the program began.
+    mode:      The mode, as --mode names it.
+    options:   The options of --config and its overrides; None where there is no --config.
+    workdir:   The directory of --workdir, or None.
+    runs:      The directories of --runs.
+    arguments: The command line, without the program.
     """
 
     started: float
@@ -61,7 +61,7 @@ class Given(NamedTuple):
 
     @property
     def config_name(self) -> str:
-        """The file of --config, from the current directory."""
+        """The file of --config, relative to the current directory."""
         return os.path.relpath(config_flags.get_config_filename(flags.FLAGS["config"]))
 
     @property
@@ -87,13 +87,13 @@ def given(mode: str, started: float) -> Given:
     return Given(started, mode, _CONFIG.value, _WORKDIR.value, runs, sys.argv[1:])
 
 
-def required(value: str | None, flag: str, what: str) -> str:
-    """Returns the value of a flag. Raises UserError, which says what it is, where it is missing."""
+def required(value: str | None, flag: str, description: str) -> str:
+    """Returns the value of a flag. Where it is missing, raises UserError with its description."""
     if not value:
-        raise UserError(f"--{flag}={what}, is missing")
+        raise UserError(f"--{flag}={description}, is missing")
     return value
 
 
 def say(text: str) -> None:
-    """Prints one line, as it is."""
+    """Prints a line without markup or wrapping."""
     Console().print(text, markup=False, highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""--mode=recommend: lists for all users of a file."""
+"""Defines the flags of --mode=recommend, and runs it: lists for all users of a file."""
 
 import pathlib
 
@@ -40,12 +40,12 @@ def recommend_run(path: str | None) -> None:
     """Writes the lists of all users of --input, from a work directory or an export.
 
     Raises:
-        UserError: whatever is wrong with the flags or the files.
-        KeyboardInterrupt: stopped by a signal; finished parts are kept.
+        UserError: a flag or a file is wrong.
+        KeyboardInterrupt: it is stopped by a signal; finished parts are kept.
     """
-    # Here, because a training need not wait for their imports.
+    # Imported here, because a training need not wait for these.
     from rearec_jax.data.own_files.user_rows import Columns
-    from rearec_jax.recommend import load
+    from rearec_jax.recommend import model_directory
     from rearec_jax.recommend.recommend_files import Request, recommend_file
 
     path = required(path, "workdir", "DIR, a finished run or an exported model")
@@ -60,9 +60,9 @@ def recommend_run(path: str | None) -> None:
         candidates=_CANDIDATES.value,
     )
     with interruptible():
-        # Before it is read: if it changes meanwhile, parts of the old one are not continued.
-        model = repr(load.identity(pathlib.Path(path)))
-        counts = recommend_file(load.load(path), request, model)
+        # Taken before the model is read, so that a change meanwhile does not continue old parts.
+        model = repr(model_directory.identity(pathlib.Path(path)))
+        counts = recommend_file(model_directory.load(path), request, model)
     say(f"written: {request.output}: {counts.users:,} users")
     if counts.fallback:
         say(f"{counts.fallback:,} users without a known item have the most popular ones")

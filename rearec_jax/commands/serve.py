@@ -1,4 +1,4 @@
-"""Flags of --mode=serve, and what they start."""
+"""Defines the flags of --mode=serve, and starts the server."""
 
 from collections.abc import Sequence
 import importlib.util
@@ -17,7 +17,7 @@ from rearec_jax.serve.limits import Limits
 HELP = "the models in --workdir and --runs over HTTP"
 
 KEY_VARIABLE = "REAREC_API_KEY"
-_NEEDED = ("fastapi", "uvicorn", "orjson")
+_NEEDED = ("fastapi", "uvicorn", "orjson", "prometheus_client")
 
 _HOST = flags.DEFINE_string("host", "localhost", "serve: address to listen at; 0.0.0.0: all.")
 _PORT = flags.DEFINE_integer(
@@ -53,7 +53,7 @@ def serve_run(workdir: str | None, runs: Sequence[str]) -> None:
             f"--mode=serve needs {', '.join(missing)}: pip install -e '.[serve]' in the project's"
             " directory (the extra `serve`)"
         )
-    # Here, because a training need not wait for their imports, nor have them.
+    # Imported here, because a training need neither wait for these nor have them.
     from rearec_jax.serve.models import Models
     from rearec_jax.serve.server import Settings, listen, run
 
@@ -65,13 +65,14 @@ def serve_run(workdir: str | None, runs: Sequence[str]) -> None:
     with listen(settings.host, settings.port) as listening:
         run(Models(paths, limits), limits, settings, listening, _say)
     # All is answered. A thread that is still inside XLA, compiling or freeing memory, cannot be
-    # stopped, and would abort the process where Python's own way out meets it.
+    # stopped, and would abort the process during Python's usual exit.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
 
 
 def _limits() -> Limits:
+    """Checks the flags of limits and returns their values."""
     for flag in (_BODY, _HISTORIES, _HISTORY, _K, _WAITING, _USERS, _SECONDS):
         if not flag.value > 0:  # NaN is not
             raise UserError(f"--{flag.name}={flag.value} must be greater than 0")
@@ -94,7 +95,7 @@ def _limits() -> Limits:
 
 
 def _key() -> str:
-    """Never on the command line, which other users of the machine can read."""
+    """Returns the API key, from a file or the environment: other users can read command lines."""
     if not _KEY_FILE.value:
         return _printable(os.environ.get(KEY_VARIABLE, "").strip(), f"${KEY_VARIABLE}")
     try:
@@ -107,6 +108,7 @@ def _key() -> str:
 
 
 def _printable(key: str, where: str) -> str:
+    """Returns the key; raises UserError where a header cannot hold it."""
     wrong = next((letter for letter in key if not " " <= letter <= "~"), None)
     if wrong is not None:
         raise UserError(

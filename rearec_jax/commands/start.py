@@ -26,7 +26,7 @@ from rearec_jax.errors import UserError
 from rearec_jax.ops.huge_pages import compute_in_first_thread
 from rearec_jax.run.files import user_cache
 
-MODES = {  # --mode=NAME -> its file, with `run` and, for --help, `HELP`
+MODES = {  # the module of each --mode, with `run` and, for --help, `HELP`
     "train": train,
     "evaluate": evaluate,
     "analyse": analyse,
@@ -39,7 +39,7 @@ MODES = {  # --mode=NAME -> its file, with `run` and, for --help, `HELP`
     "tune": tune,
     "serve": serve,
 }
-ALONE = ("recommend", "export", "serve")  # answer on one host
+ALONE = ("recommend", "export", "serve")  # these run on one host
 
 _MODE = flags.DEFINE_enum(
     "mode", "train", list(MODES), "; ".join(f"{name}: {file.HELP}" for name, file in MODES.items())
@@ -58,13 +58,15 @@ def run(started: float) -> None:
     """Runs the mode that ``sys.argv`` names.
 
     Raises:
-        UserError: a mistake on the command line, in options, data or directories.
-        KeyboardInterrupt: stopped by a signal.
+        UserError: the command line, an option, data or a directory is wrong.
+        KeyboardInterrupt: it is stopped by a signal.
     """
     logging.set_verbosity(logging.ERROR)
 
     def main(arguments: Sequence[str]) -> None:
-        logging.set_verbosity(logging.WARNING)  # only now: mistakes in --config are said better
+        logging.set_verbosity(
+            logging.WARNING
+        )  # not before: wrong options of --config get a better message than a log line
         if len(arguments) > 1:
             raise UserError(f"unexpected argument {arguments[1]!r}; options start with --")
         compute_in_first_thread()

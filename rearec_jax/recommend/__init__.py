@@ -1,1 +1,1 @@
-"""A trained run or an export answers: histories in, lists out."""
+"""Recommends items to users: from a trained run or its export, histories to ranked lists."""

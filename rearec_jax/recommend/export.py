@@ -1,6 +1,6 @@
-"""--mode=export: a model as a directory that needs neither Flax nor the training code.
+"""Writes a model as a directory that needs neither Flax nor the training code (--mode=export).
 
-See `exported` for what lies in it. The directory appears whole or not at all.
+The files are described in `from_export`. The directory appears whole or not at all.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,19 +21,20 @@ from rearec_jax import config as config_lib
 from rearec_jax.config import Config
 from rearec_jax.errors import UserError
 from rearec_jax.models.backbones import Variables
-from rearec_jax.recommend import from_arrays, from_export, from_run, onnx, samples, trained
-from rearec_jax.recommend import items as catalogue
+from rearec_jax.recommend import from_arrays, from_export, from_run, onnx, trained
 from rearec_jax.recommend.engine import Attend, Encode, Engine
 from rearec_jax.recommend.from_export import ATTEND, ENCODE, FORMAT, MANIFEST, ROWS, TABLE, WEIGHTS
 from rearec_jax.recommend.from_run import Run
+from rearec_jax.recommend.items import ITEMS_FILE, save_items
 from rearec_jax.recommend.recommender import Recommender
 from rearec_jax.recommend.rows import Rows
+from rearec_jax.recommend.samples import SAMPLES_FILE, save_samples
 from rearec_jax.run.workdir import explained, replaced
 from rearec_jax.version import __version__
 
 PLATFORMS = ("cpu", "cuda", "tpu")
-# JAX reads programs of versions up to six months older than itself (its documentation of
-# jax.export). Counted from today, it is the date from which a new JAX may refuse them.
+# The documentation of jax.export promises to read programs that are up to six months older than
+# JAX. A JAX that is released later than so long from today may refuse them.
 PROMISE = datetime.timedelta(days=180)
 
 
@@ -43,22 +44,22 @@ def export_run(workdir: str, output: str, with_onnx: bool = False) -> pathlib.Pa
     Args:
         workdir: a run's work directory; or an export, whose arrays are then written with programs
             of this JAX.
-        output: a directory that is not there yet, is empty, or holds an export of the same model,
-            which is renewed.
-        with_onnx: also write `encode.onnx`.
+        output: a directory that does not exist, is empty, or holds an export of the same model,
+            which is then replaced.
+        with_onnx: whether `encode.onnx` is written too.
 
     Raises:
-        UserError: no such run, ``output`` holds something else or cannot be written, or the extra
-            `onnx` is missing.
+        UserError: there is no such run, ``output`` holds something else or cannot be written, or
+            the extra `onnx` is missing.
     """
     source, target = pathlib.Path(workdir), pathlib.Path(output)
     is_taken = target.exists() and (not target.is_dir() or any(target.iterdir()))
     if is_taken and not from_export.is_export(target):
         raise UserError(f"--output={target} exists already; choose another directory")
     run = (
-        from_arrays.open_export(source)
+        from_arrays.load_run(source)
         if from_export.is_export(source)
-        else from_run.open_run(workdir)
+        else from_run.load_run(workdir)
     )
     if is_taken and not _is_of(run, target):
         raise UserError(
@@ -73,7 +74,7 @@ def export_run(workdir: str, output: str, with_onnx: bool = False) -> pathlib.Pa
 
 def _is_of(run: Run, target: pathlib.Path) -> bool:
     """Says whether ``target`` holds an export of the run: the same items, options and seed."""
-    there = from_export.read(target)
+    there = from_export.read_contents(target)
     manifest = there.manifest
     facts = _facts(run.config, run.recommender.engine)
     same = all(facts[name] == value for name, value in manifest["model"].items() if name in facts)
@@ -91,7 +92,7 @@ def write(
     """Writes the files of an export into a new directory; see ``export_run``.
 
     Raises:
-        OSError: they cannot be written.
+        OSError: a file cannot be written.
     """
     engine = recommender.engine
     (path / WEIGHTS).mkdir(parents=True)
@@ -104,13 +105,13 @@ def write(
     np.save(path / TABLE, np.asarray(engine.table), allow_pickle=False)
     row_weights: dict[str, Array] = {}
     if engine.text_width:
-        items = trained.item_weights(config, variables)
+        items = trained.item_encoder_weights(config, variables)
         row_weights = _named(items)
         _save(path, row_weights)
         (path / ROWS).write_bytes(_rows_program(config, items, engine))
-    catalogue.save(recommender.items, path / catalogue.FILE)
+    save_items(recommender.items, path / ITEMS_FILE)
     if recommender.samples:
-        samples.save(recommender.samples, path / samples.FILE)
+        save_samples(recommender.samples, path / SAMPLES_FILE)
     manifest = {
         "format": FORMAT,
         "versions": {
@@ -144,6 +145,7 @@ def _options(config: Config) -> dict[str, Any]:
 
 
 def _facts(config: Config, engine: Engine) -> dict[str, Any]:
+    """Returns the facts that loading needs besides the arrays."""
     return {
         "name": engine.name,
         "max_length": engine.max_length,
@@ -157,7 +159,7 @@ def _facts(config: Config, engine: Engine) -> dict[str, Any]:
 
 
 def _encode_program(engine: Engine, encode: Encode | Attend) -> bytes:
-    """StableHLO of all steps; free are the rows, their tokens and queries, and the items."""
+    """Returns StableHLO of all steps, for any number of rows, tokens, queries and items."""
     leaves, structure = jax.tree.flatten(engine.weights)
 
     def run(weights: list[Array], table: Array, *rows: Array) -> Any:
@@ -172,7 +174,7 @@ def _encode_program(engine: Engine, encode: Encode | Attend) -> bytes:
 
 
 def _rows_program(config: Config, weights: Variables, engine: Engine) -> bytes:
-    """StableHLO from text vectors to rows of the table; free is how many."""
+    """Returns StableHLO from any number of text vectors to rows of the table."""
     leaves, structure = jax.tree.flatten(weights)
 
     def rows(weights: list[Array], text: Array) -> Array:
@@ -192,7 +194,7 @@ def _serialized(function: Callable[..., Any], leaves: list[Array], *arguments: A
 
 @contextlib.contextmanager
 def _no_source_lines() -> Iterator[None]:
-    """Keeps files and lines of this machine out of the programs that are traced meanwhile."""
+    """Keeps the paths of source files out of the programs that are traced meanwhile."""
     option = "jax_traceback_in_locations_limit"
     before = jax.config.values[option]
     jax.config.update(option, 0)
@@ -203,7 +205,7 @@ def _no_source_lines() -> Iterator[None]:
 
 
 def _named(tree: Any) -> dict[str, Array]:
-    """File name -> array, in the order of the tree's leaves."""
+    """Returns the array of each file name, in the order of the tree's leaves."""
     pairs = jax.tree_util.tree_flatten_with_path(tree)[0]
     return {
         f"{WEIGHTS}/{jax.tree_util.keystr(path, simple=True, separator='.')}.npy": leaf
@@ -217,6 +219,7 @@ def _save(path: pathlib.Path, arrays: dict[str, Array]) -> None:
 
 
 def _digests(path: pathlib.Path) -> dict[str, str]:
+    """Returns the SHA-256 of each file below ``path``, by its relative name."""
     files = sorted(file for file in path.rglob("*") if file.is_file())
     return {
         file.relative_to(path).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()

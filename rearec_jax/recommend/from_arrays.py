@@ -1,4 +1,4 @@
-"""An export without its programs: the same model, made from its arrays and its options again."""
+"""Loads an export without its programs: its arrays and its options make the same model again."""
 
 import pathlib
 from typing import Any
@@ -12,13 +12,13 @@ from rearec_jax.recommend.from_run import Run
 from rearec_jax.recommend.recommender import Recommender
 
 
-def open_export(path: pathlib.Path) -> Run:
+def load_run(path: pathlib.Path) -> Run:
     """Makes the model of an export with the code of training; its programs are not read.
 
     Raises:
-        UserError: the export is damaged, or older than the options that this needs.
+        UserError: the export is damaged, or so old that it does not record its options.
     """
-    contents = from_export.read(path)
+    contents = from_export.read_contents(path)
     manifest = contents.manifest
     facts = manifest["model"]
     if "options" not in manifest or "text_scale" not in facts:

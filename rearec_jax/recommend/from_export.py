@@ -1,19 +1,23 @@
-"""Reads what `export` wrote: JAX, numpy and Polars suffice; no Flax, no Orbax, no pickle.
+"""Loads an export with JAX, numpy and Polars alone: no Flax, no Orbax, no pickle.
 
-manifest.json      format, versions, options, facts of the model, shapes, until when JAX promises to
-                   read the programs, SHA-256 of every other file
+An export is a directory of these files:
+
+manifest.json      The format, versions, options, facts of the model, shapes, the date until which
+                   JAX promises to read the programs, and the SHA-256 of every other file.
 encode.stablehlo   (weights, table [n, D], tokens, positions, segments [b, t], queries [b, q])
--> [b, q, K + 1, D]: the user after 0 .. K steps; n, b, t, q are free
-attend.stablehlo   the same arguments -> the same, and [b, q, K + 1, t]: what each step attends to
-rows.stablehlo     (weights, text vectors [n, F]) -> [n, D]: rows of the table; text backbones
-weights/*.npy      a file an array, in the order of the manifest; table.npy
-items.parquet      id, title, count of each row of the table
-samples.parquet    histories of a few test users (see `samples`); may be deleted
+                   -> [b, q, K + 1, D]: each user after 0 .. K steps. n, b, t and q are free.
+attend.stablehlo   The same arguments -> the same, and [b, q, K + 1, t]: the attention of each step.
+rows.stablehlo     (weights, text vectors [n, F]) -> [n, D]: rows of the table, where the backbone
+                   reads text.
+weights/*.npy      The weights, one array in each file, in the order of the manifest.
+table.npy          The item vectors.
+items.parquet      The id, the title and the count of the item of each row of the table.
+samples.parquet    Sample histories (see `samples`); this file may be deleted.
 
 Older exports lack the attention, the samples, the model's temperature and its options.
 
 JAX refuses programs that are about six months older than itself. Whatever their age, the arrays and
-the options make the same model again (`rebuilt`).
+the options make the same model again (`from_arrays`).
 """
 
 from collections.abc import Callable
@@ -33,11 +37,11 @@ import numpy as np
 
 from rearec_jax.errors import UserError
 from rearec_jax.losses.similarity import comparable
-from rearec_jax.recommend import items as catalogue
-from rearec_jax.recommend import samples
 from rearec_jax.recommend.engine import Engine
+from rearec_jax.recommend.items import ITEMS_FILE, Items, load_items
 from rearec_jax.recommend.recommender import Recommender
 from rearec_jax.recommend.rows import Rows
+from rearec_jax.recommend.samples import SAMPLES_FILE, Sample, load_samples
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -48,9 +52,10 @@ _FACTS = ("name", "max_length", "steps", "cloze", "similarity", "text_width")
 
 @dataclasses.dataclass(frozen=True)
 class Encoder:
-    """`program.Encode` of a StableHLO program, which computes all steps.
+    """The `engine.Encode` of a StableHLO program, which computes all steps.
 
-    digest: of the program's file; exports with the same program share what is compiled.
+    program: The function that runs it.
+    digest:  The SHA-256 of its file: exports of the same program share their compiled code.
     """
 
     program: Callable[..., Array] = dataclasses.field(compare=False)
@@ -65,9 +70,10 @@ class Encoder:
 
 @dataclasses.dataclass(frozen=True)
 class Attender:
-    """`program.Attend` of a StableHLO program, which is read when it is first run.
+    """The `engine.Attend` of a StableHLO program, which is read when it is first run.
 
-    digest: as `Encoder.digest`.
+    path:   The file of the program.
+    digest: The SHA-256 of the file, as in `Encoder`.
     """
 
     path: pathlib.Path = dataclasses.field(compare=False)
@@ -75,7 +81,7 @@ class Attender:
 
     @functools.cached_property
     def program(self) -> Callable[..., tuple[Array, Array]]:
-        """The program."""
+        """The function that runs the program."""
         return _program(self.path)
 
     def __call__(
@@ -86,22 +92,30 @@ class Attender:
 
 
 class UnreadableProgramError(UserError):
-    """This JAX does not read an export's program: it is too old, or of a newer JAX."""
+    """An export's program cannot be read by this JAX: it is too old, or of a newer JAX."""
 
 
 class Contents(NamedTuple):
-    """What an export holds besides its programs."""
+    """The content of an export besides its programs.
+
+    manifest:    The content of manifest.json.
+    table:       The item vectors.
+    weights:     The weights of the encoder, in the order of the manifest.
+    row_weights: The weights of the item encoder; [] where the model reads no text.
+    items:       The catalogue.
+    samples:     The sample histories.
+    """
 
     manifest: dict[str, Any]
     table: Float[Array, "N D"]
     weights: list[Array]
     row_weights: list[Array]
-    items: catalogue.Items
-    samples: tuple[samples.Sample, ...]
+    items: Items
+    samples: tuple[Sample, ...]
 
 
 def is_export(path: pathlib.Path) -> bool:
-    """Was ``path`` written by an export?"""
+    """Says whether ``path`` is an export."""
     return (path / MANIFEST).is_file()
 
 
@@ -110,10 +124,10 @@ def load(path: pathlib.Path) -> Recommender:
 
     Raises:
         UnreadableProgramError: its programs are too old or too new for this JAX.
-        UserError: as ``read``.
+        UserError: a file is missing or damaged; see ``read_contents``.
     """
-    path = path.resolve()  # of a link its present target: all that is read is of one export
-    contents = read(path)
+    path = path.resolve()  # resolves a link once, so that all files are of one export
+    contents = read_contents(path)
     digests, facts = contents.manifest["files"], contents.manifest["model"]
     rows = None
     if facts["text_width"]:
@@ -135,20 +149,20 @@ def load(path: pathlib.Path) -> Recommender:
     return Recommender(engine, contents.items, samples=contents.samples)
 
 
-def read(path: pathlib.Path) -> Contents:
-    """Reads all of an export but its programs, and checks every file.
+def read_contents(path: pathlib.Path) -> Contents:
+    """Reads all of an export but its programs, and checks the digest of every file.
 
     Raises:
-        UserError: a file or a fact is missing, or not as it was written (it is named), or the
-            format is newer.
+        UserError: a file or a fact is missing, a file is not as it was written, or the format is
+            newer. The message names it.
     """
     manifest = _manifest(path)
     _check_files(path, manifest["files"])
     (table,) = _arrays(path, [TABLE], manifest)
-    items = catalogue.load(path / catalogue.FILE)
+    items = load_items(path / ITEMS_FILE)
     if not len(items) == len(table) == manifest["items"]:
         raise UserError(
-            f"{path / MANIFEST} is of {manifest['items']} items, but {catalogue.FILE} has"
+            f"{path / MANIFEST} is of {manifest['items']} items, but {ITEMS_FILE} has"
             f" {len(items)} and {TABLE} {len(table)}; export the model again"
         )
     return Contents(
@@ -157,7 +171,7 @@ def read(path: pathlib.Path) -> Contents:
         _arrays(path, manifest["weights"], manifest),
         _arrays(path, manifest["row_weights"], manifest) if manifest["model"]["text_width"] else [],
         items,
-        samples.load(path / samples.FILE),
+        load_samples(path / SAMPLES_FILE),
     )
 
 
@@ -168,31 +182,31 @@ def is_overdue(path: pathlib.Path) -> bool:
 
 
 def _manifest(path: pathlib.Path) -> dict[str, Any]:
-    place = path / MANIFEST
+    file = path / MANIFEST
     try:
-        manifest = json.loads(place.read_text(encoding="utf-8"))
+        manifest = json.loads(file.read_text(encoding="utf-8"))
         number = manifest["format"]
         missing = _missing(manifest) if number == FORMAT else []
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else error
-        raise UserError(f"{place} is damaged ({reason}); export the model again") from error
+        raise UserError(f"{file} is damaged ({reason}); export the model again") from error
     if number != FORMAT:
         raise UserError(
-            f"{place} has format {number}, this version reads {FORMAT}; export the model again"
+            f"{file} has format {number}, this version reads {FORMAT}; export the model again"
         )
     if missing:
-        raise UserError(f"{place} lacks {', '.join(missing)}; export the model again")
+        raise UserError(f"{file} lacks {', '.join(missing)}; export the model again")
     for name in manifest["files"]:
         if _leads_out(name):
-            raise UserError(f"{place} names {name!r}, which is not in its directory")
+            raise UserError(f"{file} names {name!r}, which is not in its directory")
     return manifest
 
 
 def _missing(manifest: dict[str, Any]) -> list[str]:
-    """Facts and digests that are needed and not there: a file without a digest is not checked.
+    """Returns the needed facts and digests that are missing, because no file goes unchecked.
 
     Raises:
-        KeyError: a whole part is not there.
+        KeyError: a whole part of the manifest is missing.
     """
     facts, files = manifest["model"], manifest["files"].keys()
     missing = [f"the model's {fact}" for fact in _FACTS if fact not in facts]
@@ -203,7 +217,7 @@ def _missing(manifest: dict[str, Any]) -> list[str]:
         programs.append(ROWS)
     shapes = manifest["shapes"]
     missing += [f"the type of {name}" for name in arrays if name not in shapes]
-    needed = [*programs, *arrays, catalogue.FILE]
+    needed = [*programs, *arrays, ITEMS_FILE]
     return missing + [f"the digest of {name}" for name in needed if name not in files]
 
 
@@ -214,7 +228,7 @@ def _leads_out(name: str) -> bool:
 
 def _check_files(path: pathlib.Path, files: dict[str, str]) -> None:
     for name, digest in files.items():
-        if name == samples.FILE and not (path / name).exists():
+        if name == SAMPLES_FILE and not (path / name).exists():
             continue
         try:
             with (path / name).open("rb") as file:
@@ -233,8 +247,8 @@ def _check_files(path: pathlib.Path, files: dict[str, str]) -> None:
 def _program(path: pathlib.Path) -> Callable[..., Any]:
     try:
         program = jax_export.deserialize(bytearray(path.read_bytes()))
-        program.mlir_module()  # reads the program itself too; otherwise its first call would fail
-    except Exception as error:  # what another format raises is not specified
+        program.mlir_module()  # reads the program now, or its first call would fail
+    except Exception as error:  # JAX does not specify what it raises for another format
         written = _manifest(path.parent)
         until = written.get("programs_until")
         promise = f", which JAX promises to read until {until}" if until else ""

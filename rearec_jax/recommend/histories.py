@@ -1,4 +1,4 @@
-"""What users did, as dense item ids: sequences end to end, as `Interactions` has them."""
+"""The histories of users as dense item ids, and the one lookup from raw ids to dense ones."""
 
 from collections.abc import Iterable, Sequence
 import dataclasses
@@ -15,9 +15,11 @@ UNKNOWN = ("skip", "error")
 
 @dataclasses.dataclass(frozen=True)
 class Histories:
-    """User u had items[offsets[u] : offsets[u + 1]], the oldest first; unknown ids left out.
+    """The histories of many users, end to end as in `data.interactions.Interactions`.
 
-    unknown: raw ids of each user that no item has, in order.
+    items:   The known items of all users in dense ids, each user's oldest first.
+    offsets: The history of user u is items[offsets[u] : offsets[u + 1]].
+    unknown: The raw ids of each user that no item has, in their order; they are left out.
     """
 
     items: Int32[np.ndarray, "total"]
@@ -27,23 +29,31 @@ class Histories:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
+    def of_user(self, user: int) -> Int32[np.ndarray, "n"]:
+        """Returns the known items of one user, the oldest first."""
+        return self.items[self.offsets[user] : self.offsets[user + 1]]
+
+    def only(self, user: int) -> "Histories":
+        """Returns the history of one user alone."""
+        items = self.of_user(user)
+        return Histories(items, np.array([0, len(items)]), self.unknown[user : user + 1])
+
     @property
     def lengths(self) -> Int64[np.ndarray, "users"]:
-        """Known items of each user."""
+        """The number of known items of each user."""
         return np.diff(self.offsets)
 
     @property
     def is_empty(self) -> Bool[np.ndarray, "users"]:
-        """Whose next item the model cannot tell."""
+        """True for users without a known item, whose next item the model cannot predict."""
         return self.lengths == 0
 
 
 def of_ids(histories: Sequence[Sequence[str]], items: Items, unknown: str = "skip") -> Histories:
-    """Dense ids of raw ones (numbers are taken as their text).
+    """Looks up the dense ids of raw ones; numbers count as their text.
 
     Raises:
-        UserError: a history that is no list of ids; with ``unknown="error"``, an id that no item
-            has.
+        UserError: a history is no list of ids, or, with ``unknown="error"``, an id is no item's.
     """
     if unknown not in UNKNOWN:
         raise UserError(f"unknown={unknown!r} must be one of {', '.join(UNKNOWN)}")
@@ -64,7 +74,7 @@ def of_ids(histories: Sequence[Sequence[str]], items: Items, unknown: str = "ski
 
 
 def latest(histories: Histories, count: int) -> Histories:
-    """Each user's last ``count`` items."""
+    """Returns the histories cut to each user's last ``count`` items."""
     position = positions(histories.offsets)
     lengths = histories.lengths
     kept = position >= np.repeat(lengths - count, lengths)
@@ -72,18 +82,18 @@ def latest(histories: Histories, count: int) -> Histories:
     return Histories(histories.items[kept], offsets, histories.unknown)
 
 
-def indices(ids: Iterable[str], items: Items, what: str) -> Int32[np.ndarray, "n"]:
-    """Dense ids of raw ones, ascending, each once.
+def dense_set(ids: Iterable[str], items: Items, name: str) -> Int32[np.ndarray, "n"]:
+    """Looks up the dense ids of raw ones, ascending, each once.
 
     Raises:
-        UserError: an id that no item has; ``what`` says which list it stands in.
+        UserError: an id is no item's; the message starts with ``name``, that of the list.
     """
     if isinstance(ids, str):
-        raise UserError(f"{what} is {ids!r}; it is a list of item ids")
+        raise UserError(f"{name} is {ids!r}; it is a list of item ids")
     raw = [str(item) for item in ids]
     missing = [item for item in raw if item not in items.index]
     if missing:
-        raise UserError(f"{what}: no item has the id {missing[0]!r}{_and_more(missing)}")
+        raise UserError(f"{name}: no item has the id {missing[0]!r}{_and_more(missing)}")
     return np.unique(np.array([items.index[item] for item in raw], np.int32))
 
 

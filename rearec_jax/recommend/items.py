@@ -1,4 +1,4 @@
-"""The items of a model in the words of its user: raw ids, titles, how often each was trained on."""
+"""The catalogue of a model: the raw id, the title and the training count of each item."""
 
 import dataclasses
 import functools
@@ -12,17 +12,17 @@ from rearec_jax.data.interactions import Interactions
 from rearec_jax.errors import UserError
 from rearec_jax.run.files import write_whole
 
-FILE = "items.parquet"
+ITEMS_FILE = "items.parquet"
 _COLUMNS = {"id": pl.String, "title": pl.String, "count": pl.Int64}
 
 
 @dataclasses.dataclass(frozen=True)
 class Items:
-    """Item n is row n of the model's table.
+    """The items of a model; item n is row n of its table.
 
-    ids:    raw ids (String), no two alike.
-    titles: text of each item (String), null where it has none.
-    counts: occurrences in the training period; 0 for items that joined later.
+    ids:    The raw ids (String), no two alike.
+    titles: The text of each item (String), null where it has none.
+    counts: How often each occurs in the training period; 0 for items that were added later.
     """
 
     ids: pl.Series
@@ -34,19 +34,19 @@ class Items:
 
     @functools.cached_property
     def index(self) -> dict[str, int]:
-        """Raw id -> n."""
+        """The dense id n of each raw id."""
         return {raw: number for number, raw in enumerate(self.ids.to_list())}
 
     @functools.cached_property
     def popular(self) -> Int32[np.ndarray, " N"]:
-        """All items, the most frequent first; of equals the lower n first."""
+        """The dense ids of all items, the most frequent first; of equals the lower one first."""
         return np.argsort(-self.counts, kind="stable").astype(np.int32)
 
     def join(self, ids: pl.Series, titles: pl.Series) -> "Items":
-        """These items, then new ones that nobody has had.
+        """Returns these items followed by new ones, whose counts are 0.
 
         Raises:
-            UserError: an id that is there already, or twice.
+            UserError: an id is there already, or given twice.
         """
         both = pl.concat([self.ids.alias("id"), ids.cast(pl.String).alias("id")])
         repeated = both.filter(both.is_duplicated())
@@ -57,8 +57,8 @@ class Items:
         return Items(both, titles, counts)
 
 
-def of_data(data: Interactions) -> Items:
-    """The items that a model is trained on; an item's title is its text."""
+def items_of_data(data: Interactions) -> Items:
+    """Returns the items that a model is trained on; an item's title is its text."""
     titles = data.item_text
     if titles is None:
         titles = pl.Series("title", [None] * data.num_items, pl.String)
@@ -66,19 +66,19 @@ def of_data(data: Interactions) -> Items:
     return Items(data.item_ids.cast(pl.String), titles.cast(pl.String), counts)
 
 
-def save(items: Items, path: pathlib.Path) -> None:
-    """Writes a Parquet file of id, title and count, whole or not at all.
+def save_items(items: Items, path: pathlib.Path) -> None:
+    """Writes the items to a Parquet file of id, title and count, whole or not at all.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     count = pl.Series("count", items.counts)
     frame = pl.DataFrame([items.ids.alias("id"), items.titles.alias("title"), count])
     write_whole(path, lambda file: frame.write_parquet(file))
 
 
-def load(path: pathlib.Path) -> Items:
-    """Reads what ``save`` wrote.
+def load_items(path: pathlib.Path) -> Items:
+    """Reads the file that ``save_items`` wrote.
 
     Raises:
         UserError: the file is missing or damaged.

@@ -1,4 +1,4 @@
-"""An export's program as ONNX too, one user a row, by jax2onnx (the extra `onnx`)."""
+"""Writes an export's program as ONNX as well, by jax2onnx (the extra `onnx`)."""
 
 import pathlib
 from typing import Any, cast
@@ -16,14 +16,14 @@ INPUTS = ("tokens", "positions", "segments", "queries")
 
 
 def write(engine: Engine, path: pathlib.Path) -> None:
-    """Writes (tokens, positions, segments [B, T], queries [B, 1]) -> [B, 1, K + 1, D].
+    """Writes the program that encodes, with its weights and its table, as an ONNX file.
 
-    B is free; weights and table are inside. T is ``engine.max_length``; a shorter history is padded
-    with segment 0.
+    It is (tokens, positions, segments [B, T], queries [B, 1]) -> [B, 1, K + 1, D], with one user in
+    a row. B is free. T is ``engine.max_length``; a shorter history is padded with segment 0.
 
     Raises:
         UserError: the extra `onnx` is not installed.
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     try:
         import jax2onnx
@@ -36,7 +36,7 @@ def write(engine: Engine, path: pathlib.Path) -> None:
         packed = Rows(*cast(Any, rows), users=cast(Any, None))
         return engine.encode(engine.weights, jnp.asarray(engine.table), packed, engine.steps)
 
-    users = cast(Any, "B")  # a name is a free size
+    users = cast(Any, "B")  # a name stands for any size
     row = jax.ShapeDtypeStruct((users, engine.max_length), jnp.int32)
     shapes = [row, row, row, jax.ShapeDtypeStruct((users, 1), jnp.int32)]
     model = jax2onnx.to_onnx(encode, shapes, model_name="rearec", input_names=list(INPUTS))

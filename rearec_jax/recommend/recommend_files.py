@@ -1,7 +1,7 @@
-"""--mode=recommend: a file of users in, a file of their lists out, in bounded memory.
+"""Recommends for a file of users and writes a file of lists, in bounded memory (--mode=recommend).
 
-Finished parts lie beside the output until all are done: a run that was stopped continues with the
-same command.
+Finished parts are kept beside the output until all are done, so that a run that was stopped
+continues with the same command.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from rich.console import Console
 from rearec_jax.data.own_files import by_user, user_rows
 from rearec_jax.data.own_files.user_rows import Columns, Piece
 from rearec_jax.errors import UserError
-from rearec_jax.recommend.histories import indices, of_ids
+from rearec_jax.recommend.histories import dense_set, of_ids
 from rearec_jax.recommend.recommender import Options, Recommender
 from rearec_jax.recommend.results import MODEL, POPULARITY
 from rearec_jax.run import lock
@@ -40,7 +40,17 @@ SCHEMA = {
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What the command line asks for. steps: -1 = as trained; files of ids: "" = none."""
+    """The request of the command line.
+
+    input:        The file of users.
+    output:       The file to write.
+    columns:      The names of the input's columns.
+    k:            The number of items of a list.
+    steps:        The number of reasoning steps; -1: as many as in training.
+    exclude_seen: Whether the items of a user's history are left out.
+    exclude:      The file of the ids that are left out for all users; "": none.
+    candidates:   The file of the only ids to choose from; "": all.
+    """
 
     input: str
     output: str
@@ -54,7 +64,13 @@ class Request:
 
 @dataclasses.dataclass
 class Counts:
-    """What was done, for the line at the end."""
+    """The counts for the lines at the end.
+
+    users:    The users with a list.
+    fallback: The users without a known item.
+    unknown:  The ids in histories that no item has.
+    wrong:    The rows of the input that are left out.
+    """
 
     users: int = 0
     fallback: int = 0
@@ -65,15 +81,15 @@ class Counts:
 def recommend_file(
     recommender: Recommender, request: Request, model: str, console: Console | None = None
 ) -> Counts:
-    """Writes ``request.output``: a row a recommended item (user_id, rank, item_id, score, by).
+    """Writes ``request.output``: one row per recommended item (user_id, rank, item_id, score, by).
 
     Wrong rows of the input are left out and listed in <output>.errors.csv.
 
     Args:
         recommender: the model.
-        request: what to do.
-        model: says which model it is: parts of another one are not continued.
-        console: where progress is shown.
+        request: the request.
+        model: the identity of the model; the parts of another one are not continued.
+        console: the console that shows progress.
 
     Raises:
         UserError: an option, the input or the output is wrong.
@@ -86,7 +102,7 @@ def recommend_file(
     if target.resolve() == source.resolve():
         raise UserError(f"--output={target} is the input; choose another file")
     options = _options(recommender, request)
-    recommender.rank(of_ids([], recommender.items), options)  # mistakes are said before any work
+    recommender.rank(of_ids([], recommender.items), options)  # checks them before any work
     is_by_user = user_rows.is_by_user(source, request.columns)
     progress = _Progress(console or Console())
     parts = target.with_name(f"{target.name}.parts")
@@ -110,6 +126,8 @@ def recommend_file(
 
 
 def _options(recommender: Recommender, request: Request) -> Options:
+    """Checks the request's options and reads its files of ids."""
+
     def ids(path: str, option: str) -> np.ndarray | None:
         if not path:
             return None
@@ -119,7 +137,7 @@ def _options(recommender: Recommender, request: Request) -> Options:
             lines = pathlib.Path(path).read_text(encoding="utf-8-sig").split("\n")
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"--{option}={path} cannot be read: {error}") from error
-        return indices([line for line in lines if line.strip()], recommender.items, path)
+        return dense_set([line for line in lines if line.strip()], recommender.items, path)
 
     if request.steps < -1:
         raise UserError(f"--steps={request.steps} must be 0 or more, or -1: as trained")
@@ -133,7 +151,7 @@ def _options(recommender: Recommender, request: Request) -> Options:
 
 
 def _begin(parts: pathlib.Path, source: pathlib.Path, request: Request, model: str) -> None:
-    """Keeps the parts of the same work, and drops those of any other."""
+    """Keeps the parts of the same request, and removes those of any other."""
     status = source.stat()
     work = [dataclasses.asdict(request), model, status.st_size, status.st_mtime_ns, pl.__version__]
     work += [_digest(path) for path in (request.exclude, request.candidates)]
@@ -160,7 +178,7 @@ def _write_parts(
     parts: pathlib.Path,
     progress: "_Progress",
 ) -> Counts:
-    """A Parquet file and its record, a piece each; those that are there are counted and left."""
+    """Writes a Parquet file and a record for each piece, unless they are there; sums the counts."""
     total = Counts()
     for number, piece in enumerate(rows):
         record = parts / f"{number:08}.json"
@@ -182,6 +200,7 @@ def _write_parts(
 
 
 def _lists(recommender: Recommender, options: Options, piece: Piece) -> tuple[pl.DataFrame, Counts]:
+    """Returns the rows of the output for the users of a piece, and their counts."""
     histories = of_ids(piece.values, recommender.items)
     ranked = recommender.rank(histories, options)
     listed = ranked.items >= 0
@@ -207,7 +226,7 @@ def _lists(recommender: Recommender, options: Options, piece: Piece) -> tuple[pl
 
 
 def _join(parts: pathlib.Path, target: pathlib.Path) -> None:
-    """All parts as one file; the wrong rows as another, where there are any."""
+    """Writes all parts as one file, and the wrong rows as another where there are any."""
     lists = sorted(parts.glob("*.parquet"))
 
     def parquet(file: Any) -> None:
@@ -232,7 +251,7 @@ def _join(parts: pathlib.Path, target: pathlib.Path) -> None:
         schema = {"line": pl.Int64, "reason": pl.String}
         write_whole(errors, pl.DataFrame(wrong, schema=schema, orient="row").write_csv)
     else:
-        errors.unlink(missing_ok=True)  # of an earlier run
+        errors.unlink(missing_ok=True)  # the file of an earlier run
     write_whole(target, parquet if target.suffix == ".parquet" else delimited)
 
 

@@ -1,4 +1,4 @@
-"""Raw ids of what a user did in, raw ids of what comes next out."""
+"""Recommends items: from the raw ids of each user's history to raw ids, best first."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,14 +13,21 @@ import numpy as np
 import polars as pl
 
 from rearec_jax.errors import UserError
-from rearec_jax.recommend import engine as program
-from rearec_jax.recommend import insight, results
-from rearec_jax.recommend import rows as batches
-from rearec_jax.recommend.engine import Engine
-from rearec_jax.recommend.histories import Histories, indices, latest, of_ids
+from rearec_jax.recommend.engine import (
+    FEWEST_LISTED,
+    Best,
+    Candidates,
+    Engine,
+    Paths,
+    Queries,
+    best,
+    paths,
+)
+from rearec_jax.recommend.histories import Histories, dense_set, latest, of_ids
+from rearec_jax.recommend.insight import attention_to_items
 from rearec_jax.recommend.items import Items
-from rearec_jax.recommend.results import Path, Ranked, Recommendations
-from rearec_jax.recommend.rows import FINE, Rows, Sizes
+from rearec_jax.recommend.results import Path, Ranked, Recommendations, no_lists, no_path
+from rearec_jax.recommend.rows import FINE, Rows, Sizes, batches, excluded_items, fitting, rounded
 from rearec_jax.recommend.samples import Sample
 
 WORKERS = 2  # batches in flight: sorting in one overlaps the products of the other
@@ -32,7 +39,15 @@ _log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """How to rank; dense ids. None: as trained, nothing, all items."""
+    """The options of a ranking, in dense ids.
+
+    k:            The number of items to list.
+    steps:        The number of reasoning steps; None: as many as in training.
+    exclude_seen: Whether the items of a user's history are left out.
+    exclude:      The items that are left out for all users; None: none.
+    candidates:   The items to choose from, ascending, each once; None: all.
+    explain:      Whether the lists after every number of steps are computed too.
+    """
 
     k: int = 10
     steps: int | None = None
@@ -44,13 +59,21 @@ class Options:
 
 @dataclasses.dataclass(frozen=True)
 class Recommender:
-    """A model, its items and their words. Immutable: safe to share between threads."""
+    """A model with its items. It is immutable, and so threads may share it.
+
+    engine:  The model.
+    items:   Its items.
+    text:    The function from texts of new items to their vectors; None where there is none.
+    samples: Histories of test users, to try the model on.
+    sizes:   The sizes that are compiled. A server has few, because nothing may be compiled while
+             users wait.
+    """
 
     engine: Engine
     items: Items
-    text: TextEncoder | None = None  # as `item_text.TextEncoder`: vectors of new items' text
-    samples: tuple[Sample, ...] = ()  # histories of test users, to try it on
-    sizes: Sizes = FINE  # few, where nothing may be compiled while users wait (`serve`)
+    text: TextEncoder | None = None
+    samples: tuple[Sample, ...] = ()
+    sizes: Sizes = FINE
 
     def recommend(
         self,
@@ -64,22 +87,23 @@ class Recommender:
         unknown: str = "skip",
         explain: bool = False,
     ) -> Recommendations:
-        """The k best items for each history.
+        """Returns the k best items for each history.
 
         Args:
             histories: raw item ids of each user, the oldest first; the model sees the last
                 ``engine.max_length``.
-            k: items to list.
-            steps: of reasoning; None = as trained, 0 = none.
-            exclude_seen: leave out what is in a user's own history.
-            exclude: ids to leave out for everybody.
-            candidates: choose from these ids only; None = from all items.
-            unknown: ids that no item has are left out with a warning ("skip") or an "error".
-            explain: also the lists after 0, 1, ... steps, how each item moved, how sure the model
-                is and what it looks at.
+            k: the number of items to list.
+            steps: the number of reasoning steps; None: as many as in training, 0: none.
+            exclude_seen: whether the items of a user's history are left out.
+            exclude: ids that are left out for all users.
+            candidates: the only ids to choose from; None: all items.
+            unknown: "skip" leaves ids that no item has out, with a warning; "error" refuses them.
+            explain: whether the result also has the lists after 0, 1, ... steps, the ranks of each
+                item, how sure the model is and which items it attends to.
 
         Raises:
-            UserError: an option out of range, or an unknown id in ``exclude`` or ``candidates``.
+            UserError: an option is out of range, or an id in ``exclude`` or ``candidates`` is no
+                item's.
         """
         dense = of_ids(histories, self.items, unknown)
         self._warn(dense)
@@ -87,12 +111,21 @@ class Recommender:
             k,
             steps,
             exclude_seen,
-            indices(exclude, self.items, "exclude") if len(exclude) else None,
-            None if candidates is None else indices(candidates, self.items, "candidates"),
+            dense_set(exclude, self.items, "exclude") if len(exclude) else None,
+            None if candidates is None else dense_set(candidates, self.items, "candidates"),
             explain,
         )
-        seen = latest(dense, self.engine.seen) if explain else None
-        return Recommendations(self.rank(dense, options), self.items, dense.unknown, seen)
+        return self.recommend_dense(dense, options)
+
+    def recommend_dense(self, histories: Histories, options: Options) -> Recommendations:
+        """Returns the k best items for each history, as ``recommend`` does, from dense ids.
+
+        Raises:
+            UserError: an option is out of range.
+        """
+        seen = latest(histories, self.engine.seen) if options.explain else None
+        ranked = self.rank(histories, options)
+        return Recommendations(ranked, self.items, histories.unknown, seen)
 
     def add_items(
         self,
@@ -101,17 +134,17 @@ class Recommender:
         *,
         vectors: Float[np.ndarray, "n F"] | None = None,
     ) -> "Recommender":
-        """A recommender of these items too, without training: the model reads their text.
+        """Returns a recommender that has new items too, without training: the model reads text.
 
         Args:
             ids: raw ids that the catalogue does not have.
-            texts: their titles, made into vectors as the catalogue's own were.
-            vectors: the vectors instead, where the run was trained on a file of them; the texts
-                are then titles only.
+            texts: the titles of the items, from which vectors are made as in training.
+            vectors: the vectors of their text, where the run was trained on a file of vectors; the
+                texts are then titles only.
 
         Raises:
-            UserError: the model does not read text, an id is there already, or neither or
-                unfitting texts and vectors are given.
+            UserError: the model does not read text, an id is there already, or texts and vectors
+                are both missing or do not fit.
         """
         engine = self.engine
         if engine.item_rows is None:
@@ -140,16 +173,16 @@ class Recommender:
         return dataclasses.replace(self, engine=engine, items=items)
 
     def rank(self, histories: Histories, options: Options) -> Ranked:
-        """``recommend`` in dense ids.
+        """Returns the k best items for each history as arrays of dense ids.
 
         Raises:
-            UserError: an option out of range.
+            UserError: an option is out of range.
         """
         chosen = self._choose(options)
         result = self._empty(len(histories), chosen, options.explain)
         self._by_popularity(histories, options, chosen, result)
         engine, sizes = self.engine, self.sizes.row
-        rows = batches.batches(histories, engine.max_length, engine.at_once, self._mask, sizes)
+        rows = batches(histories, engine.max_length, engine.at_once, self._mask, sizes)
         for users, lists in self._run(rows, histories, options, chosen):
             _fill(result, users, lists, chosen)
         return result
@@ -157,10 +190,10 @@ class Recommender:
     def _run(
         self, rows: Iterator[Rows], histories: Histories, options: Options, chosen: "_Choice"
     ) -> Iterator[tuple[np.ndarray, Any]]:
-        """Users and their lists, a batch at a time; on a CPU two batches at the same time."""
+        """Yields the users and the lists of one batch after another; two batches run at a time."""
 
         def one(rows: Rows) -> tuple[np.ndarray, Any]:
-            return rows.users, self._best(rows, histories, options, chosen)
+            return rows.users, self._ranked(rows, histories, options, chosen)
 
         first, second = next(rows, None), next(rows, None)
         if first is None:
@@ -180,11 +213,12 @@ class Recommender:
                 for future in ahead:
                     future.cancel()
 
-    def _best(
+    def _ranked(
         self, rows: Rows, histories: Histories, options: Options, chosen: "_Choice"
-    ) -> program.Best | program.Paths:
+    ) -> Best | Paths:
+        """Returns the lists of one batch, as numpy arrays."""
         engine = self.engine
-        excluded = batches.excluded(
+        excluded = excluded_items(
             rows.users.reshape(-1),
             histories,
             options.exclude_seen,
@@ -192,33 +226,37 @@ class Recommender:
             len(self.items),
             self.sizes.excluded,
         )
-        excluded = chosen.places(excluded).reshape(*rows.users.shape, -1)
-        model = engine.weights, engine.table, chosen.ranked, np.int32(chosen.count)
-        depth = chosen.steps, chosen.listed
+        excluded = chosen.indices(excluded).reshape(*rows.users.shape, -1)
+        arguments = (
+            engine.parameters,
+            Candidates(chosen.ranked, np.int32(chosen.count)),
+            Queries(rows, excluded),
+            chosen.steps,
+            chosen.listed,
+        )
         if not options.explain:
-            found = program.best(engine.encode, *model, rows, excluded, *depth)
-            return jax.tree.map(np.asarray, found)
-        temperature = np.float32(np.nan if engine.temperature is None else engine.temperature)
-        found = program.paths(engine.attending, *model, rows, excluded, temperature, *depth)
-        found = jax.tree.map(np.asarray, found)
+            return jax.tree.map(np.asarray, best(engine.encode, *arguments))
+        found = jax.tree.map(np.asarray, paths(engine.attending, *arguments))
         if found.attention is None:
             return found
-        return found._replace(attention=insight.item_weights(found.attention, rows, self._mask))
+        return found._replace(attention=attention_to_items(found.attention, rows, self._mask))
 
     @property
     def _mask(self) -> int | None:
+        """The id of the token that asks for the next item; None where the model has none."""
         return len(self.items) if self.engine.cloze else None
 
     def _empty(self, users: int, chosen: "_Choice", explain: bool) -> Ranked:
-        """Lists without an item."""
-        lists, nobody = results.no_lists(users, chosen.k), np.zeros(users, bool)
+        """Returns lists without an item, to be filled."""
+        lists, nobody = no_lists(users, chosen.k), np.zeros(users, bool)
         if not explain:
             return Ranked(*lists, nobody)
         width = self.engine.max_length if self.engine.attend else None
-        path = results.no_path(users, chosen.steps + 1, chosen.k, width)
+        path = no_path(users, chosen.steps + 1, chosen.k, width)
         return Ranked(*lists, nobody, path)
 
     def _choose(self, options: Options) -> "_Choice":
+        """Checks the options and gathers the vectors of the candidates."""
         steps = self.engine.steps if options.steps is None else options.steps
         if not 0 <= steps <= self.engine.steps:
             raise UserError(
@@ -231,20 +269,20 @@ class Recommender:
         if ids is not None:
             if not len(ids):
                 raise UserError("candidates is empty; None chooses from all items")
-            rows = batches.fitting(self.sizes.candidates, len(ids), batches.rounded(len(ids)))
+            rows = fitting(self.sizes.candidates, len(ids), rounded(len(ids)))
             padded = np.zeros(rows, np.int32)
             padded[: len(ids)] = ids
             ranked = ranked[padded]
         count = len(self.items) if ids is None else len(ids)
         k = min(options.k, count)
-        finely = max(program.FEWEST_LISTED, batches.rounded(k))
-        listed = min(batches.fitting(self.sizes.listed, k, finely), ranked.shape[0])
+        finely = max(FEWEST_LISTED, rounded(k))
+        listed = min(fitting(self.sizes.listed, k, finely), ranked.shape[0])
         return _Choice(ids, ranked, count, steps, k, listed)
 
     def _by_popularity(
         self, histories: Histories, options: Options, chosen: "_Choice", result: Ranked
     ) -> None:
-        """The same list for all who have no history: nothing is seen, so nothing of it left out."""
+        """Fills in the most popular items for all users without a history: one list for all."""
         empty = histories.is_empty
         result.by_popularity[:] = empty
         if not empty.any():
@@ -274,7 +312,15 @@ class Recommender:
 
 @dataclasses.dataclass(frozen=True)
 class _Choice:
-    """What is ranked. ids: dense ids of the rows of ``ranked``; None = all, in order."""
+    """The candidates and the sizes of a call.
+
+    ids:    The dense ids of the rows of ``ranked``, ascending; None: all items in their order.
+    ranked: The vectors of the candidates; rows from ``count`` on are padding.
+    count:  The number of candidates.
+    steps:  The number of reasoning steps.
+    k:      The number of items that a list has.
+    listed: The number of items that the program lists, at least ``k``: a compiled size.
+    """
 
     ids: Int32[np.ndarray, "n"] | None
     ranked: jax.Array
@@ -283,16 +329,16 @@ class _Choice:
     k: int
     listed: int
 
-    def places(self, items: Int32[np.ndarray, "M L"]) -> Int32[np.ndarray, "M L"]:
-        """Dense ids as rows of ``ranked``; an index outside it for those that are not there."""
+    def indices(self, items: Int32[np.ndarray, "M L"]) -> Int32[np.ndarray, "M L"]:
+        """Returns the rows of ``ranked`` of dense ids; an index beyond them for other items."""
         if self.ids is None:
             return items
-        places = np.minimum(np.searchsorted(self.ids, items), len(self.ids) - 1)
-        return np.where(self.ids[places] == items, places, self.ranked.shape[0]).astype(np.int32)
+        indices = np.minimum(np.searchsorted(self.ids, items), len(self.ids) - 1)
+        return np.where(self.ids[indices] == items, indices, self.ranked.shape[0]).astype(np.int32)
 
-    def items(self, places: np.ndarray, scores: np.ndarray) -> np.ndarray:
-        """Dense ids of rows of ``ranked``; -1 where the list has ended."""
-        dense = places if self.ids is None else self.ids[np.minimum(places, len(self.ids) - 1)]
+    def items(self, indices: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        """Returns the dense ids of rows of ``ranked``; -1 where the list has ended."""
+        dense = indices if self.ids is None else self.ids[np.minimum(indices, len(self.ids) - 1)]
         return np.where(np.isneginf(scores), -1, dense).astype(np.int32)
 
 
@@ -301,11 +347,11 @@ def _or_nothing(ids: Int32[np.ndarray, "n"] | None) -> Int32[np.ndarray, "n"]:
 
 
 def _fill(result: Ranked, users: Int32[np.ndarray, "B Q"], lists: Any, chosen: _Choice) -> None:
-    """Puts the lists of a batch where their users are."""
+    """Copies the lists of a batch to the rows of their users in ``result``."""
     real = users >= 0
     at = users[real]
-    places, scores = lists.places[real][..., : chosen.k], lists.scores[real][..., : chosen.k]
-    items = chosen.items(places, scores)
+    indices, scores = lists.indices[real][..., : chosen.k], lists.scores[real][..., : chosen.k]
+    items = chosen.items(indices, scores)
     if result.path is not None:
         _fill_path(result.path, at, items, scores, jax.tree.map(lambda part: part[real], lists))
         items, scores = items[:, -1], scores[:, -1]
@@ -317,7 +363,7 @@ def _fill_path(
     at: Int32[np.ndarray, "n"],
     items: Int32[np.ndarray, "n S k"],
     scores: Float32[np.ndarray, "n S k"],
-    found: program.Paths,
+    found: Paths,
 ) -> None:
     path.items[at], path.scores[at] = items, scores
     path.ranks[at] = found.ranks[:, :, : items.shape[-1]]

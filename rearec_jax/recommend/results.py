@@ -1,4 +1,4 @@
-"""What `recommend` returns: arrays inside, one user's list in raw ids and titles on access."""
+"""The results of `Recommender.recommend`: arrays inside, raw ids and titles on access."""
 
 from collections.abc import Sequence
 import dataclasses
@@ -15,14 +15,20 @@ MODEL, POPULARITY = "model", "popularity"
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """The list after so many reasoning steps.
+    """The list of a user after a number of reasoning steps.
 
-    entered, left: ids that were not in the list one step earlier, and that were and no longer are.
-    effective_items: between how many items the model hesitates: exp(entropy) of the softmax of
-        score / temperature over all that may be listed. None: an older export.
-    top_share: what of that softmax the listed items have.
-    attention: weight of each item of `Recommendation.history` for this step's token: last layer,
-        mean over heads, scaled to sum 1.
+    step:    The number of reasoning steps.
+    ids:     The raw ids, best first.
+    scores:  Their scores.
+    titles:  Their titles; None where an item has none.
+    entered: The ids that were not in the list one step earlier.
+    left:    The ids that were in the list one step earlier and no longer are.
+    effective_items: The number of items between which the model hesitates: exp(entropy) of the
+        softmax of score / temperature over all items that may be listed. None where an export does
+        not record the temperature.
+    top_share: The share of that softmax that the listed items have; None as above.
+    attention: The weight of each item of `Recommendation.history` for this step's token: that of
+        the last layer, the mean over its heads, scaled to sum 1. None where an export lacks it.
     """
 
     step: int
@@ -40,12 +46,16 @@ class Step:
 class Recommendation:
     """One user's list, best first; shorter than k where fewer items are allowed.
 
-    by:      "model", or "popularity" where no item of the history is known: the items most
-             frequent in training, their counts as scores.
-    unknown: ids of the history that no item has; they were left out.
-    steps:   the list after 0, 1, ... reasoning steps, the last one this list; () unless asked for.
-    ranks:   of every item in any of these lists: its rank after each number of steps.
-    history: the known items that the model saw, the oldest first; () unless asked for.
+    ids:     The raw ids.
+    scores:  Their scores.
+    titles:  Their titles; None where an item has none.
+    by:      "model", or "popularity" where no item of the history is known: then the items are the
+             most frequent of the training period, and their counts are the scores.
+    unknown: The ids of the history that no item has; they were left out.
+    steps:   The lists after 0, 1, ... reasoning steps, of which the last is this list; () without
+             ``explain``.
+    ranks:   The ranks of every item in any of these lists, one after each number of steps.
+    history: The known items that the model saw, the oldest first; () without ``explain``.
     """
 
     ids: tuple[str, ...]
@@ -60,10 +70,16 @@ class Recommendation:
 
 @dataclasses.dataclass(frozen=True)
 class Path:
-    """How the lists of many users came about, as `program.Paths`: an entry a depth S.
+    """The lists of many users at each depth, as in `engine.Paths`.
 
-    top_shares, effective: NaN where the model's temperature is unknown.
-    attention: to the items of a user, the oldest first, then zeros; None where it is not told.
+    items:      Dense ids, best first; -1 where the list has ended.
+    scores:     Their scores; -inf there.
+    ranks:      The rank of each listed item at every depth.
+    top_shares: The share of the softmax that the listed items have; NaN where the model's
+                temperature is unknown.
+    effective:  exp(entropy) of that softmax; NaN as well.
+    attention:  The weights of a user's items, the oldest first, then zeros; None where the model
+                does not return its attention.
     """
 
     items: Int32[np.ndarray, "M S k"]
@@ -76,12 +92,12 @@ class Path:
 
 @dataclasses.dataclass(frozen=True)
 class Ranked:
-    """Lists of many users as arrays.
+    """The lists of many users as arrays.
 
-    items:         dense ids, best first; -1 where the list has ended.
-    scores:        their scores; -inf there.
-    by_popularity: users without a known item.
-    path:          the same at every depth; None unless asked for.
+    items:         Dense ids, best first; -1 where the list has ended.
+    scores:        Their scores; -inf there.
+    by_popularity: True for users without a known item.
+    path:          The lists at every depth; None without ``explain``.
     """
 
     items: Int32[np.ndarray, "M k"]
@@ -91,12 +107,12 @@ class Ranked:
 
 
 def no_lists(*shape: int) -> tuple[np.ndarray, np.ndarray]:
-    """Items and scores of lists that have ended before they began."""
+    """Returns the items and the scores of empty lists."""
     return np.full(shape, -1, np.int32), np.full(shape, -np.inf, np.float32)
 
 
 def no_path(users: int, depths: int, k: int, tokens: int | None) -> Path:
-    """Of nobody; ``tokens``: width of the attention, None = it is not told."""
+    """Returns an empty path; ``tokens`` is the width of the attention, None where there is none."""
     return Path(
         *no_lists(users, depths, k),
         ranks=np.zeros((users, depths, k, depths), np.int32),
@@ -108,26 +124,32 @@ def no_path(users: int, depths: int, k: int, tokens: int | None) -> Path:
 
 @dataclasses.dataclass(frozen=True)
 class Recommendations(Sequence[Recommendation]):
-    """One `Recommendation` a history, in their order."""
+    """The recommendations for several histories, one for each, in their order.
+
+    ranked:  The lists as arrays.
+    items:   The catalogue.
+    unknown: The raw ids of each history that no item has.
+    seen:    The part of the histories that the model saw; None without ``explain``.
+    """
 
     ranked: Ranked
     items: Items
     unknown: tuple[tuple[str, ...], ...]
-    seen: Histories | None = None  # by the model
+    seen: Histories | None = None
 
     def __len__(self) -> int:
         return len(self.ranked.items)
 
     @overload
-    def __getitem__(self, place: int) -> Recommendation: ...
+    def __getitem__(self, index: int) -> Recommendation: ...
     @overload
-    def __getitem__(self, place: slice) -> list[Recommendation]: ...
-    def __getitem__(self, place: int | slice) -> Recommendation | list[Recommendation]:
-        if isinstance(place, slice):
-            return [self[user] for user in range(*place.indices(len(self)))]
-        user = range(len(self))[place]  # negative ones, and the IndexError that ends a loop
+    def __getitem__(self, index: slice) -> list[Recommendation]: ...
+    def __getitem__(self, index: int | slice) -> Recommendation | list[Recommendation]:
+        if isinstance(index, slice):
+            return [self[user] for user in range(*index.indices(len(self)))]
+        user = range(len(self))[index]  # negative ones, and the IndexError that ends a loop
         ranked = self.ranked
-        ids, scores, titles = self._words(ranked.items[user], ranked.scores[user])
+        ids, scores, titles = self._named(ranked.items[user], ranked.scores[user])
         by_popularity = bool(ranked.by_popularity[user])
         steps = () if by_popularity else self._steps(user)
         return Recommendation(
@@ -143,10 +165,10 @@ class Recommendations(Sequence[Recommendation]):
 
     @property
     def ids(self) -> list[list[str]]:
-        """Raw ids of every list."""
+        """The raw ids of every list."""
         return [list(one.ids) for one in self]
 
-    def _words(
+    def _named(
         self, items: np.ndarray, scores: np.ndarray
     ) -> tuple[tuple[str, ...], tuple[float, ...], tuple[str | None, ...]]:
         listed = items >= 0
@@ -160,11 +182,11 @@ class Recommendations(Sequence[Recommendation]):
             return ()
         steps: list[Step] = []
         for depth in range(path.items.shape[1]):
-            words = self._words(path.items[user, depth], path.scores[user, depth])
-            before = steps[-1].ids if steps else words[0]
-            entered = tuple(raw for raw in words[0] if raw not in before)
-            left = tuple(raw for raw in before if raw not in words[0])
-            steps.append(Step(depth, *words, entered, left, *self._insight(path, user, depth)))
+            listed = self._named(path.items[user, depth], path.scores[user, depth])
+            before = steps[-1].ids if steps else listed[0]
+            entered = tuple(raw for raw in listed[0] if raw not in before)
+            left = tuple(raw for raw in before if raw not in listed[0])
+            steps.append(Step(depth, *listed, entered, left, *self._insight(path, user, depth)))
         return tuple(steps)
 
     def _ranks(self, user: int) -> dict[str, tuple[int, ...]]:
@@ -173,12 +195,12 @@ class Recommendations(Sequence[Recommendation]):
         listed = path.items[user] >= 0
         ids = self.items.ids.gather(path.items[user][listed]).to_list()
         ranks = path.ranks[user][listed].tolist()
-        return {raw: tuple(own) for raw, own in zip(ids, ranks, strict=True)}
+        return {raw: tuple(by_depth) for raw, by_depth in zip(ids, ranks, strict=True)}
 
     def _insight(
         self, path: Path, user: int, depth: int
     ) -> tuple[float | None, float | None, tuple[float, ...] | None]:
-        """`effective_items`, `top_share` and `attention` of a step."""
+        """Returns `effective_items`, `top_share` and `attention` of a step."""
         attention = None
         if path.attention is not None and self.seen is not None:
             attention = tuple(path.attention[user, depth, : self.seen.lengths[user]].tolist())
@@ -188,8 +210,7 @@ class Recommendations(Sequence[Recommendation]):
     def _history(self, user: int) -> tuple[str, ...]:
         if self.seen is None:
             return ()
-        begin, end = self.seen.offsets[user : user + 2]
-        return tuple(self.items.ids.gather(self.seen.items[begin:end]).to_list())
+        return tuple(self.items.ids.gather(self.seen.of_user(user)).to_list())
 
 
 def _finite(value: np.floating) -> float | None:

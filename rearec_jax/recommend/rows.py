@@ -1,7 +1,7 @@
-"""Histories as packed rows in few different shapes: each shape is a program to compile.
+"""Packs histories into rows of few different shapes, because each shape is compiled once.
 
-The packing is that of training and evaluation (`data.packing`). Sizes are rounded up to a power of
-two or one and a half times one, so that a third of a batch at most is padding.
+The packing is that of training and evaluation (`data.batches.packing`). Sizes are rounded up to a
+power of two or one and a half times one, so that at most a third of a batch is padding.
 """
 
 from collections.abc import Iterator
@@ -17,17 +17,22 @@ from rearec_jax.data.interactions import Sequences
 from rearec_jax.recommend.histories import Histories
 
 SHORTEST_ROW = 8
-LONG = 1024  # items of a history, of which each is excluded once
-CHOSEN_BY_PLAN = 512  # users for whom the cheapest number of queries a row is searched
+LONG = 1024  # of a longer history each item is excluded only once
+CHOSEN_BY_PLAN = 512  # for so many users the cheapest number of queries per row is searched
 
 
 class Sizes(NamedTuple):
-    """The sizes that are compiled, ascending, of what a request decides; () = rounded finely.
+    """The compiled sizes of everything whose size a request decides, ascending.
 
-    What exceeds the largest of them is rounded finely too.
+    Where there are none, or all are too small, a size is rounded up finely.
+
+    row:        The numbers of tokens of a single user's row.
+    excluded:   The numbers of excluded items.
+    listed:     The numbers of listed items.
+    candidates: The numbers of candidates.
     """
 
-    row: tuple[int, ...] = ()  # tokens of a single user's
+    row: tuple[int, ...] = ()
     excluded: tuple[int, ...] = ()
     listed: tuple[int, ...] = ()
     candidates: tuple[int, ...] = ()
@@ -37,9 +42,13 @@ FINE = Sizes()
 
 
 class Rows(NamedTuple):
-    """A batch for the program, numpy arrays; see `rearec_jax.types.Batch` for the first four.
+    """The numpy arrays of a batch.
 
-    users: index in `Histories` of each query, -1 where there is none.
+    tokens:    The items of the users, segment by segment.
+    positions: The position of each token in its segment.
+    segments:  The number of each token's segment; 0 is padding.
+    queries:   The index in its row of the last token of each segment.
+    users:     The index in `Histories` of each query's user, -1 where there is none.
     """
 
     tokens: Int32[np.ndarray, "B T"]
@@ -50,13 +59,13 @@ class Rows(NamedTuple):
 
 
 def rounded(count: int) -> int:
-    """The next of 1, 2, 3, 4, 6, 8, 12, 16, 24, ..."""
+    """Returns the least of 1, 2, 3, 4, 6, 8, 12, 16, 24, ... that is not below ``count``."""
     power = 1 << max(0, count - 1).bit_length()
     return power * 3 // 4 if power >= 4 and count <= power * 3 // 4 else power
 
 
 def fitting(sizes: tuple[int, ...], count: int, otherwise: int) -> int:
-    """The first of ``sizes`` that holds ``count``; ``otherwise`` where none does."""
+    """Returns the first of ``sizes`` that is not below ``count``; ``otherwise`` if all are."""
     return next((size for size in sizes if size >= count), otherwise)
 
 
@@ -67,14 +76,15 @@ def batches(
     mask: int | None,
     row_sizes: tuple[int, ...] = (),
 ) -> Iterator[Rows]:
-    """All users with a history, about ``at_once`` a batch, each with their last items.
+    """Yields batches of all users with a history, each with their last items.
 
     Args:
-        histories: of dense ids.
-        max_length: items that the model sees.
-        at_once: users of a batch, about; few fit a CPU's caches.
-        mask: id of the token that asks for the next item (models of the cloze objective).
-        row_sizes: as `Sizes.row`.
+        histories: the histories.
+        max_length: the number of tokens that the model sees of a user.
+        at_once: the number of users of a batch, about.
+        mask: the id of the token that asks for the next item, of models of the cloze objective;
+            None for other models.
+        row_sizes: the compiled lengths of a single user's row (`Sizes.row`).
     """
     items, offsets = histories.items, histories.offsets
     if mask is None:
@@ -98,7 +108,7 @@ def batches(
 
 
 def _row_length(lengths: Int32[np.ndarray, "W"], max_length: int, sizes: tuple[int, ...]) -> int:
-    """A row as long as the model sees, or for a single user as short as will do."""
+    """Returns the number of tokens of a row; the row of a single user may be short."""
     if len(lengths) > 1:
         return max_length
     length = int(lengths[0])
@@ -106,7 +116,7 @@ def _row_length(lengths: Int32[np.ndarray, "W"], max_length: int, sizes: tuple[i
 
 
 def _queries_per_row(lengths: Int32[np.ndarray, "W"], tokens: int) -> int:
-    """0 = let the plan search for it."""
+    """Returns the number of queries of a row; 0 lets the plan search for the cheapest one."""
     if len(lengths) >= CHOSEN_BY_PLAN:
         return 0
     mean = max(1.0, float(lengths.mean()))
@@ -114,7 +124,7 @@ def _queries_per_row(lengths: Int32[np.ndarray, "W"], tokens: int) -> int:
 
 
 def _alone(items: Int32[np.ndarray, "total"], windows: Windows, tokens: int) -> Rows:
-    """A single user's row, as packing makes it in twenty times as long (0.4 ms)."""
+    """Returns a single user's row: the row of `packing`, in a twentieth of its 0.4 ms."""
     (start,), (length,), (user,) = windows.start, windows.length, windows.user
     ids, positions, segments = np.zeros((3, 1, tokens), np.int32)
     ids[0, :length] = items[start : start + length]
@@ -129,11 +139,11 @@ def _rows(packed: PackedBatch) -> Rows:
 
 
 def _coarsely(width: int) -> int:
-    """0, 16, 64, 256, ...: an excluded item costs next to nothing, a shape a compilation."""
+    """Rounds up to 0, 16, 64, 256, ...: an excluded item costs far less than another shape."""
     return 0 if not width else max(16, 1 << 2 * ((width - 1).bit_length() + 1 >> 1))
 
 
-def excluded(
+def excluded_items(
     users: Int32[np.ndarray, "M"],
     histories: Histories,
     seen: bool,
@@ -141,27 +151,27 @@ def excluded(
     nothing: int,
     sizes: tuple[int, ...] = (),
 ) -> Int32[np.ndarray, "M L"]:
-    """Items that must not be listed for each of ``users``; ``nothing`` fills the rest.
+    """Returns the items that must not be listed for each user; ``nothing`` fills the rest.
 
     Args:
-        users: indices in ``histories``, -1 = none.
-        histories: what each user had.
-        seen: leave out what a user had.
-        given: leave these out for everybody.
+        users: the indices of the users in ``histories``, -1 for none.
+        histories: the histories.
+        seen: whether the items of a user's history are left out.
+        given: the items that are left out for all users.
         nothing: an id that no item has.
-        sizes: as `Sizes.excluded`.
+        sizes: the compiled sizes (`Sizes.excluded`).
     """
-    own = [_seen(histories, int(user)) if seen and user >= 0 else given[:0] for user in users]
-    longest = max(map(len, own), default=0)
+    had = [_seen(histories, int(user)) if seen and user >= 0 else given[:0] for user in users]
+    longest = max(map(len, had), default=0)
     width = longest + len(given)
     out = np.full((len(users), fitting(sizes, width, _coarsely(width))), nothing, np.int32)
-    for row, items in zip(out, own, strict=True):
+    for row, items in zip(out, had, strict=True):
         row[: len(items)] = items
     out[:, longest:width] = given
     return out
 
 
 def _seen(histories: Histories, user: int) -> Int32[np.ndarray, " n"]:
-    """What a user had; each item once where it is much, or one user would make all rows so wide."""
-    items = histories.items[histories.offsets[user] : histories.offsets[user + 1]]
+    """Returns the items of a user; of a long history each once, or it would widen all rows."""
+    items = histories.of_user(user)
     return np.unique(items) if len(items) > LONG else items

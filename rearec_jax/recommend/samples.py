@@ -1,6 +1,7 @@
-"""A few histories of test users, without who they are: something to try a model on.
+"""Sample histories of anonymous test users, to try a model on.
 
-samples.parquet: `history` (raw ids, the oldest first) and `target` (the item that followed).
+The file samples.parquet has the columns `history` (raw ids, the oldest first) and `target` (the
+item that followed).
 """
 
 import pathlib
@@ -13,50 +14,54 @@ from rearec_jax.data.interactions import TEST, Interactions
 from rearec_jax.errors import UserError
 from rearec_jax.run.files import write_whole
 
-FILE = "samples.parquet"
+SAMPLES_FILE = "samples.parquet"
 USERS = 50
 SEED = 0
-LONGEST = 200  # latest items of a history
+LONGEST = 200  # only so many latest items of a history are kept
 _COLUMNS = {"history": pl.List(pl.String), "target": pl.String}
 
 
 class Sample(NamedTuple):
-    """Raw ids. history: what a test user had, the oldest first; target: what came next."""
+    """The history of a test user in raw ids.
+
+    history: The items of the user, the oldest first.
+    target:  The item that came next.
+    """
 
     history: tuple[str, ...]
     target: str
 
 
-def of_data(data: Interactions) -> tuple[Sample, ...]:
-    """The last test target of up to ``USERS`` random users, and what each had before it."""
+def samples_of_data(data: Interactions) -> tuple[Sample, ...]:
+    """Returns the last test target of up to ``USERS`` random users with the history before it."""
     targets = np.flatnonzero(data.split == TEST)
     users = np.searchsorted(data.offsets, targets, side="right") - 1
     has_history = targets > data.offsets[users]
     last = dict(zip(users[has_history].tolist(), targets[has_history].tolist(), strict=True))
     chosen = np.random.default_rng(SEED).permutation(sorted(last))[:USERS]
 
-    def words(user: int) -> Sample:
+    def sample(user: int) -> Sample:
         first = max(int(data.offsets[user]), last[user] - LONGEST)
         ids = data.item_ids.cast(pl.String).gather(data.items[first : last[user] + 1])
         *history, target = ids.to_list()
         return Sample(tuple(history), target)
 
-    return tuple(words(int(user)) for user in chosen)
+    return tuple(sample(int(user)) for user in chosen)
 
 
-def save(samples: tuple[Sample, ...], path: pathlib.Path) -> None:
-    """Writes them as Parquet, whole or not at all.
+def save_samples(samples: tuple[Sample, ...], path: pathlib.Path) -> None:
+    """Writes samples to a Parquet file, whole or not at all.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     rows = [(list(one.history), one.target) for one in samples]
     frame = pl.DataFrame(rows, schema=_COLUMNS, orient="row")
     write_whole(path, lambda file: frame.write_parquet(file))
 
 
-def load(path: pathlib.Path) -> tuple[Sample, ...]:
-    """Reads what ``save`` wrote; () where there is no such file.
+def load_samples(path: pathlib.Path) -> tuple[Sample, ...]:
+    """Reads the file that ``save_samples`` wrote; returns () where there is none.
 
     Raises:
         UserError: the file is damaged.

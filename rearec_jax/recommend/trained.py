@@ -1,4 +1,4 @@
-"""A trained run as an engine: the best epoch's weights and the program of training."""
+"""Makes an engine of a trained model: its parameters with the code of training."""
 
 import dataclasses
 from typing import NamedTuple
@@ -22,7 +22,12 @@ from rearec_jax.types import Batch
 
 @dataclasses.dataclass(frozen=True)
 class Encoder:
-    """`program.Encode` of a model; equal models share their compiled programs."""
+    """The `engine.Encode` of a model; equal models share their compiled programs.
+
+    model:      The backbone.
+    method:     The name of the method.
+    similarity: The similarity of users and items, by its name.
+    """
 
     model: Backbone
     method: str
@@ -35,13 +40,13 @@ class Encoder:
         return self.representations(found.states)
 
     def representations(self, states: Float[Array, "B Q S D"]) -> Float[Array, "B Q S D"]:
-        """What is compared with the items."""
+        """Returns the vectors whose products with the items' vectors are the scores."""
         return comparable(METHODS[self.method].by_depth(states), self.similarity)
 
 
 @dataclasses.dataclass(frozen=True)
 class Attender:
-    """`program.Attend` of a model: as ``encoder``, and what each step attends to."""
+    """The `engine.Attend` of a model: the result of ``encoder``, and the attention of each step."""
 
     encoder: Encoder
 
@@ -60,16 +65,16 @@ def _batch(rows: Rows) -> Batch:
     return Batch(tokens, positions, segments, queries, nothing, jnp.ones(nothing.shape), nothing)
 
 
-def engine(
+def engine_of_model(
     config: Config, variables: Variables, num_items: int, text: np.ndarray | None = None
 ) -> Engine:
-    """The engine of a model with these parameters.
+    """Makes the engine of a model from its parameters.
 
     Args:
-        config: of the run.
+        config: the run's options.
         variables: the parameters.
-        num_items: N.
-        text: vectors of the items' text, where the backbone reads them.
+        num_items: N, the number of items.
+        text: the vectors of the items' text, where the backbone reads them.
     """
     model = backbones.build(config, num_items)
     scale = np.float32(1 if text is None else unit_scale(text))
@@ -81,10 +86,11 @@ def engine(
 
 
 class ItemTable(NamedTuple):
-    """The vectors of the items, and what their text was to the model that made them.
+    """The item vectors, and the scale of the text that they were made of.
 
-    text_width: of the text vectors, F; 0 where the model reads none.
-    text_scale: the factor that the text vectors were multiplied by.
+    rows:       The item vectors.
+    text_width: F, the width of the text vectors; 0 where the model reads none.
+    text_scale: The factor that the text vectors were multiplied by.
     """
 
     rows: Float[Array, "N D"]
@@ -97,14 +103,14 @@ def engine_of_table(config: Config, variables: Variables, table: ItemTable) -> E
 
     Args:
         config: the run's options.
-        variables: the parameters; of the item encoder only those of the text are read.
+        variables: the parameters; of the item encoder only those that encode text are read.
         table: the item vectors.
     """
     similarity = config.model.similarity
 
     def item_rows(vectors: np.ndarray) -> tuple[Array, Array]:
         scaled = jnp.asarray(vectors, jnp.float32) * np.float32(table.text_scale)
-        rows = rows_of_text(config, item_weights(config, variables), scaled)
+        rows = rows_of_text(config, item_encoder_weights(config, variables), scaled)
         return rows, comparable(rows, similarity)
 
     encode = Encoder(backbones.build(config, table.rows.shape[0]), config.method.name, similarity)
@@ -126,12 +132,12 @@ def engine_of_table(config: Config, variables: Variables, table: ItemTable) -> E
 
 
 def _without_items(variables: Variables) -> Variables:
-    """What `encode` reads: the item encoder's parameters are in the table already."""
+    """Returns the parameters that `encode` reads: the table replaces those of the items."""
     return {"params": {"encoder": variables["params"]["encoder"]}}
 
 
-def item_weights(config: Config, variables: Variables) -> Variables:
-    """What `rows_of_text` reads: the encoder of the text, without the items' free vectors."""
+def item_encoder_weights(config: Config, variables: Variables) -> Variables:
+    """Returns the parameters that `rows_of_text` reads: the text encoder's, no free vectors."""
     items = variables["params"]["items"]
     return {"params": {"items": items["text"] if config.model.item_ids else items}}
 
@@ -139,7 +145,7 @@ def item_weights(config: Config, variables: Variables) -> Variables:
 def rows_of_text(
     config: Config, weights: Variables, text: Float[Array, "n F"]
 ) -> Float[Array, "n D"]:
-    """The item encoder on scaled vectors of new items, which have no free vector besides."""
+    """Encodes the scaled text vectors of new items, which have no free vectors to add."""
     without_ids = dataclasses.replace(config.model, item_ids=False)
     model = backbones.build(dataclasses.replace(config, model=without_ids), num_items=0)
     return item_table(model, weights, text)

@@ -1,1 +1,1 @@
-"""--mode=serve: models behind HTTP. Only here are FastAPI and uvicorn imported (extra `serve`)."""
+"""Serves models over HTTP (--mode=serve); only this room imports the extra `serve`."""

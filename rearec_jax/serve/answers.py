@@ -1,68 +1,94 @@
-"""POST /recommend and /explain, without HTTP: a checked body in, the answer's fields out."""
+"""Answers POST /recommend and /explain without HTTP: from a checked body to the fields.
+
+Every raw id of a body is looked up here, once; all that follows is in dense ids.
+"""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from rearec_jax.errors import UserError
-from rearec_jax.recommend.histories import indices, of_ids
+from rearec_jax.recommend.histories import Histories, dense_set, latest, of_ids
+from rearec_jax.recommend.recommender import Options
 from rearec_jax.recommend.results import POPULARITY, Recommendation, Step
 from rearec_jax.serve.bodies import ExplainBody, RecommendBody
-from rearec_jax.serve.limits import SHARED
+from rearec_jax.serve.limits import MOST_EXCLUDED
 from rearec_jax.serve.queues import Workers
-from rearec_jax.serve.warm_model import Alone, Best, Served, Together, facts
+from rearec_jax.serve.warm_model import BatchedQuery, Served, SingleQuery, TopItems, facts
 
 
 async def recommended(served: Served, body: RecommendBody, workers: Workers) -> dict[str, Any]:
-    """The fields of POST /recommend's answer.
+    """Returns the fields of the answer to POST /recommend.
 
     Raises:
-        UserError: an id or an option that the model does not have.
+        UserError: an id or an option is not one of the model's.
         Full: too many histories wait.
     """
-    histories, depth, exclude = _checked(served, body, body.histories)
-    results: list[Any] = [None] * len(body.histories)
-    asked: list[Together | Alone | None] = []
-    widest = 0
-    for place, dense in enumerate(histories):
-        excluded = exclude | set(dense.tolist()) if body.exclude_seen else exclude
-        widest = max(widest, len(excluded))
-        if not len(dense) and body.candidates is None:
-            results[place] = served.most_popular(body.k, excluded)
-            asked.append(None)
+    histories, options, depth = _dense(served, body, body.histories)
+    users, is_empty = range(len(histories)), histories.is_empty
+    out = [_excluded(histories.of_user(user), options) for user in users]
+    # The histories of a request all share batches or are all computed one by one, because a queue
+    # takes either all of a request or nothing (`Workers.submit`).
+    is_shared = options.candidates is None and max(map(len, out), default=0) <= MOST_EXCLUDED
+    results: list[Any] = [None] * len(histories)
+    queries: list[BatchedQuery | SingleQuery | None] = []
+    for user in users:
+        if is_empty[user] and options.candidates is None:
+            results[user] = served.most_popular(options.k, out[user])
+            queries.append(None)
+        elif is_shared:
+            queries.append(_batched(served, histories.of_user(user), out[user], options.k, depth))
         else:
-            asked.append(_together(served, dense, excluded, body.k, depth))
-    # All of a request together, or each alone: see `Workers.submit`.
-    if body.candidates is not None or widest > SHARED:
-        asked = [
-            one if one is None else _alone(served, dense, body)
-            for one, dense in zip(asked, histories, strict=True)
-        ]
-    results = await workers.submit(served, asked, results)
+            queries.append(SingleQuery(histories.only(user), options))
+    results = await workers.submit(served, queries, results)
     return {
         "model": served.name,
         "results": [
-            _best(one, depth)._asdict() | {"unknown": unknown}
-            for one, unknown in zip(results, _unknown(served, body.histories), strict=True)
+            _top_items(one, depth)._asdict() | {"unknown": unknown}
+            for one, unknown in zip(results, histories.unknown, strict=True)
         ],
     }
 
 
 async def explained(served: Served, body: ExplainBody, workers: Workers) -> dict[str, Any]:
-    """The fields of POST /explain's answer; raises as ``recommended``."""
-    (dense,), depth, _ = _checked(served, body, [body.history])
-    (found,) = await workers.submit(served, [_alone(served, dense, body)], [None])
-    known, told = facts(served), _explanation(served, found, depth)
-    (unknown,) = _unknown(served, [body.history])
-    named = {name: known[name] for name in ("method", "backbone")}
-    return {"model": served.name, **named, "by": found.by, "unknown": unknown, **told}
+    """Returns the fields of the answer to POST /explain; raises as ``recommended``."""
+    history, options, depth = _dense(served, body, [body.history])
+    (found,) = await workers.submit(served, [SingleQuery(history, options)], [None])
+    named, explanation = facts(served), _explanation(found, depth)
+    seen = latest(history, served.recommender.engine.seen).items.tolist()
+    return {
+        "model": served.name,
+        "method": named["method"],
+        "backbone": named["backbone"],
+        "by": found.by,
+        "unknown": found.unknown,
+        "history": [{"id": served.ids[n], "title": served.titles[n]} for n in seen],
+        **explanation,
+    }
 
 
-def _checked(
+class _Query(NamedTuple):
+    """A request in dense ids.
+
+    histories: The histories.
+    options:   The options, with the lists after every number of steps.
+    depth:     The number of reasoning steps whose list is the answer.
+    """
+
+    histories: Histories
+    options: Options
+    depth: int
+
+
+def _dense(
     served: Served, body: RecommendBody | ExplainBody, histories: Sequence[Sequence[str]]
-) -> tuple[list[np.ndarray], int, set[int]]:
-    """Dense histories, the depth, and what nobody gets."""
+) -> _Query:
+    """Looks up every id of a request.
+
+    Raises:
+        UserError: an id or an option is not one of the model's.
+    """
     items, most = served.recommender.items, served.recommender.engine.steps
     depth = most if body.steps is None else body.steps
     if depth > most:
@@ -70,46 +96,45 @@ def _checked(
             f"steps is {depth}; it must lie between 0 and the {most} that the model was trained"
             " with"
         )
-    dense = of_ids(histories, items, body.unknown)
-    exclude = set(indices(body.exclude, items, "exclude").tolist()) if body.exclude else set()
-    if body.candidates is not None:
-        indices(body.candidates, items, "candidates")
-    return np.split(dense.items, dense.offsets[1:-1]) if histories else [], depth, exclude
+    dense, chosen = of_ids(histories, items, body.unknown), body.candidates
+    options = Options(
+        k=body.k,
+        exclude_seen=body.exclude_seen,
+        exclude=dense_set(body.exclude, items, "exclude") if body.exclude else None,
+        candidates=None if chosen is None else dense_set(chosen, items, "candidates"),
+        explain=True,
+    )
+    return _Query(dense, options, depth)
 
 
-def _together(
+def _excluded(history: np.ndarray, options: Options) -> set[int]:
+    """Returns the items that must not be in the list of a history."""
+    out = set() if options.exclude is None else set(options.exclude.tolist())
+    return out | set(history.tolist()) if options.exclude_seen else out
+
+
+def _batched(
     served: Served, dense: np.ndarray, excluded: set[int], k: int, depth: int
-) -> Together:
+) -> BatchedQuery:
     out = np.fromiter(excluded, np.int32, len(excluded))
-    return Together(served.seen(dense), out, k, depth)
+    return BatchedQuery(served.seen(dense), out, k, depth)
 
 
-def _alone(served: Served, dense: np.ndarray, body: RecommendBody | ExplainBody) -> Alone:
-    history = [served.ids[n] for n in dense.tolist()]
-    return Alone(history, body.k, body.exclude_seen, body.exclude, body.candidates)
-
-
-def _best(found: Best | Recommendation, depth: int) -> Best:
-    if isinstance(found, Best):
+def _top_items(found: TopItems | Recommendation, depth: int) -> TopItems:
+    if isinstance(found, TopItems):
         return found
     one = found.steps[depth] if found.steps else found
-    return Best(list(one.ids), list(one.scores), list(one.titles), found.by)
+    return TopItems(list(one.ids), list(one.scores), list(one.titles), found.by)
 
 
-def _unknown(served: Served, histories: Sequence[Sequence[str]]) -> list[list[str]]:
-    index = served.recommender.items.index
-    return [[raw for raw in history if raw not in index] for history in histories]
-
-
-def _explanation(served: Served, found: Recommendation, depth: int) -> dict[str, Any]:
+def _explanation(found: Recommendation, depth: int) -> dict[str, Any]:
     steps = found.steps[: depth + 1]
     if found.by == POPULARITY:
         steps = (Step(0, found.ids, found.scores, found.titles, (), ()),)
     listed = {raw for step in steps for raw in step.ids}
     return {
-        "history": [{"id": raw, "title": served.title(raw)} for raw in _told(found, "history", ())],
         "steps": [_step(step) for step in steps],
-        "ranks": {raw: own[: depth + 1] for raw, own in found.ranks.items() if raw in listed},
+        "ranks": {raw: ranks[: depth + 1] for raw, ranks in found.ranks.items() if raw in listed},
     }
 
 
@@ -121,9 +146,7 @@ def _step(step: Step) -> dict[str, Any]:
         "titles": step.titles,
         "entered": step.entered,
         "left": step.left,
-        **{name: _told(step, name) for name in ("effective_items", "top_share", "attention")},
+        "effective_items": step.effective_items,
+        "top_share": step.top_share,
+        "attention": step.attention,
     }
-
-
-def _told(one: Recommendation | Step, name: str, otherwise: Any = None) -> Any:
-    return getattr(one, name, otherwise)

@@ -1,4 +1,4 @@
-"""The endpoints, as a FastAPI application: what they take and answer, and how they say so."""
+"""Defines the endpoints as a FastAPI application."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -18,16 +18,16 @@ from rearec_jax.serve import answers, documents
 from rearec_jax.serve.bodies import Body, ExplainBody, Malformed, RecommendBody, parsed
 from rearec_jax.serve.guard import SHOWS_KEY
 from rearec_jax.serve.lane import Full
-from rearec_jax.serve.models import Models, Place
+from rearec_jax.serve.models import Models, Slot
 from rearec_jax.serve.queues import Workers
 from rearec_jax.serve.state import Service
 from rearec_jax.serve.warm_model import Served, facts
 from rearec_jax.version import __version__
 
 STATIC = importlib.resources.files("rearec_jax.serve") / "static"
-UNTOLD = "the reason is told to requests that show the API key"  # it may name files
-QUERY, LISTED = 200, 100  # characters of a search, items of its answer: at most
-MOST_SEARCHES = 64  # under way at once
+HIDDEN = "the reason is told to requests that show the API key"  # it may name files
+QUERY, LISTED = 200, 100  # most characters of a search, most items of its answer
+MOST_SEARCHES = 64  # that run at once
 
 
 Limit = Annotated[int, Query(ge=1, le=LISTED)]
@@ -35,7 +35,7 @@ Name = Annotated[str | None, Query(description="name of a model; the default wit
 
 
 def application(service: Service) -> FastAPI:
-    """The endpoints of a server."""
+    """Returns the application with the endpoints of a server."""
     app = FastAPI(
         title="rearec_jax",
         version=__version__,
@@ -54,34 +54,34 @@ def application(service: Service) -> FastAPI:
     )
     for kind, function in handlers:
         app.add_exception_handler(kind, function)
-    _questions(app, service)
-    _facts(app, service)
-    _state(app, service)
-    _pages(app)
+    _add_recommending(app, service)
+    _add_catalogue(app, service)
+    _add_state(app, service)
+    _add_pages(app)
     return app
 
 
-def _questions(app: FastAPI, service: Service) -> None:
+def _add_recommending(app: FastAPI, service: Service) -> None:
     def post(
         path: str,
         kind: type[Body],
         answer: Callable[[Served, Body, Workers], Awaitable[dict[str, Any]]],
-        said: str,
+        summary: str,
     ) -> None:
         async def endpoint(request: Request) -> Response:
             async with asyncio.timeout(service.limits.seconds):
                 raw = await _body(request, service.limits.body_bytes)
                 body = parsed(kind, raw, service.limits)
-                place = service.models.find(body.model)
-                if not place.is_ready:
-                    raise HTTPException(503, f"the model {place.name} is being compiled")
-                return _json(await answer(place.current.served, body, service.workers))
+                slot = service.models.find(body.model)
+                if not slot.is_ready:
+                    raise HTTPException(503, f"the model {slot.name} is being compiled")
+                return _json(await answer(slot.current.served, body, service.workers))
 
         app.add_api_route(
             path,
             endpoint,
             methods=["POST"],
-            summary=said,
+            summary=summary,
             openapi_extra=documents.body(kind),
             responses=documents.responses(path),
         )
@@ -90,13 +90,13 @@ def _questions(app: FastAPI, service: Service) -> None:
     post("/explain", ExplainBody, answers.explained, "How one list came about, step by step.")
 
 
-def _facts(app: FastAPI, service: Service) -> None:
+def _add_catalogue(app: FastAPI, service: Service) -> None:
     @app.get("/models", summary="The models of this server.")
     async def models() -> Response:
-        places = service.models.places.values()
+        slots = service.models.slots.values()
         default = service.models.default
-        told = [facts(one.current.served) | {"default": one is default} for one in places]
-        return _json({"models": told})
+        entries = [facts(one.current.served) | {"default": one is default} for one in slots]
+        return _json({"models": entries})
 
     @app.get("/items", summary="Items by the words of their titles or ids, popular ones first.")
     async def items(
@@ -117,27 +117,27 @@ def _facts(app: FastAPI, service: Service) -> None:
         return _json({"samples": service.models.find(model).current.search.samples(limit)})
 
 
-def _state(app: FastAPI, service: Service) -> None:
+def _add_state(app: FastAPI, service: Service) -> None:
     @app.get("/health", summary="200 while the process lives.")
     async def health() -> Response:
         return _json({"status": "ok"})
 
     @app.get("/ready", summary="200 when all programs are compiled, else 503.")
     async def ready(request: Request) -> Response:
-        places = _places(service.models, request.scope[SHOWS_KEY])
+        slots = _slots(service.models, request.scope[SHOWS_KEY])
         if service.models.are_ready:
-            return _json({"status": "ready", "models": places})
-        waits = [name for name, place in service.models.places.items() if not place.is_ready]
-        problems = {place["name"]: place["problem"] for place in places}
-        told = [f"{name} ({problems[name]})" if problems[name] else name for name in waits]
-        return _error(503, f"not compiled: {', '.join(told)}")
+            return _json({"status": "ready", "models": slots})
+        waits = [name for name, slot in service.models.slots.items() if not slot.is_ready]
+        problems = {slot["name"]: slot["problem"] for slot in slots}
+        named = [f"{name} ({problems[name]})" if problems[name] else name for name in waits]
+        return _error(503, f"not compiled: {', '.join(named)}")
 
     @app.get("/metrics", summary="Counts and times, for Prometheus.")
     async def metrics() -> Response:
         return Response(service.metrics(), media_type="text/plain; version=0.0.4")
 
 
-def _pages(app: FastAPI) -> None:
+def _add_pages(app: FastAPI) -> None:
     @app.get("/", include_in_schema=False)
     async def page() -> Response:
         return FileResponse(str(STATIC / "index.html"))
@@ -149,16 +149,18 @@ def _pages(app: FastAPI) -> None:
     app.mount("/static", StaticFiles(directory=str(STATIC)))
 
 
-def _places(models: Models, with_problems: bool) -> list[dict[str, Any]]:
-    def told(place: Place) -> dict[str, Any]:
-        problem = place.problem
-        return {"name": place.name, "problem": problem and (problem if with_problems else UNTOLD)}
+def _slots(models: Models, with_problems: bool) -> list[dict[str, Any]]:
+    """Returns the name of each model, and its problem or only that there is one."""
 
-    return [told(place) for place in models.places.values()]
+    def entry(slot: Slot) -> dict[str, Any]:
+        problem = slot.problem
+        return {"name": slot.name, "problem": problem and (problem if with_problems else HIDDEN)}
+
+    return [entry(slot) for slot in models.slots.values()]
 
 
 async def _body(request: Request, most: int) -> bytes:
-    """Also of a body whose length nobody has told."""
+    """Reads a body, whose length may be unknown; raises 413 beyond ``most`` bytes."""
     parts, size = [], 0
     async for part in request.stream():
         size += len(part)
@@ -174,15 +176,15 @@ def _json(fields: dict[str, Any], status: int = 200) -> Response:
     return Response(orjson.dumps(fields), status, media_type="application/json")
 
 
-def _error(status: int, said: str, headers: dict[str, str] | None = None) -> Response:
-    response = _json({"error": said}, status)
+def _error(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
+    response = _json({"error": message}, status)
     response.headers.update(headers or ({"retry-after": "1"} if status in (429, 503) else {}))
     return response
 
 
 async def _http_error(request: Request, error: HTTPException) -> Response:
-    said = {404: "there is no such page", 405: "this page has another method"}
-    detail = said.get(error.status_code, str(error.detail))
+    messages = {404: "there is no such page", 405: "this page has another method"}
+    detail = messages.get(error.status_code, str(error.detail))
     return _error(error.status_code, detail, dict(error.headers or {}))
 
 

@@ -1,4 +1,4 @@
-"""Bodies of requests: what they may hold, and the one sentence that says what is wrong with one."""
+"""Checks the bodies of requests; one sentence says what is wrong with a body."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
@@ -31,13 +31,13 @@ class _Body(pydantic.BaseModel):
 
 
 class RecommendBody(_Body):
-    """Body of POST /recommend."""
+    """The body of POST /recommend."""
 
     histories: list[Ids] = Field(description="item ids of each user, the oldest first")
 
 
 class ExplainBody(_Body):
-    """Body of POST /explain."""
+    """The body of POST /explain."""
 
     history: Ids = Field(description="item ids of the user, the oldest first")
 
@@ -46,15 +46,15 @@ Body = TypeVar("Body", RecommendBody, ExplainBody)
 
 
 class Malformed(UserError):
-    """The body is no JSON object."""
+    """A body is no JSON object."""
 
 
 def parsed(kind: type[Body], raw: bytes, limits: Limits) -> Body:
-    """The body as ``kind``.
+    """Parses a body as ``kind`` and checks it.
 
     Raises:
-        Malformed: it is no JSON object.
-        UserError: a field is missing, unknown, of another type, or exceeds the limits.
+        Malformed: the body is no JSON object.
+        UserError: a field is missing, unknown, of another type, or beyond the limits.
     """
     try:
         body = kind.model_validate_json(raw)

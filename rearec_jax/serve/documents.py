@@ -1,4 +1,4 @@
-"""Parts of the OpenAPI description, and a page of it that loads nothing from elsewhere."""
+"""Writes parts of the OpenAPI description, and a page of it that loads nothing from elsewhere."""
 
 import html
 import json
@@ -51,16 +51,16 @@ _ANSWERS = {
 
 
 def body(kind: type[BaseModel]) -> dict[str, Any]:
-    """What a POST takes, as part of its operation."""
+    """Returns the description of a POST's body, as part of its operation."""
     content = {"application/json": {"schema": kind.model_json_schema()}}
     return {"requestBody": {"required": True, "content": content}}
 
 
 def responses(path: str) -> dict[int | str, dict[str, Any]]:
-    """What a POST answers, and its refusals."""
+    """Returns the descriptions of a POST's answer and of its refusals."""
     refusal = {"application/json": {"schema": _object(error={"type": "string"})}}
     found: dict[int | str, dict[str, Any]] = {
-        status: {"description": said, "content": refusal} for status, said in _WRONG.items()
+        status: {"description": text, "content": refusal} for status, text in _WRONG.items()
     }
     found[200] = {
         "description": "The answer.",
@@ -70,15 +70,15 @@ def responses(path: str) -> dict[int | str, dict[str, Any]]:
 
 
 def page(schema: dict[str, Any]) -> str:
-    """The schema as plain HTML, readable without a script."""
+    """Returns the schema as plain HTML, readable without a script."""
     parts = []
     for path, methods in schema["paths"].items():
         for method, operation in methods.items():
             title = f"{method.upper()} {path}"
-            told = json.dumps(_without_refusals(operation), indent=1, ensure_ascii=False)
+            fields = json.dumps(_without_refusals(operation), indent=1, ensure_ascii=False)
             parts.append(f"<h2>{html.escape(title)}</h2><p>{html.escape(operation['summary'])}</p>")
             parts.append(
-                f"<details><summary>fields</summary><pre>{html.escape(told)}</pre></details>"
+                f"<details><summary>fields</summary><pre>{html.escape(fields)}</pre></details>"
             )
     head = f"<title>{html.escape(schema['info']['title'])}</title><meta charset='utf-8'>"
     note = "<p>Machine-readable: <a href='openapi.json'>openapi.json</a></p>"

@@ -1,4 +1,4 @@
-"""What holds for every request: key, size, stop, headers, counts. Plain ASGI, for its cost."""
+"""Checks and counts every request, before FastAPI and in plain ASGI, because that is cheap."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 import hmac
@@ -16,8 +16,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-OPEN = {"/", "/health", "/ready", "/docs", "/openapi.json"}  # need no key, nor does /static
-SHOWS_KEY = "rearec_jax.shows_key"  # of a request's scope: it does, or none is needed
+OPEN = {"/", "/health", "/ready", "/docs", "/openapi.json"}  # these and /static need no key
+SHOWS_KEY = "rearec_jax.shows_key"  # in a request's scope: True also where no key is needed
 KNOWN = OPEN | {"/recommend", "/explain", "/models", "/items", "/samples", "/metrics"}
 HEADERS = [
     (b"content-security-policy", b"default-src 'self'; frame-ancestors 'none'"),
@@ -34,15 +34,15 @@ class Guard:
     """Lets requests through to ``application``, or answers them itself.
 
     Args:
-        application: what answers.
-        key: that requests must show; "" = none.
-        service: its limits hold, its counters count.
+        application: the application behind it.
+        key: the key that requests must show; "": none.
+        service: the service whose limits hold and whose counters count.
     """
 
     def __init__(self, application: Application, key: str, service: Service):
         self._application, self._key, self._service = application, key.encode(), service
-        self.is_stopping = False  # then each answer asks for its connection to be closed
-        self.begun = self.answered = 0  # requests; answered: sent whole
+        self.is_stopping = False  # then each answer closes its connection
+        self.begun = self.answered = 0  # numbers of requests; an answered one is sent whole
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
@@ -75,10 +75,11 @@ class Guard:
             if not status:
                 await _answer(500, "the server made a mistake; its log says which", send_on)
         finally:
-            self._service.requests.add(path, str(status))
-            self._service.seconds.observe(time.perf_counter() - started, path)
+            self._service.requests.labels(path, str(status)).inc()
+            self._service.seconds.labels(path).observe(time.perf_counter() - started)
 
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
+        """Returns status and sentence of a refusal; None lets the request through."""
         headers = dict(scope["headers"])
         scope[SHOWS_KEY] = not self._key or self._has_key(headers)
         if self.is_stopping:
@@ -103,7 +104,7 @@ class Guard:
 
 async def _answer(status: int, error: str, send: Send) -> None:
     headers = [(b"content-type", b"application/json")]
-    if status == 413:  # what is still being sent is not read
+    if status == 413:  # the rest of the body is not read
         headers.append(CLOSE)
     if status == 503:
         headers.append((b"retry-after", b"1"))
@@ -120,7 +121,7 @@ def _is_open(path: str) -> bool:
 
 
 def _known(path: str) -> str:
-    """As the metrics name it: a stranger's paths must not make new ones."""
+    """Returns the path as metrics name it, because unknown paths must not make new series."""
     if path in KNOWN:
         return path
     return "/static" if path.startswith("/static/") else "other"

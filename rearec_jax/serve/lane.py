@@ -1,4 +1,4 @@
-"""A bounded queue and a thread that works it off: it takes what is there, and waits for no more."""
+"""Runs the work of a bounded queue in a thread, which takes what is there and waits for no more."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -9,17 +9,17 @@ Work = TypeVar("Work")
 
 
 class Full(Exception):
-    """The queue holds as much as it may."""
+    """A queue has no room."""
 
 
 class Lane(Generic[Work]):
-    """One thread, one queue.
+    """A queue and the thread that runs its work.
 
     Args:
-        name: of the thread.
-        capacity: the most that may wait.
-        take: removes from the queue what is to be done next, at least one.
-        run: does it; what it raises is its own affair, the lane goes on.
+        name: the name of the thread.
+        capacity: the most work that may wait.
+        take: removes the next work from the queue; [] where none of it is wanted any more.
+        run: runs that work; it must not raise, or the thread would end.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Lane(Generic[Work]):
         return len(self._queue)
 
     def put(self, work: Sequence[Work]) -> None:
-        """Queues all of it. Raises Full, and queues nothing, where it has no room."""
+        """Queues all of ``work``; where there is no room for it, raises Full and queues nothing."""
         with self._changed:
             if len(self._queue) + len(work) > self._capacity:
                 raise Full
@@ -48,7 +48,7 @@ class Lane(Generic[Work]):
             self._changed.notify()
 
     def close(self) -> None:
-        """The thread ends after what it is doing; what still waits is dropped."""
+        """Ends the thread after its present work, and drops the work that waits."""
         with self._changed:
             self._open = False
             self._queue.clear()

@@ -1,22 +1,22 @@
-"""What a server accepts: no request takes more than its share, nor all of them too much."""
+"""The limits of a server, for each request and for all that wait."""
 
 import dataclasses
 
-SHARED = 256  # excluded items of a history that is computed with others
+MOST_EXCLUDED = 256  # excluded items of a history in a batch; one with more is computed by itself
 
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """The largest that is accepted; what exceeds it is refused with a sentence.
+    """The largest sizes that are accepted; a request beyond them is refused with a sentence.
 
-    body_bytes: of a request.
-    histories:  of a request.
-    history:    items of a history; the model sees its last `Engine.max_length`.
-    ids:        items of `exclude`, and of `candidates`.
-    k:          items of a list.
-    waiting:    histories in the queue; one more is refused (429).
-    users:      histories computed at once, about.
-    seconds:    from the first byte of a request to its answer (504).
+    body_bytes: The bytes of a body.
+    histories:  The histories of a request.
+    history:    The items of a history; the model sees the last `Engine.seen` of them.
+    ids:        The items of `exclude`, and those of `candidates`.
+    k:          The items of a list.
+    waiting:    The histories in a queue; a request beyond it is refused (429).
+    users:      The histories of a batch, about.
+    seconds:    The time from the first byte of a request to its answer (504).
     """
 
     body_bytes: int = 2**20
@@ -30,5 +30,5 @@ class Limits:
 
     @property
     def excluded(self) -> int:
-        """The most items that may be excluded from a list."""
+        """The largest number of items that may be excluded from a list."""
         return self.history + self.ids

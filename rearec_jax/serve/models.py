@@ -1,4 +1,4 @@
-"""The models of a server by name: loaded, compiled, replaced when a newer one takes their place."""
+"""Loads and compiles the models of a server, and replaces them when newer ones appear."""
 
 from collections.abc import Callable, Sequence
 import dataclasses
@@ -8,50 +8,67 @@ import threading
 import time
 
 from rearec_jax.errors import UserError
-from rearec_jax.recommend import load
-from rearec_jax.recommend.load import Identity, identity
-from rearec_jax.serve.counters import Counter
+from rearec_jax.recommend import model_directory
+from rearec_jax.recommend.model_directory import Stamp, stamp
+from rearec_jax.serve.counters import counter
 from rearec_jax.serve.limits import Limits
 from rearec_jax.serve.search import Search
 from rearec_jax.serve.warm_model import Served, serve
 
-RETRY_SECONDS, LONGEST_RETRY = 30.0, 480.0  # until what was refused is tried again; it doubles
+RETRY_SECONDS, LONGEST_RETRY = 30.0, 480.0  # before a refused model is tried again; doubles
 
 _log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Version:
-    """What a directory held when it was read. identity: changes when the model there does."""
+    """The model that a directory held when it was read.
+
+    served: The model, ready to answer.
+    search: The search in its items.
+    stamp:  The stamp of its files, which changes whenever a model is put there.
+    """
 
     served: Served
     search: Search
-    identity: Identity | None
+    stamp: Stamp | None
 
 
 @dataclasses.dataclass(frozen=True)
 class Refusal:
-    """What could not be used when it was tried, and until when it is not tried again.
+    """A model that could not be used, and when it is tried again.
 
-    It may have been half copied, or memory short for a moment.
+    It is, because it may have been half copied, or memory short for a moment.
+
+    stamp:   The stamp of its files.
+    seconds: The time between the refusal and the next try.
+    until:   The `time.monotonic()` of the next try.
     """
 
-    identity: Identity | None
+    stamp: Stamp | None
     seconds: float
     until: float
 
     @classmethod
-    def of(cls, found: Identity | None, before: "Refusal | None") -> "Refusal":
-        """Lasts twice as long where the same was refused before."""
+    def of(cls, found: Stamp | None, before: "Refusal | None") -> "Refusal":
+        """Makes the refusal of ``found``, twice as long as the one before it of the same files."""
         seconds = RETRY_SECONDS
-        if before and before.identity == found:
+        if before and before.stamp == found:
             seconds = min(2 * before.seconds, LONGEST_RETRY)
         return cls(found, seconds, time.monotonic() + seconds)
 
 
 @dataclasses.dataclass(eq=False)
-class Place:
-    """A model's directory and what is served of it. problem: why what lies there now is not."""
+class Slot:
+    """A directory, and the model of it that is served.
+
+    name:     The name of the model.
+    path:     The directory.
+    current:  The version that is served.
+    is_ready: Whether its programs are compiled.
+    problem:  The reason why the present content of the directory is not served, or None.
+    refused:  The refusal of that content.
+    """
 
     name: str
     path: pathlib.Path
@@ -60,113 +77,114 @@ class Place:
     problem: str | None = None
     refused: Refusal | None = None
 
-    def refuse(self, found: Identity | None, error: Exception) -> None:
-        """Notes that what lies there cannot be used now."""
+    def refuse(self, found: Stamp | None, error: Exception) -> None:
+        """Notes that the present content of the directory cannot be used."""
         self.problem = str(error) or type(error).__name__
         self.refused = Refusal.of(found, self.refused)
 
-    def is_due(self, found: Identity) -> bool:
-        """Is what lies there neither served nor refused a short time ago?"""
-        if self.refused and self.refused.identity == found:
+    def is_due(self, found: Stamp) -> bool:
+        """Says whether ``found`` is to be tried: neither served nor refused a short time ago."""
+        if self.refused and self.refused.stamp == found:
             return time.monotonic() >= self.refused.until
-        return found != self.current.identity or not self.is_ready
+        return found != self.current.stamp or not self.is_ready
 
 
 class Models:
-    """All models. Reading is safe from any thread: a place's version is replaced as a whole."""
+    """All models. Any thread may read, because the version of a slot is replaced as a whole."""
 
     def __init__(self, paths: Sequence[str], limits: Limits):
-        """Loads them all; nothing is compiled yet.
+        """Loads all models, without compiling them.
 
         Raises:
-            UserError: no directory is given, one twice, or one holds no model.
+            UserError: no directory is given, or one holds no model.
         """
         if not paths:
             raise UserError("--workdir=DIR, a finished run or an exported model, is missing")
         self._limits = limits
         self._stopped = threading.Event()
-        self.reloads = Counter("rearec_reloads_total", "Newer models taken, or not.", ("result",))
-        self.places: dict[str, Place] = {}
+        self.reloads = counter("rearec_reloads_total", "Newer models taken, or not.", ("result",))
+        self.slots: dict[str, Slot] = {}
         for path in map(pathlib.Path, paths):
-            name = _unused(path.absolute().name or "model", self.places)
-            self.places[name] = Place(name, path, self._load(name, path))
+            name = _unused(path.absolute().name or "model", self.slots)
+            self.slots[name] = Slot(name, path, self._load(name, path))
 
     @property
-    def default(self) -> Place:
-        """The first that was given."""
-        return next(iter(self.places.values()))
+    def default(self) -> Slot:
+        """The first of the directories."""
+        return next(iter(self.slots.values()))
 
     @property
     def are_ready(self) -> bool:
-        """Is every program of every model compiled?"""
-        return all(place.is_ready for place in self.places.values())
+        """Says whether every program of every model is compiled."""
+        return all(slot.is_ready for slot in self.slots.values())
 
-    def find(self, name: str | None) -> Place:
-        """Raises UserError where no model has the name."""
+    def find(self, name: str | None) -> Slot:
+        """Returns the model of a name, None for the default; raises UserError if there is none."""
         if name is None:
             return self.default
-        if name not in self.places:
-            raise UserError(f"no model is named {name[:100]!r}; there are {', '.join(self.places)}")
-        return self.places[name]
+        if name not in self.slots:
+            raise UserError(f"no model is named {name[:100]!r}; there are {', '.join(self.slots)}")
+        return self.slots[name]
 
     def compile(self, say: Callable[[str], None]) -> None:
-        """Compiles all programs of all models, in turn; a failure is said, and the rest done."""
-        for place in self.places.values():
+        """Compiles all programs of all models in turn; a failure is reported, and the rest done."""
+        for slot in self.slots.values():
             if self._stopped.is_set():
                 return
             started = time.perf_counter()
             try:
-                place.current.served.warm_up()
+                slot.current.served.warm_up()
             except Exception as error:  # such as too little memory; `watch` tries it again
-                place.refuse(place.current.identity, error)
-                _log.exception("the model in %s cannot be used", place.path)
-                say(f"model {place.name} cannot be used: {place.problem}")
+                slot.refuse(slot.current.stamp, error)
+                _log.exception("the model in %s cannot be used", slot.path)
+                say(f"model {slot.name} cannot be used: {slot.problem}")
                 continue
-            place.is_ready = True
-            say(f"model {place.name} is ready after {time.perf_counter() - started:.1f} s")
+            slot.is_ready = True
+            say(f"model {slot.name} is ready after {time.perf_counter() - started:.1f} s")
 
     def watch(self, seconds: float, say: Callable[[str], None]) -> None:
-        """Looks every so many seconds for newer models, until ``stop``."""
+        """Looks for newer models every ``seconds``, until ``stop``."""
         while not self._stopped.wait(seconds):
-            for place in self.places.values():
-                self._look(place, say)
+            for slot in self.slots.values():
+                self._look(slot, say)
 
     def stop(self) -> None:
-        """Ends ``watch`` and, between two models, ``compile``."""
+        """Ends ``watch``, and ``compile`` before its next model."""
         self._stopped.set()
 
-    def _look(self, place: Place, say: Callable[[str], None]) -> None:
-        found = identity(place.path)
-        if found == place.current.identity and place.is_ready:
-            place.problem = place.refused = None  # what was refused is gone
-        if found is None or not place.is_due(found):
+    def _look(self, slot: Slot, say: Callable[[str], None]) -> None:
+        found = stamp(slot.path)
+        if found == slot.current.stamp and slot.is_ready:
+            slot.problem = slot.refused = None  # the refused files are gone
+        if found is None or not slot.is_due(found):
             return
-        if self._stopped.wait(0.2) or identity(place.path) != found:
-            return  # it is still being put there: the next look
+        if self._stopped.wait(0.2) or stamp(slot.path) != found:
+            return  # it is still being written: it waits for the next look
         try:
-            version = self._load(place.name, place.path)
+            version = self._load(slot.name, slot.path)
             version.served.warm_up()
-        except Exception as error:  # whatever is wrong with it, the one in use stays
-            place.refuse(found, error)
-            self.reloads.add("refused")
+        except Exception as error:  # whatever is wrong with it, the model in use stays
+            slot.refuse(found, error)
+            self.reloads.labels("refused").inc()
             if not isinstance(error, UserError):
-                _log.exception("the new model in %s cannot be used", place.path)
-            say(f"model {place.name} stays as it was: {place.problem}")
+                _log.exception("the new model in %s cannot be used", slot.path)
+            say(f"model {slot.name} stays as it was: {slot.problem}")
             return
-        place.current, place.problem, place.refused = version, None, None
-        place.is_ready = True
-        self.reloads.add("taken")
-        say(f"model {place.name} is replaced by what {place.path} holds now")
+        slot.current, slot.problem, slot.refused = version, None, None
+        slot.is_ready = True
+        self.reloads.labels("taken").inc()
+        say(f"model {slot.name} is replaced by what {slot.path} holds now")
 
     def _load(self, name: str, path: pathlib.Path) -> Version:
-        found = identity(path)  # before it is read: if it changes meanwhile, it is read again
-        # Of a link its present target: all files are of one version, whatever the link does next.
-        recommender = load.load(path.resolve() if path.exists() else path)
+        found = stamp(path)  # taken before the reading, so that a change meanwhile is noticed
+        # A link is resolved once, so that all files are of one version wherever it points next.
+        recommender = model_directory.load(path.resolve() if path.exists() else path)
         served = serve(name, recommender, self._limits)
         return Version(served, Search(recommender), found)
 
 
-def _unused(name: str, taken: dict[str, Place]) -> str:
+def _unused(name: str, taken: dict[str, Slot]) -> str:
+    """Returns the name, with a number where it is taken."""
     number, unused = 2, name
     while unused in taken:
         number, unused = number + 1, f"{name}-{number}"

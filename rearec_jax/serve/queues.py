@@ -1,4 +1,4 @@
-"""From a request to histories in a queue, and from what was computed back to the request."""
+"""Queues the histories of requests, and delivers the computed results to the requests."""
 
 import asyncio
 from collections import deque
@@ -9,26 +9,31 @@ import logging
 import time
 from typing import Any
 
-from rearec_jax.serve.counters import SECONDS, USERS, Counter, Histogram
+from rearec_jax.serve.counters import SECONDS, USERS, counter, histogram
 from rearec_jax.serve.lane import Lane
 from rearec_jax.serve.limits import Limits
 from rearec_jax.serve.shapes import Packing
-from rearec_jax.serve.warm_model import Alone, Served, Together
+from rearec_jax.serve.warm_model import BatchedQuery, Served, SingleQuery
 
 _log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(eq=False)
 class Answer:
-    """What a request waits for: a result for each of its histories."""
+    """The results that a request waits for, one for each of its histories.
+
+    future:  The future that the request awaits.
+    results: The results so far.
+    missing: The number of results that are still missing.
+    """
 
     future: asyncio.Future[list[Any]]
     results: list[Any]
     missing: int
 
-    def put(self, place: int, result: Any) -> None:
-        """Notes one result; the last one wakes the request."""
-        self.results[place] = result
+    def put(self, index: int, result: Any) -> None:
+        """Stores the result of history ``index``; the last one wakes the request."""
+        self.results[index] = result
         self.missing -= 1
         if not self.missing and not self.future.done():
             self.future.set_result(self.results)
@@ -36,85 +41,97 @@ class Answer:
 
 @dataclasses.dataclass(eq=False)
 class Entry:
-    """One history in a queue, and where its result belongs."""
+    """A history in a queue.
+
+    served: The model that is to answer.
+    query:  The history and its options.
+    answer: The answer that the result is a part of.
+    index:  The index of the history in its request.
+    """
 
     served: Served
-    asked: Together | Alone
+    query: BatchedQuery | SingleQuery
     answer: Answer
-    place: int
+    index: int
 
 
 class Workers:
-    """Two threads: histories that are computed together, and those that each need a run."""
+    """Two threads with a queue each: one runs batches, the other one history at a time."""
 
     def __init__(self, limits: Limits, loop: asyncio.AbstractEventLoop):
         self._loop = loop
-        self.users = Histogram("rearec_batch_users", "Histories of a batch.", USERS)
-        self.seconds = Histogram("rearec_batch_seconds", "Time of a batch.", SECONDS)
-        self.failures = Counter("rearec_batch_failures_total", "Batches that raised an error.")
-        self.together = Lane[Entry]("together", limits.waiting, take_together, self._run_together)
-        self.alone = Lane[Entry]("alone", limits.waiting, take_alone, self._run_alone)
+        self.users = histogram("rearec_batch_users", "Histories of a batch.", USERS)
+        self.seconds = histogram("rearec_batch_seconds", "Time of a batch.", SECONDS)
+        self.failures = counter("rearec_batch_failures_total", "Batches that raised an error.")
+        self.batched = Lane[Entry]("batched", limits.waiting, take_batch, self._run_batch)
+        self.single = Lane[Entry]("single", limits.waiting, take_single, self._run_single)
 
     @property
     def waiting(self) -> int:
-        """Histories in the queues."""
-        return len(self.together) + len(self.alone)
+        """The number of histories in the queues."""
+        return len(self.batched) + len(self.single)
 
     def submit(
-        self, served: Served, asked: Sequence[Together | Alone | None], results: list[Any]
+        self,
+        served: Served,
+        queries: Sequence[BatchedQuery | SingleQuery | None],
+        results: list[Any],
     ) -> asyncio.Future[list[Any]]:
-        """Queues what is asked; None where the result is in ``results`` already.
+        """Queues the queries of a request and returns the future of all results.
+
+        A query is None where its result is in ``results`` already.
 
         Raises:
-            Full: there is no room for all of it; nothing is queued.
+            Full: there is no room for all of them; nothing is queued.
         """
         future: asyncio.Future[list[Any]] = self._loop.create_future()
-        work = [(place, one) for place, one in enumerate(asked) if one is not None]
+        work = [(index, one) for index, one in enumerate(queries) if one is not None]
         answer = Answer(future, results, len(work))
         if not work:
             future.set_result(results)
             return future
-        entries = [Entry(served, one, answer, place) for place, one in work]
-        # Of one request either all or none go alone, or a full queue would take half of it.
-        together = isinstance(entries[0].asked, Together)
-        (self.together if together else self.alone).put(entries)
+        entries = [Entry(served, one, answer, index) for index, one in work]
+        # All queries of a request are of one kind, or a full queue would take a part of them.
+        is_batched = isinstance(entries[0].query, BatchedQuery)
+        (self.batched if is_batched else self.single).put(entries)
         return future
 
     def close(self) -> None:
-        """The threads end after what they are doing."""
-        self.together.close()
-        self.alone.close()
+        """Ends the threads after their present work."""
+        self.batched.close()
+        self.single.close()
 
-    def _run_together(self, entries: list[Entry]) -> None:
+    def _run_batch(self, entries: list[Entry]) -> None:
         if entries:
-            self._run(entries, _together)
+            self._run(entries, _rank_batch)
 
-    def _run_alone(self, entries: list[Entry]) -> None:
+    def _run_single(self, entries: list[Entry]) -> None:
         if entries:
-            self._run(entries, _alone)
+            self._run(entries, _explain)
 
     def _run(self, entries: list[Entry], compute: Any) -> None:
+        """Computes a batch and passes its results, or its error, to the loop of the requests."""
         started = time.perf_counter()
         try:
             results = compute(entries)
-        except Exception as error:  # one batch's misfortune must not end the thread
+        except Exception as error:  # the failure of one batch must not end the thread
             _log.exception("a batch of %d histories failed", len(entries))
-            self.failures.add()
-            self._tell(_fail, entries, error)
+            self.failures.inc()
+            self._call_in_loop(_fail, entries, error)
         else:
             self.users.observe(len(entries))
             self.seconds.observe(time.perf_counter() - started)
-            self._tell(_deliver, entries, results)
+            self._call_in_loop(_deliver, entries, results)
 
-    def _tell(self, function: Any, entries: list[Entry], what: Any) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+    def _call_in_loop(self, function: Any, entries: list[Entry], what: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # of a closed loop: no request waits
             self._loop.call_soon_threadsafe(function, entries, what)
 
 
-def take_together(queue: deque[Entry]) -> list[Entry]:
-    """From the front all that fit one batch: the same model, all with reasoning or all without.
+def take_batch(queue: deque[Entry]) -> list[Entry]:
+    """Takes the entries of one batch from the front: one model, all with reasoning or none.
 
-    Those whose request has given up are dropped; those that do not fit keep their turn.
+    Entries whose request has given up are dropped; those that do not fit keep their turn.
     """
     chosen: list[Entry] = []
     later: list[Entry] = []
@@ -123,13 +140,13 @@ def take_together(queue: deque[Entry]) -> list[Entry]:
         entry = queue.popleft()
         if entry.answer.future.done():
             continue
-        assert isinstance(entry.asked, Together)
+        assert isinstance(entry.query, BatchedQuery)
         first = chosen[0] if chosen else entry
         if _kind(entry) != _kind(first):
             later.append(entry)
             continue
         packing = packing or Packing(entry.served.shapes)
-        if not packing.add(len(entry.asked.items)):
+        if not packing.add(len(entry.query.items)):
             later.append(entry)
             break
         chosen.append(entry)
@@ -137,8 +154,8 @@ def take_together(queue: deque[Entry]) -> list[Entry]:
     return chosen
 
 
-def take_alone(queue: deque[Entry]) -> list[Entry]:
-    """The first whose request still waits."""
+def take_single(queue: deque[Entry]) -> list[Entry]:
+    """Takes the first entry whose request still waits; [] where there is none."""
     while queue:
         entry = queue.popleft()
         if not entry.answer.future.done():
@@ -147,27 +164,27 @@ def take_alone(queue: deque[Entry]) -> list[Entry]:
 
 
 def _kind(entry: Entry) -> tuple[int, bool]:
-    assert isinstance(entry.asked, Together)
-    return id(entry.served), entry.asked.steps > 0
+    assert isinstance(entry.query, BatchedQuery)
+    return id(entry.served), entry.query.steps > 0
 
 
-def _together(entries: list[Entry]) -> list[Any]:
+def _rank_batch(entries: list[Entry]) -> list[Any]:
     served, packing = entries[0].served, Packing(entries[0].served.shapes)
-    asked = [entry.asked for entry in entries if isinstance(entry.asked, Together)]
-    for one in asked:
-        packing.add(len(one.items))
-    return served.together(asked, packing)
+    queries = [entry.query for entry in entries if isinstance(entry.query, BatchedQuery)]
+    for query in queries:
+        packing.add(len(query.items))
+    return served.rank_batch(queries, packing)
 
 
-def _alone(entries: list[Entry]) -> list[Any]:
+def _explain(entries: list[Entry]) -> list[Any]:
     (entry,) = entries
-    assert isinstance(entry.asked, Alone)
-    return [entry.served.alone(entry.asked)]
+    assert isinstance(entry.query, SingleQuery)
+    return [entry.served.explain(entry.query)]
 
 
 def _deliver(entries: list[Entry], results: list[Any]) -> None:
     for entry, result in zip(entries, results, strict=True):
-        entry.answer.put(entry.place, result)
+        entry.answer.put(entry.index, result)
 
 
 def _fail(entries: list[Entry], error: Exception) -> None:

@@ -1,16 +1,17 @@
-"""Items by the words of their titles, and histories to try a model on."""
+"""Finds items by the words of their titles, and gives samples of histories."""
 
 from typing import Any
 
 import polars as pl
 
+from rearec_jax.recommend.items import Items
 from rearec_jax.recommend.recommender import Recommender
 
-WORDS = 8  # of a query; more narrow nothing down
+WORDS = 8  # of a search that count; more hardly narrow it down
 
 
 class Search:
-    """What GET /items and GET /samples answer for one model."""
+    """The answers to GET /items and GET /samples for one model."""
 
     def __init__(self, recommender: Recommender):
         items = recommender.items
@@ -21,12 +22,13 @@ class Search:
         )
         text = pl.col("title").fill_null("") + "\n" + pl.col("id")
         self._text = self._items.select(text.str.to_lowercase()).to_series()
-        self._titles = items.titles
-        self._index = items.index
-        self._samples = tuple(getattr(recommender, "samples", ()))
+        self._samples = [
+            {"history": [_named(items, raw) for raw in history], "target": _named(items, target)}
+            for history, target in recommender.samples
+        ]
 
     def items(self, query: str, limit: int) -> list[dict[str, Any]]:
-        """Items with every word of ``query`` in title or id, popular ones first."""
+        """Returns items that have every word of ``query`` in title or id, popular ones first."""
         found = self._items
         words = list(dict.fromkeys(query.lower().split()))[:WORDS]
         if words:
@@ -35,15 +37,13 @@ class Search:
         return found.head(limit).to_dicts()
 
     def samples(self, limit: int) -> list[dict[str, Any]]:
-        """A few histories and what came next."""
-        return [
-            {"history": [self._named(raw) for raw in history], "target": self._named(target)}
-            for history, target in self._samples[:limit]
-        ]
+        """Returns sample histories, each with the item that came next."""
+        return self._samples[:limit]
 
-    def _named(self, raw: str) -> dict[str, Any]:
-        number = self._index.get(raw)
-        return {"id": raw, "title": None if number is None else self._titles[number]}
+
+def _named(items: Items, raw: str) -> dict[str, Any]:
+    number = items.index.get(raw)
+    return {"id": raw, "title": None if number is None else items.titles[number]}
 
 
 def _contains(text: pl.Series, word: str) -> pl.Series:

@@ -1,4 +1,4 @@
-"""A server's life: ready when all is compiled, over when all is answered."""
+"""Runs a server: it is ready when all is compiled, and ends when all is answered."""
 
 import asyncio
 from collections.abc import Callable
@@ -19,15 +19,21 @@ from rearec_jax.serve.limits import Limits
 from rearec_jax.serve.models import Models
 from rearec_jax.serve.state import Service
 
-GRACE_SECONDS = 10  # for what was begun, once the server is told to stop
-SETTLE_SECONDS = 0.5  # in which a request that is on its way is still told that it came too late
-IDLE_SECONDS = 30  # that a connection is kept without a request
-SWITCH_SECONDS = 0.001  # Python's 5 ms would be the latency of every request under load
+GRACE_SECONDS = 10  # for the requests that have begun when the server is stopped
+SETTLE_SECONDS = 0.5  # in which a request that is on its way still gets a refusal
+IDLE_SECONDS = 30  # for which a connection without a request is kept
+SWITCH_SECONDS = 0.001  # Python's 5 ms would delay every request under load
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How to listen. key: "" = none; watch: seconds between looks for newer models, 0 = never."""
+    """The settings of a server.
+
+    host:  The address to listen at.
+    port:  The port to listen at; 0: any that is free.
+    key:   The key that requests must show; "": none.
+    watch: The seconds between looks for newer models; 0: none.
+    """
 
     host: str
     port: int
@@ -41,19 +47,19 @@ class _Uvicorn(uvicorn.Server):
         self._guard = guard
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """What is running goes on, what is new is refused."""
+        """Refuses new requests from now on; those that have begun go on."""
         self._guard.is_stopping = True
         super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Closes idle connections a moment later than uvicorn: on one there may be a request."""
+        """Closes idle connections a moment later than uvicorn, for a request may be on its way."""
         if not self.force_exit:
             await asyncio.sleep(SETTLE_SECONDS)
         await super().shutdown(sockets)
 
 
 def guarded(service: Service, key: str) -> Guard:
-    """The ASGI application: the service behind what holds for all requests."""
+    """Returns the ASGI application: the endpoints behind the checks of all requests."""
     return Guard(application(service), key, service)
 
 
@@ -64,10 +70,14 @@ def run(
     listening: socket.socket,
     say: Callable[[str], None],
 ) -> None:
-    """Serves until SIGTERM or Ctrl-C; returns when what was begun is answered.
+    """Serves until SIGTERM or Ctrl-C; returns when the requests that have begun are answered.
 
     Args:
-        listening: from `listen`.
+        models: the loaded models; they are compiled here.
+        limits: the limits of requests.
+        settings: the settings of the server.
+        listening: the socket that ``listen`` returned.
+        say: prints a line.
     """
     service = Service(models, limits)
     guard = guarded(service, settings.key)
@@ -89,7 +99,7 @@ def run(
 def _background(models: Models, watch: float, say: Callable[[str], None]) -> None:
     models.compile(say)
     gc.collect()
-    gc.freeze()  # models and programs stay: no collection has to walk through them
+    gc.freeze()  # models and programs stay, so that no collection has to walk through them
     if watch:
         models.watch(watch, say)
 
@@ -108,10 +118,10 @@ def _config(guard: Guard) -> uvicorn.Config:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """The port, taken: who connects waits until the server runs.
+    """Opens the port; a client that connects waits until the server runs.
 
     Raises:
-        UserError: the address cannot be listened at.
+        UserError: the server cannot listen at the address.
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)

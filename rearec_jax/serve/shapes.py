@@ -1,8 +1,8 @@
-"""Histories of several requests in rows of few different shapes, all of them known beforehand.
+"""Packs the histories of several requests into rows of few shapes, all known beforehand.
 
-`inference.batches` plans rows for the users that it gets; each plan may be another shape, which is
-a program to compile. A server compiles a short list of shapes when it starts and fills the smallest
-that holds who is waiting.
+`recommend.rows.batches` plans rows for its users, and each plan may be another shape, which must be
+compiled. A server compiles a short list of shapes when it starts, and fills the smallest one that
+holds the waiting histories.
 """
 
 from collections.abc import Sequence
@@ -13,12 +13,17 @@ import numpy as np
 
 from rearec_jax.recommend.rows import Rows
 
-SHORT = 16  # tokens of the shorter row for a user alone; Beauty's histories have 9 items
-TOKENS_A_QUERY = 12  # of a shared row: with longer histories queries stay empty, which costs less
+SHORT = 16  # tokens of the shorter row of a single user; Beauty's histories have 9 items
+TOKENS_A_QUERY = 12  # of a shared row; queries that stay empty cost less than rows
 
 
 class Shape(NamedTuple):
-    """Of a batch: rows, tokens of a row, queries (users) of a row."""
+    """The shape of a batch.
+
+    rows:    The number of rows.
+    tokens:  The tokens of a row.
+    queries: The queries of a row, one for each user.
+    """
 
     rows: int
     tokens: int
@@ -26,7 +31,7 @@ class Shape(NamedTuple):
 
 
 def shapes(max_length: int, users: int) -> tuple[Shape, ...]:
-    """All shapes for 1 to about ``users`` users, from the cheapest to the dearest."""
+    """Returns the shapes for 1 to about ``users`` users, from the cheapest to the dearest."""
     alone = [Shape(1, min(length, max_length), 1) for length in (SHORT, max_length)]
     queries = max(1, max_length // TOKENS_A_QUERY)
     rows = [1 << power for power in range((max(1, users // queries) - 1).bit_length() + 1)]
@@ -34,17 +39,21 @@ def shapes(max_length: int, users: int) -> tuple[Shape, ...]:
 
 
 class Packing:
-    """Rows that fill up, history by history: each goes to the first row with room for it."""
+    """Rows that are filled history by history: each goes to the first row with room for it.
+
+    rows:    The numbers of the histories in each row, in the order of ``add``.
+    lengths: The tokens of each history.
+    """
 
     def __init__(self, shapes: Sequence[Shape]):
         self._shapes = shapes
         self._tokens, self._queries = shapes[-1].tokens, shapes[-1].queries
         self._used: list[int] = []  # tokens of each row
-        self.rows: list[list[int]] = []  # numbers of the histories in each row
+        self.rows: list[list[int]] = []
         self.lengths: list[int] = []
 
     def add(self, length: int) -> bool:
-        """Takes one more history of ``length`` tokens, if there is room for it."""
+        """Adds a history of ``length`` tokens; returns False where there is no room for it."""
         row = self._room_for(length)
         if row is None:
             return False
@@ -58,7 +67,7 @@ class Packing:
 
     @property
     def shape(self) -> Shape:
-        """The cheapest shape that holds what was added."""
+        """The cheapest shape that holds the histories."""
         if len(self.lengths) == 1:
             fits = (s for s in self._shapes if s.tokens >= self.lengths[0])
         else:
@@ -77,7 +86,7 @@ class Packing:
 
 
 def filled(packing: Packing, histories: Sequence[Int32[np.ndarray, "_"]]) -> Rows:
-    """The batch: tokens, and each history's query at its last token; the rest is padding."""
+    """Returns the batch: the tokens of each history with a query at the last, and padding."""
     shape = packing.shape
     tokens, positions, segments = np.zeros((3, shape.rows, shape.tokens), np.int32)
     queries = np.zeros((shape.rows, shape.queries), np.int32)

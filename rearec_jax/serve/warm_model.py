@@ -1,4 +1,4 @@
-"""A model as the server runs it: many histories at once, or one alone in full; nothing compiles."""
+"""Runs a model for a server, many histories in a batch or one by itself, without compiling."""
 
 from collections.abc import Sequence
 import dataclasses
@@ -9,20 +9,22 @@ import jax
 from jaxtyping import Int32
 import numpy as np
 
-from rearec_jax.recommend import engine as program
-from rearec_jax.recommend.engine import FEWEST_LISTED
-from rearec_jax.recommend.recommender import Recommender
-from rearec_jax.recommend.results import Recommendation
+from rearec_jax.recommend.engine import FEWEST_LISTED, Candidates, Queries, best
+from rearec_jax.recommend.histories import Histories
+from rearec_jax.recommend.recommender import Options, Recommender
+from rearec_jax.recommend.results import MODEL, POPULARITY, Recommendation
 from rearec_jax.recommend.rows import Sizes, rounded
-from rearec_jax.serve.limits import SHARED, Limits
+from rearec_jax.serve.limits import MOST_EXCLUDED, Limits
 from rearec_jax.serve.shapes import Packing, Shape, filled, shapes
 
 
-class Together(NamedTuple):
-    """A history to be ranked with others; dense ids.
+class BatchedQuery(NamedTuple):
+    """A history that is ranked in a batch with others, in dense ids.
 
-    items:    what the model sees: the last of the history, and the mask of a cloze model.
-    excluded: what is not listed, at most ``SHARED``.
+    items:    The tokens that the model sees: the last items, and the mask of a cloze model.
+    excluded: The items that are not listed, at most ``MOST_EXCLUDED``.
+    k:        The number of items to list.
+    steps:    The number of reasoning steps.
     """
 
     items: Int32[np.ndarray, "_"]
@@ -31,18 +33,19 @@ class Together(NamedTuple):
     steps: int
 
 
-class Alone(NamedTuple):
-    """A history to be ranked for itself, as `Recommender.recommend` takes it; known raw ids."""
+class SingleQuery(NamedTuple):
+    """A history that is ranked by itself, in dense ids.
 
-    history: list[str]
-    k: int
-    exclude_seen: bool
-    exclude: list[str]
-    candidates: list[str] | None
+    history: The history, of one user.
+    options: The options of its ranking.
+    """
+
+    history: Histories
+    options: Options
 
 
-class Best(NamedTuple):
-    """A list, best first. by: as in `Recommendation`."""
+class TopItems(NamedTuple):
+    """A list, best first; the fields are those of `recommend.results.Recommendation`."""
 
     ids: list[str]
     scores: list[float]
@@ -52,10 +55,11 @@ class Best(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Served:
-    """A loaded model with what answers need of it.
+    """A loaded model, ready to answer.
 
-    name:        as requests name it.
-    recommender: it, with ``Recommender.sizes`` of the server.
+    name:        The name that requests use.
+    recommender: The model, with the compiled sizes of the server.
+    limits:      The limits that these sizes hold.
     """
 
     name: str
@@ -64,89 +68,74 @@ class Served:
 
     @functools.cached_property
     def shapes(self) -> tuple[Shape, ...]:
-        """Of the batches that are computed together."""
+        """The shapes of batches."""
         engine = self.recommender.engine
         return shapes(engine.max_length, min(self.limits.users, engine.at_once))
 
     @functools.cached_property
     def listed(self) -> int:
-        """Items that every program lists."""
+        """The number of items that the program of batches lists."""
         return min(max(FEWEST_LISTED, rounded(self.limits.k)), len(self.ids))
 
     @functools.cached_property
     def ids(self) -> list[str]:
-        """Raw id of each item."""
+        """The raw id of each item."""
         return self.recommender.items.ids.to_list()
 
     @functools.cached_property
     def titles(self) -> list[str | None]:
-        """Title of each item."""
+        """The title of each item."""
         return self.recommender.items.titles.to_list()
 
     @functools.cached_property
     def popular(self) -> list[int]:
-        """Dense ids, the most frequent first."""
+        """The dense ids of all items, the most frequent first."""
         return self.recommender.items.popular.tolist()
 
-    def title(self, raw: str) -> str | None:
-        """Of an item that is there."""
-        return self.titles[self.recommender.items.index[raw]]
-
     def seen(self, dense: Int32[np.ndarray, "_"]) -> Int32[np.ndarray, "_"]:
-        """What the model sees of a history."""
+        """Returns the tokens that the model sees of a history."""
         engine = self.recommender.engine
         if not engine.cloze:
             return dense[-engine.max_length :]
         last = dense[max(0, len(dense) - engine.max_length + 1) :]
         return np.append(last, np.int32(len(self.ids)))
 
-    def most_popular(self, k: int, excluded: set[int]) -> Best:
-        """For those of whom nothing is known."""
+    def most_popular(self, k: int, excluded: set[int]) -> TopItems:
+        """Returns the most popular items, for histories without a known item."""
         counts = self.recommender.items.counts
         chosen = [n for n in self.popular[: k + len(excluded)] if n not in excluded][:k]
-        return self._words(chosen, [float(counts[n]) for n in chosen], "popularity")
+        return self._named(chosen, [float(counts[n]) for n in chosen], POPULARITY)
 
-    def together(self, asked: Sequence[Together], packing: Packing) -> list[Best]:
-        """The lists of histories that ``packing`` holds, in one run of one program."""
-        steps = max(one.steps for one in asked)
-        rows = filled(packing, [one.items for one in asked])
+    def rank_batch(self, queries: Sequence[BatchedQuery], packing: Packing) -> list[TopItems]:
+        """Returns the lists of the histories that ``packing`` holds, by one run of one program."""
+        steps = max(one.steps for one in queries)
+        rows = filled(packing, [one.items for one in queries])
         depths = np.zeros_like(rows.queries)
-        excluded = np.full((*depths.shape, SHARED), len(self.ids), np.int32)
-        places = [tuple(place) for place in np.argwhere(rows.users >= 0)]
-        for place in places:
-            one = asked[rows.users[place]]
-            depths[place] = one.steps
-            excluded[place][: len(one.excluded)] = one.excluded
+        excluded = np.full((*depths.shape, MOST_EXCLUDED), len(self.ids), np.int32)
+        filled_queries = [tuple(index) for index in np.argwhere(rows.users >= 0)]
+        for index in filled_queries:
+            one = queries[rows.users[index]]
+            depths[index] = one.steps
+            excluded[index][: len(one.excluded)] = one.excluded
         engine = self.recommender.engine
-        found = program.best(
+        found = best(
             engine.encode,
-            engine.weights,
-            engine.table,
-            engine.ranked,
-            np.int32(len(self.ids)),
-            rows,
-            excluded,
+            engine.parameters,
+            Candidates(engine.ranked, np.int32(len(self.ids))),
+            Queries(rows, excluded, depths),
             engine.steps if steps else 0,
             self.listed,
-            depths,
         )
         items, scores = jax.device_get(found)
-        results: dict[int, Best] = {}
-        for place in places:
-            number = int(rows.users[place])
-            results[number] = self._list(items[place], scores[place], asked[number].k)
-        return [results[number] for number in range(len(asked))]
+        by_number = {int(rows.users[index]): index for index in filled_queries}
+        return [
+            self._list(items[by_number[number]], scores[by_number[number]], one.k)
+            for number, one in enumerate(queries)
+        ]
 
-    def alone(self, asked: Alone) -> Recommendation:
-        """One history with its whole path, at every depth."""
-        (found,) = self.recommender.recommend(
-            [asked.history],
-            asked.k,
-            exclude_seen=asked.exclude_seen,
-            exclude=asked.exclude,
-            candidates=asked.candidates,
-            explain=True,
-        )
+    def explain(self, query: SingleQuery) -> Recommendation:
+        """Returns the list of one history with the lists at every depth."""
+        (found,) = self.recommender.recommend_dense(query.history, query.options)
         return found
 
     def warm_up(self) -> None:
@@ -155,32 +144,34 @@ class Served:
         none = np.zeros(0, np.int32)
         for shape in self.shapes:
             for steps in dict.fromkeys((0, engine.steps)):
-                packing, asked = Packing(self.shapes), []
-                while not asked or packing.shape != shape:
+                packing, queries = Packing(self.shapes), []
+                while not queries or packing.shape != shape:
                     length = shape.tokens if shape.queries == 1 else 2
-                    one = Together(self._some(length), none, 1, steps)
+                    one = BatchedQuery(self._some(length), none, 1, steps)
                     if not packing.add(len(one.items)):
                         raise AssertionError(f"no batch has the shape {shape}")
-                    asked.append(one)
-                self.together(asked, packing)
+                    queries.append(one)
+                self.rank_batch(queries, packing)
+        history = Histories(self._some(1), np.array([0, 1]), ((),))
         for k in dict.fromkeys(self.recommender.sizes.listed):
-            for candidates in (None, self.ids[:k]):  # fewer of them than k would list fewer
-                self.alone(Alone(self.ids[:1], k, True, [], candidates))
+            # As many candidates as items to list: fewer would make a shorter list.
+            for candidates in (None, np.arange(min(k, len(self.ids)), dtype=np.int32)):
+                self.explain(SingleQuery(history, Options(k, candidates=candidates, explain=True)))
 
     def _some(self, length: int) -> Int32[np.ndarray, "_"]:
         return np.arange(length, dtype=np.int32) % len(self.ids)
 
-    def _list(self, items: np.ndarray, scores: np.ndarray, k: int) -> Best:
+    def _list(self, items: np.ndarray, scores: np.ndarray, k: int) -> TopItems:
         there = int(np.count_nonzero(~np.isneginf(scores[:k])))
-        return self._words(items[:there].tolist(), scores[:there].tolist(), "model")
+        return self._named(items[:there].tolist(), scores[:there].tolist(), MODEL)
 
-    def _words(self, dense: list[int], scores: list[float], by: str) -> Best:
+    def _named(self, dense: list[int], scores: list[float], by: str) -> TopItems:
         ids, titles = self.ids, self.titles
-        return Best([ids[n] for n in dense], scores, [titles[n] for n in dense], by)
+        return TopItems([ids[n] for n in dense], scores, [titles[n] for n in dense], by)
 
 
 def serve(name: str, recommender: Recommender, limits: Limits) -> Served:
-    """The recommender with sizes that are few and hold what ``limits`` allow."""
+    """Returns the model with few compiled sizes, which hold everything that ``limits`` allow."""
     engine = recommender.engine
     most = rounded(limits.k)
     sizes = Sizes(
@@ -197,7 +188,7 @@ def _power_of_two(count: int) -> int:
 
 
 def facts(served: Served) -> dict[str, Any]:
-    """What GET /models says of it."""
+    """Returns the entry of a model in the answer to GET /models."""
     engine = served.recommender.engine
     backbone, _, method = engine.name.partition(", ")
     return {
@@ -208,5 +199,5 @@ def facts(served: Served) -> dict[str, Any]:
         "steps": engine.steps,
         "items": len(served.ids),
         "max_length": engine.max_length,
-        "attention": getattr(engine, "attend", None) is not None,
+        "attention": engine.attend is not None,
     }

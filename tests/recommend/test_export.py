@@ -36,7 +36,9 @@ def written(path, method="rpe", **changes):
     config = tiny.config(method, **changes)
     _, variables = tiny.build(config, ITEMS)
     text = tiny.text_of(config, ITEMS)
-    engine = trained.engine(config, variables, ITEMS, None if text is None else np.asarray(text))
+    engine = trained.engine_of_model(
+        config, variables, ITEMS, None if text is None else np.asarray(text)
+    )
     recommender = Recommender(engine, catalogue())
     export.write(path, config, variables, recommender)
     return recommender
@@ -84,7 +86,7 @@ def test_a_table_of_bfloat16_is_read_as_such(tmp_path):
     config = tiny.config("rpe", model__layers=1, model__dtype="bfloat16")
     with jax.numpy_dtype_promotion("standard"):  # LayerNorm asks for it
         _, variables = tiny.build(config, ITEMS)
-        engine = trained.engine(config, variables, ITEMS)
+        engine = trained.engine_of_model(config, variables, ITEMS)
         half = {name: getattr(engine, name).astype(jnp.bfloat16) for name in ("table", "ranked")}
         model = Recommender(dataclasses.replace(engine, **half), catalogue())
         export.write(tmp_path / "model", config, variables, model)

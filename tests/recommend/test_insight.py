@@ -1,4 +1,4 @@
-"""What an explanation says of the model: what it looked at, and between how much it hesitates."""
+"""Explanations equal the model's own attention and the softmax over all items."""
 
 import dataclasses
 import json
@@ -92,7 +92,7 @@ def both(request, tmp_path_factory):
     method, changes = request.param
     config = tiny.config(method, **changes)
     _, variables = tiny.build(config, ITEMS)
-    rec = Recommender(trained.engine(config, variables, ITEMS), catalogue())
+    rec = Recommender(trained.engine_of_model(config, variables, ITEMS), catalogue())
     path = tmp_path_factory.mktemp("exported") / "model"
     export.write(path, config, variables, rec)
     return rec, path

@@ -8,9 +8,9 @@ import pytest
 
 from rearec_jax.errors import UserError
 from rearec_jax.recommend import export, onnx, trained
-from rearec_jax.recommend import rows as batches
 from rearec_jax.recommend.histories import of_ids
 from rearec_jax.recommend.recommender import Recommender
+from rearec_jax.recommend.rows import batches
 from tests import tiny
 from tests.recommend.test_recommender import ITEMS, catalogue
 
@@ -20,13 +20,13 @@ HISTORIES = [["i3", "i4"], ["i7"], [f"i{n}" for n in range(9)]]
 def written(path):
     config = tiny.config("erl")
     _, variables = tiny.build(config, ITEMS)
-    recommender = Recommender(trained.engine(config, variables, ITEMS), catalogue())
+    recommender = Recommender(trained.engine_of_model(config, variables, ITEMS), catalogue())
     export.write(path, config, variables, recommender, with_onnx=True)
     return recommender.engine
 
 
 def one_a_row(histories):
-    """Tokens, positions, segments [B, T] and queries [B, 1], by hand."""
+    """Returns tokens, positions, segments [B, T] and queries [B, 1], made by hand."""
     rows = np.zeros((4, len(histories), 6), np.int32)
     for row, history in enumerate(histories):
         items = [int(raw[1:]) for raw in history][-6:]
@@ -44,7 +44,7 @@ def test_same_numbers_in_onnxruntime(tmp_path):
     inputs = dict(zip(onnx.INPUTS, one_a_row(HISTORIES), strict=True))
     (found,) = session.run(None, inputs)
     histories = of_ids(HISTORIES, catalogue())
-    (rows,) = batches.batches(histories, engine.max_length, 128, None)
+    (rows,) = batches(histories, engine.max_length, 128, None)
     ours = jax.jit(engine.encode, static_argnums=3)(engine.weights, engine.table, rows, 2)
     for row, user in np.argwhere(rows.users >= 0):
         own = found[rows.users[row, user], 0]

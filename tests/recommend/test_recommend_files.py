@@ -14,11 +14,10 @@ import pytest
 from rich.console import Console
 
 from rearec_jax.commands import recommend
-from rearec_jax.data.own_files import by_user as gathering
-from rearec_jax.data.own_files import user_rows
+from rearec_jax.data.own_files import by_user, user_rows
 from rearec_jax.data.own_files.user_rows import Columns
 from rearec_jax.errors import UserError
-from rearec_jax.recommend import load, recommend_files
+from rearec_jax.recommend import model_directory, recommend_files
 from rearec_jax.recommend.recommend_files import Request, recommend_file
 from rearec_jax.run import lock
 from tests.recommend.test_recommender import recommender
@@ -55,7 +54,7 @@ def expected(rec):
     return dict(zip(USERS, found, strict=True))
 
 
-def by_user(path):
+def write_by_user(path):
     frame = pl.DataFrame({"user_id": list(USERS), "items": list(USERS.values())})
     if path.suffix == ".parquet":
         frame.write_parquet(path)
@@ -68,7 +67,7 @@ def by_user(path):
 @pytest.mark.parametrize("name", ["in.parquet", "in.csv", "in.tsv"])
 @pytest.mark.parametrize("output", ["out.parquet", "out.csv"])
 def test_a_row_a_user(rec, tmp_path, expected, name, output):
-    counts = run(rec, tmp_path, by_user(tmp_path / name), output)
+    counts = run(rec, tmp_path, write_by_user(tmp_path / name), output)
     assert lists(tmp_path / output) == expected
     assert (counts.users, counts.wrong, counts.unknown) == (25, 0, 0)
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([name, output])
@@ -89,7 +88,7 @@ def test_interactions_in_any_order(rec, tmp_path, expected, dates, monkeypatch):
 
 
 def test_interactions_are_dealt_to_a_file_a_part_that_is_on_the_disk(tmp_path, monkeypatch):
-    monkeypatch.setattr(gathering, "FILE_BYTES", 200)
+    monkeypatch.setattr(by_user, "FILE_BYTES", 200)
     lines = [f"{user},{item}\n" for user, items in USERS.items() for item in items]
     (tmp_path / "in.csv").write_text("user_id,item_id\n" + "".join(lines))
     on_disk = []
@@ -97,13 +96,13 @@ def test_interactions_are_dealt_to_a_file_a_part_that_is_on_the_disk(tmp_path, m
     monkeypatch.setattr(os, "fsync", lambda file: on_disk.append(os.fstat(file)) or real(file))
 
     def dealt(name):
-        rows = gathering.users(tmp_path / "in.csv", COLUMNS, tmp_path / name, lambda read: None)
+        rows = by_user.users(tmp_path / "in.csv", COLUMNS, tmp_path / name, lambda read: None)
         users = [user for piece in rows for user in piece.users]
         assert sorted(users) == sorted(USERS)
         return {file.name: file.stat() for file in (tmp_path / name).glob("*.arrows")}
 
     together = dealt("together")  # dealt once
-    monkeypatch.setattr(gathering, "MOST_ROWS", 20)
+    monkeypatch.setattr(by_user, "MOST_ROWS", 20)
     often = dealt("often")
     assert len(together) > 2
     assert together.keys() == often.keys()
@@ -112,13 +111,13 @@ def test_interactions_are_dealt_to_a_file_a_part_that_is_on_the_disk(tmp_path, m
 
 
 def test_a_stopped_deal_begins_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(gathering, "FILE_BYTES", 200)
-    monkeypatch.setattr(gathering, "MOST_ROWS", 20)
+    monkeypatch.setattr(by_user, "FILE_BYTES", 200)
+    monkeypatch.setattr(by_user, "MOST_ROWS", 20)
     lines = [f"{user},{item}\n" for user, items in USERS.items() for item in items]
     (tmp_path / "in.csv").write_text("user_id,item_id\n" + "".join(lines))
 
     def dealt(show):
-        rows = gathering.users(tmp_path / "in.csv", COLUMNS, tmp_path / "users", show)
+        rows = by_user.users(tmp_path / "in.csv", COLUMNS, tmp_path / "users", show)
         return [one for piece in rows for one in zip(piece.users, piece.values, strict=True)]
 
     def stop(read):
@@ -220,7 +219,7 @@ def test_wrong_interactions_are_told(rec, tmp_path):
 
 
 def test_a_stopped_run_continues(rec, tmp_path, expected, monkeypatch):
-    source, done = by_user(tmp_path / "in.parquet"), []
+    source, done = write_by_user(tmp_path / "in.parquet"), []
     real = recommend_files._lists
 
     def stopping(recommender, options, piece):
@@ -243,7 +242,7 @@ def test_a_stopped_run_continues(rec, tmp_path, expected, monkeypatch):
 
 
 def test_parts_of_other_work_are_not_continued(rec, tmp_path, expected):
-    source = by_user(tmp_path / "in.parquet")
+    source = write_by_user(tmp_path / "in.parquet")
     parts = tmp_path / "out.parquet.parts"
     parts.mkdir()
     (parts / "about.json").write_text(json.dumps(["something else"]))
@@ -253,7 +252,7 @@ def test_parts_of_other_work_are_not_continued(rec, tmp_path, expected):
 
 
 def test_two_with_one_output_are_refused(rec, tmp_path):
-    source = by_user(tmp_path / "in.parquet")
+    source = write_by_user(tmp_path / "in.parquet")
     parts = tmp_path / "out.parquet.parts"
     parts.mkdir()
     with lock.alone(parts), pytest.raises(UserError, match=r"in use .* another --output"):
@@ -265,16 +264,16 @@ def test_two_with_one_output_are_refused(rec, tmp_path):
 def test_a_model_trained_again_is_another_one(tmp_path):
     best = tmp_path / "checkpoints/best/780"
     best.mkdir(parents=True)
-    before = load.identity(tmp_path)
-    assert load.identity(tmp_path) == before
+    before = model_directory.identity(tmp_path)
+    assert model_directory.identity(tmp_path) == before
     best.rename(tmp_path / "old")  # still there, so that its inode is not taken again
     best.mkdir()
-    assert load.identity(tmp_path) != before
+    assert model_directory.identity(tmp_path) != before
 
 
 def test_the_identity_is_that_of_before_the_model_is_read(tmp_path, monkeypatch):
     (tmp_path / "manifest.json").write_text("old")
-    before, told = load.identity(tmp_path), []
+    before, told = model_directory.identity(tmp_path), []
 
     def changed(path):
         (tmp_path / "manifest.json").write_text("new")
@@ -283,7 +282,7 @@ def test_the_identity_is_that_of_before_the_model_is_read(tmp_path, monkeypatch)
         told.append(model)
         return recommend_files.Counts()
 
-    monkeypatch.setattr(load, "load", changed)
+    monkeypatch.setattr(model_directory, "load", changed)
     monkeypatch.setattr(recommend_files, "recommend_file", keep)
     with flagsaver.flagsaver():
         if not flags.FLAGS.is_parsed():
@@ -294,7 +293,7 @@ def test_the_identity_is_that_of_before_the_model_is_read(tmp_path, monkeypatch)
 
 
 def test_options(rec, tmp_path):
-    source = by_user(tmp_path / "in.csv")
+    source = write_by_user(tmp_path / "in.csv")
     (tmp_path / "some.txt").write_text("i1\r\ni2\n\ni3\n", encoding="utf-8-sig")
     (tmp_path / "out.txt").write_text("i2\n")
     files = {"candidates": str(tmp_path / "some.txt"), "exclude": str(tmp_path / "out.txt")}
@@ -305,40 +304,39 @@ def test_options(rec, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "output", "options", "words"),
+    ("content", "options", "words"),
     [
-        (None, "out.csv", {}, r"in.csv does not exist"),
-        ("user_id,items\n", "out.txt", {}, r"must end in .parquet or .csv"),
-        ("user,items\n", "out.csv", {}, r"needs a column 'user_id' \(--user_column\)"),
-        ("user_id,x\n", "out.csv", {}, r"'items' \(--items_column\) or 'item_id'"),
-        ("user_id,items\n", "out.csv", {"steps": 9}, r"steps=9 must lie between 0 and the 2"),
-        ("user_id,items\n", "out.csv", {"steps": -7}, r"steps=-7 must be 0 or more, or -1"),
-        ("user_id,items\n", "directory.csv", {}, r"directory.csv is a directory"),
-        ("user_id,items\n", "out.csv", {"exclude": "no"}, r"--exclude=no does not exist"),
+        (None, {}, r"in.csv does not exist"),
+        ("user_id,items\n", {"output": "out.txt"}, r"must end in .parquet or .csv"),
+        ("user,items\n", {}, r"needs a column 'user_id' \(--user_column\)"),
+        ("user_id,x\n", {}, r"'items' \(--items_column\) or 'item_id'"),
+        ("user_id,items\n", {"steps": 9}, r"steps=9 must lie between 0 and the 2"),
+        ("user_id,items\n", {"steps": -7}, r"steps=-7 must be 0 or more, or -1"),
+        ("user_id,items\n", {"output": "directory.csv"}, r"directory.csv is a directory"),
+        ("user_id,items\n", {"exclude": "no"}, r"--exclude=no does not exist"),
         (
             "user_id,items\n",
-            "out.csv",
             {"candidates": "latin"},
             r"=latin cannot be read",
         ),
-        ("user_id,items\n", "no/where/out.csv", {}, r"cannot write"),
+        ("user_id,items\n", {"output": "no/where/out.csv"}, r"cannot write"),
     ],
 )
-def test_mistakes_leave_nothing(rec, tmp_path, monkeypatch, content, output, options, words):
+def test_mistakes_leave_nothing(rec, tmp_path, monkeypatch, content, options, words):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "latin").write_bytes(b"caf\xe9\n")
     (tmp_path / "directory.csv").mkdir()
     if content is not None:
         (tmp_path / "in.csv").write_text(content)
-    if output.startswith("no"):
+    if options.get("output", "").startswith("no"):
         (tmp_path / "no").write_text("a file")
     with pytest.raises(UserError, match=words):
-        run(rec, tmp_path, tmp_path / "in.csv", output, **options)
+        run(rec, tmp_path, tmp_path / "in.csv", **({"output": "out.csv"} | options))
     assert not list(tmp_path.glob("out*"))
 
 
 def test_the_input_is_not_replaced(rec, tmp_path):
-    source = by_user(tmp_path / "in.csv")
+    source = write_by_user(tmp_path / "in.csv")
     before = source.read_bytes()
     with pytest.raises(UserError, match="is the input"):
         run(rec, tmp_path, source, "in.csv")
@@ -347,9 +345,9 @@ def test_the_input_is_not_replaced(rec, tmp_path):
 
 @pytest.mark.parametrize("name", ["in.csv.gz", "in.parquet"])
 def test_a_file_that_breaks_off_is_said(rec, tmp_path, name):
-    whole = by_user(tmp_path / "whole.parquet").read_bytes()
+    whole = write_by_user(tmp_path / "whole.parquet").read_bytes()
     if name == "in.csv.gz":
-        whole = gzip.compress(by_user(tmp_path / "whole.csv").read_bytes())
+        whole = gzip.compress(write_by_user(tmp_path / "whole.csv").read_bytes())
     (tmp_path / name).write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UserError, match=rf"{name} cannot be read"):
         run(rec, tmp_path, tmp_path / name)

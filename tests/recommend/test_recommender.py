@@ -1,4 +1,4 @@
-"""Recommendations from raw ids: the lists equal a direct computation, whatever is asked for."""
+"""Recommendations from raw ids equal a direct computation, with any options."""
 
 import logging
 
@@ -16,11 +16,11 @@ from rearec_jax.errors import UserError
 from rearec_jax.losses.similarity import comparable
 from rearec_jax.models.backbones import item_table
 from rearec_jax.models.reasoning import encode_and_reason
-from rearec_jax.recommend import rows as batches
 from rearec_jax.recommend import trained
 from rearec_jax.recommend.histories import of_ids
 from rearec_jax.recommend.items import Items
 from rearec_jax.recommend.recommender import Recommender
+from rearec_jax.recommend.rows import batches, rounded
 from tests import tiny
 
 ITEMS = 30
@@ -37,12 +37,14 @@ def recommender(method="rpe", **changes):
     config = tiny.config(method, **({"model__layers": 1} | changes))
     model, variables = tiny.build(config, ITEMS)
     text = tiny.text_of(config, ITEMS)
-    engine = trained.engine(config, variables, ITEMS, None if text is None else np.asarray(text))
+    engine = trained.engine_of_model(
+        config, variables, ITEMS, None if text is None else np.asarray(text)
+    )
     return Recommender(engine, catalogue()), config, model, variables
 
 
 def direct(config, model, variables, history, steps):
-    """Scores [N] of one user alone, in a row as long as its history."""
+    """Returns the scores [N] of one user alone, in a row as long as its history."""
     text = tiny.text_of(config, ITEMS)
     scaled = None if text is None else text * unit_scale(np.asarray(text))
     table = item_table(model, variables, scaled)
@@ -179,7 +181,7 @@ def reader(request):
     model, _ = tiny.build(config, ITEMS)
     shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.asarray(vectors))
     variables = tiny.random_like(shapes)
-    engine = trained.engine(config, variables, ITEMS, vectors)
+    engine = trained.engine_of_model(config, variables, ITEMS, vectors)
     return Recommender(engine, items, TextEncoder(config, items.titles, vectors))
 
 
@@ -222,20 +224,20 @@ class TestNewItems:
 
 class TestBatches:
     def test_sizes_are_few(self):
-        assert [batches.rounded(n) for n in (1, 2, 3, 4, 5, 6, 7, 9, 13, 17)] == [
+        assert [rounded(n) for n in (1, 2, 3, 4, 5, 6, 7, 9, 13, 17)] == [
             1, 2, 3, 4, 6, 6, 8, 12, 16, 24,
         ]  # fmt: skip
 
     def test_every_user_once(self):
         histories = of_ids([[f"i{n}"] * (1 + n % 5) for n in range(30)], catalogue())
-        rows = list(batches.batches(histories, 6, 8, None))
+        rows = list(batches(histories, 6, 8, None))
         users = np.concatenate([one.users[one.users >= 0] for one in rows])
         assert sorted(users) == list(range(30))
         assert len({one.tokens.shape + one.queries.shape for one in rows}) == 1
 
     def test_one_user_has_a_short_row(self):
         histories = of_ids([["i1", "i2"]], catalogue())
-        (rows,) = batches.batches(histories, 50, 128, None)
+        (rows,) = batches(histories, 50, 128, None)
         assert rows.tokens.shape == (1, 8) and rows.queries.shape == (1, 1)
 
 

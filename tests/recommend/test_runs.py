@@ -1,6 +1,7 @@
 """From a work directory: without its data, as the documentation says, and exported."""
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,8 @@ from rearec_jax import config as config_lib
 from rearec_jax.commands import train
 from rearec_jax.data.prepare import prepare
 from rearec_jax.errors import UserError
-from rearec_jax.recommend import export, from_run
+from rearec_jax.recommend import export
+from rearec_jax.recommend.items import ITEMS_FILE
 from tests.processes import ROOT
 from tests.test_main import start
 from tests.training.test_runs import TINY
@@ -60,10 +62,10 @@ def test_the_documentation_runs(place, monkeypatch, capsys):
 
 def test_the_documented_commands_run(place):
     commands = re.findall(r"^python -m rearec_jax.main (--mode.*)$", DOCUMENT, re.MULTILINE)
-    assert len(commands) == 2
+    assert len(commands) == 4
     (place / "users.csv").write_text("user_id,items\nann,17 4 39\nbob,\n")
     for command in commands:
-        process = start(*command.split(), cwd=place)
+        process = start(*shlex.split(command, comments=True), cwd=place)
         out, err = process.communicate(timeout=300)
         assert process.returncode == 0, err
         assert "written:" in out
@@ -114,7 +116,7 @@ def test_an_older_run_prepares_its_data(tmp_path):
     path = tmp_path / "run"
     train.train_run(str(path), config_lib.resolve(options), "configs/tiny.py", 0.0)
     (kept,) = rearec_jax.load(path).recommend([["1", "2"]])
-    (path / from_run.catalogue.FILE).unlink()
+    (path / ITEMS_FILE).unlink()
     (again,) = rearec_jax.load(path).recommend([["1", "2"]])
     assert kept == again
 

@@ -23,13 +23,13 @@ FLAGS = [
 
 
 class Page:
-    """What a test does with the page; looks for elements by CSS selectors."""
+    """The actions of a test on the page; elements are found by CSS selectors."""
 
     def __init__(self, driver: Any) -> None:
         self.driver = driver
 
     def open(self, origin: str, story: str = "", width: int = 1280, dark: bool = False) -> None:
-        """The page with this hash, after its models have answered."""
+        """Opens the page with this hash and waits until its models have answered."""
         self.load(origin, story, width, dark)
         self.settle()
 
@@ -50,7 +50,7 @@ class Page:
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
 
     def settle(self) -> None:
-        """Until every model shown has answered."""
+        """Waits until every model shown has answered."""
         self.until(
             lambda: self.all(".model") and not self.all(".model[aria-busy='true']"), "answers"
         )
@@ -90,7 +90,7 @@ class Page:
         ActionChains(self.driver).send_keys(*keys).perform()
 
     def search(self, text: str) -> None:
-        """Types it, until items are shown that have the first word of it in their titles."""
+        """Types a text and waits for items whose titles have its first word."""
         self.one("#search").send_keys(text)
         self.until(lambda: self.texts("#found [role=option]"), f"items found for {text}")
 

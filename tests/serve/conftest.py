@@ -1,4 +1,4 @@
-"""Tiny models on disk, and a service of them that is asked without a socket."""
+"""Tiny models on disk, and a service of them that is called without a socket."""
 
 import asyncio
 from collections.abc import Iterator
@@ -25,16 +25,16 @@ LIMITS = Limits(body_bytes=20_000, histories=8, history=300, ids=20, k=20, waiti
 
 
 def write(path, seed=0, **changes) -> None:
-    """An export of a model with random parameters; another ``seed`` is another model."""
+    """Writes an export of a model with random parameters; another ``seed`` is another model."""
     config = tiny.config("rpe", model__layers=1, **changes)
     _, variables = tiny.build(config, ITEMS, seed)
-    engine = trained.engine(config, variables, ITEMS)
+    engine = trained.engine_of_model(config, variables, ITEMS)
     recommender = Recommender(engine, catalogue(), samples=SAMPLES)
     export.write(path, config, variables, recommender)
 
 
 class Client:
-    """Asks a service in this process; ``loop`` is where it lives."""
+    """Calls a service in this process; ``loop`` is the event loop that runs it."""
 
     def __init__(self, service: Service, key: str = ""):
         self.service = service

@@ -53,7 +53,7 @@ SAMPLES = [
 
 
 def explain(question: Mapping[str, Any]) -> dict[str, Any]:
-    """Scores that depend on model and history, sharper with every step."""
+    """Returns an answer whose scores depend on model and history, and sharpen with every step."""
     name = question["model"] or next(iter(MODELS))
     known = [id_ for id_ in question["history"] if id_.isdigit() and int(id_) < COUNT]
     unknown = [id_ for id_ in question["history"] if id_ not in known]
@@ -102,7 +102,7 @@ def _step(
 
 
 class Stub(ThreadingHTTPServer):
-    """What a test sets: key, not_ready (answers left with 503), error (sentence for /explain)."""
+    """The server; tests set key, not_ready (answers left with 503) and error (of /explain)."""
 
     daemon_threads = True
 
@@ -176,12 +176,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Silent."""
+        """Logs nothing."""
 
 
 @contextlib.contextmanager
 def stub(names: list[str], port: int = 0) -> Iterator[Stub]:
-    """A running server with these of MODELS; the first one is the default."""
+    """Runs a server with these of MODELS; the first one is the default."""
     with Stub(names, port) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server

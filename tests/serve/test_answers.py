@@ -1,13 +1,14 @@
-"""What the endpoints answer: the recommender's lists, whatever way they are computed."""
+"""The answers of the endpoints are the recommender's lists, whatever way they are computed."""
 
 import asyncio
 
 import numpy as np
+from prometheus_client import generate_latest
 import pytest
 
 import rearec_jax
-from rearec_jax.serve.counters import Counter
-from rearec_jax.serve.limits import SHARED
+from rearec_jax.serve.counters import counter, histogram
+from rearec_jax.serve.limits import MOST_EXCLUDED
 from tests.serve.conftest import SAMPLES, close
 
 HISTORIES = [["i3", "i4"], ["i7"], [f"i{n}" for n in range(9)], ["i5", "i29", "i5"]]
@@ -61,8 +62,8 @@ def test_many_requests_at_once_share_batches(client, recommenders):
 
 
 def test_more_excluded_than_a_batch_holds(client, recommenders, monkeypatch):
-    assert SHARED >= 30  # so the limit is lowered here: the catalogue is smaller than it
-    monkeypatch.setattr("rearec_jax.serve.answers.SHARED", 3)
+    assert MOST_EXCLUDED >= 30  # so the limit is lowered here: the catalogue is smaller than it
+    monkeypatch.setattr("rearec_jax.serve.answers.MOST_EXCLUDED", 3)
     answer = client.ask("/recommend", {"histories": [LONG[:25], ["i1"]], "k": 4, "steps": 1})
     lists = recommenders["one"].recommend([LONG[:25], ["i1"]], 4, steps=1).ids
     assert [found["ids"] for found in answer.json()["results"]] == lists
@@ -170,10 +171,27 @@ def test_state_and_descriptions(client):
 
 
 def test_a_large_counter_still_moves_by_one():
-    counter = Counter("c", "said")
-    counter.add(by=12_345_678)
-    counter.add()
-    assert list(counter.lines()) == ["c 12345679"]
+    large = counter("c_total", "said")
+    large.inc(12_345_678)
+    large.inc()
+    lines = generate_latest(large).decode().splitlines()
+    assert lines[:2] == ["# HELP c_total said", "# TYPE c_total counter"] and len(lines) == 3
+    assert float(lines[2].removeprefix("c_total ")) == 12_345_679
+
+
+def test_bounds_of_a_histogram_keep_their_names():
+    seconds = histogram("h", "said", (0.001, 1, 10), ("path",))
+    seconds.labels("/a").observe(1)
+    assert generate_latest(seconds).decode().splitlines() == [
+        "# HELP h said",
+        "# TYPE h histogram",
+        'h_bucket{le="0.001",path="/a"} 0.0',
+        'h_bucket{le="1",path="/a"} 1.0',
+        'h_bucket{le="10",path="/a"} 1.0',
+        'h_bucket{le="+Inf",path="/a"} 1.0',
+        'h_count{path="/a"} 1.0',
+        'h_sum{path="/a"} 1.0',
+    ]
 
 
 def test_metrics_are_prometheus_text(client):

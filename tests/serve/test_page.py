@@ -1,4 +1,4 @@
-"""What a reader does with the page, in a browser, against a server of made data."""
+"""The actions of a reader on the page, in a browser, against a server of made data."""
 
 from collections.abc import Iterator
 

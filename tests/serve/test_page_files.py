@@ -1,4 +1,4 @@
-"""The page's files: complete, from nowhere else, and without what turns text into markup."""
+"""The page's files are complete, load nothing from elsewhere, and never make text markup."""
 
 import re
 

@@ -133,7 +133,7 @@ def test_a_broken_newer_model_is_said_and_the_old_one_stays(server):
 
 
 def test_it_ends_when_it_has_answered(server):  # the last test: the server is gone after it
-    """On connections that are kept: each ends with an answer that says so, none without one."""
+    """Each kept connection ends with an answer that closes it, and none without one."""
     statuses, body = [], json.dumps(QUESTION)
 
     def keep_asking():

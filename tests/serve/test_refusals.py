@@ -1,4 +1,4 @@
-"""What a server refuses: each with its status and one sentence, and it goes on."""
+"""A server refuses with a status and one sentence, and goes on."""
 
 import asyncio
 import json
@@ -81,16 +81,16 @@ def test_a_body_of_untold_length_is_not_read_for_ever(client):
 
 @pytest.fixture
 def blocked(client, monkeypatch):
-    """The threads compute nothing until it is set."""
+    """An event before which the threads compute nothing."""
     go = threading.Event()
     served = client.service.models.default.current.served
-    compute = served.together
+    compute = served.rank_batch
 
     def wait(*arguments):
         assert go.wait(20)
         return compute(*arguments)
 
-    monkeypatch.setitem(served.__dict__, "together", wait)
+    monkeypatch.setitem(served.__dict__, "rank_batch", wait)
     yield go
     go.set()
 
@@ -100,8 +100,8 @@ def test_a_full_queue_is_said_and_recovers(limited, blocked):
 
     async def ask():
         first = asyncio.create_task(client.asking("/recommend", GOOD))
-        while not client.service.workers.together._thread.is_alive() or len(
-            client.service.workers.together
+        while not client.service.workers.batched._thread.is_alive() or len(
+            client.service.workers.batched
         ):
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.05)  # the thread has taken it
@@ -139,7 +139,7 @@ def test_a_failing_batch_is_one_500_and_the_server_goes_on(limited, client, monk
 
     served = client.service.models.default.current.served
     with monkeypatch.context() as changed:
-        changed.setitem(served.__dict__, "together", fail)
+        changed.setitem(served.__dict__, "rank_batch", fail)
         answer = own.ask("/recommend", GOOD)
     assert answer.status_code == 500 and "out of memory" not in answer.text
     assert "out of memory" in caplog.text
@@ -210,7 +210,7 @@ def test_a_model_that_cannot_be_compiled_may_be_replaced(exported, tmp_path, mon
 
 @pytest.fixture
 def watched(exported, tmp_path, monkeypatch):
-    """A served model beside `new`, nothing compiled; `clock.now` is what the time is."""
+    """A served model beside `new`, nothing compiled; `clock.now` is the time."""
     monkeypatch.setattr(Served, "warm_up", lambda self: None)
     clock = SimpleNamespace(now=1000.0)
     monkeypatch.setattr(
@@ -302,7 +302,7 @@ FIELDS = ("histories", "history", "k", "steps", "exclude_seen", "exclude", "cand
 
 
 def malformed(rng):
-    """A request that is wrong in some way, or nearly."""
+    """Returns a request that is wrong in some way, or nearly wrong."""
     body = {str(rng.choice(FIELDS)): VALUES[rng.integers(len(VALUES))] for _ in range(3)}
     if rng.integers(2):
         body.setdefault("histories" if rng.integers(2) else "history", [["i1"]])

@@ -1,21 +1,21 @@
-/** The server's answers, or a ServerError whose message is a sentence for the reader. */
+/** Fetches the server's answers; throws a ServerError whose message is a sentence for the reader. */
 
 const RETRY_SECONDS = 1.5;
 const KEY = "rearec_jax.key";
 
 export class ServerError extends Error {}
 
-/** What the page does meanwhile: set by main.js. */
+/** The page's reactions while a request waits; main.js sets them. */
 export const hooks = {
-  /** The server is not ready: a sentence. */
+  /** Called with a sentence while the server is not ready. */
   waiting: () => {},
-  /** It answered. */
+  /** Called when the server has answered. */
   answered: () => {},
   /** Asks for the key; resolves to it, or to null if the reader gives none. */
   askKey: async () => null,
 };
 
-let asking = null; // one question, however many requests wait for the key
+let asking = null; // the promise of the key: one question for all requests that wait for it
 
 export const api = {
   models: () => request("models"),
@@ -44,7 +44,7 @@ async function request(path, { body, signal } = {}) {
   }
 }
 
-/** null: the key has a character that no header may hold, such as a typographic quote. */
+/** Returns the headers, or null where the key has a character that no header may hold, such as a typographic quote. */
 function headersOf(body, key) {
   const headers = new Headers({ Accept: "application/json" });
   if (body) headers.set("Content-Type", "application/json");
@@ -74,7 +74,7 @@ async function answer(response) {
   }
 }
 
-/** {"error": "one sentence"}; a proxy in between may answer with something else. */
+/** Returns the sentence of {"error": "one sentence"}, or one of its own, because a proxy may answer with something else. */
 async function sentence(response) {
   try {
     const { error } = await response.json();

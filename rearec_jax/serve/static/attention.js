@@ -1,4 +1,4 @@
-/** What the token of each step looks at: a bar a step for the history's items that weigh most. */
+/** Draws the attention of each step's token: a bar for each step and each of the items with the largest weights. */
 
 import { bar } from "./bar.js";
 import { el, items, nameOf, percent } from "./dom.js";

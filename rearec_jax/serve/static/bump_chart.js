@@ -57,7 +57,7 @@ export function bumpChart(answer, k, target) {
   return { node, setStep, lit };
 }
 
-/** Where steps and ranks lie, in pixels. */
+/** Returns the pixel positions of steps and ranks. */
 function geometry(width, k, listed, steps) {
   const row = k <= 10 ? 27 : k <= 20 ? 21 : 15;
   const labels = Math.max(100, Math.min(300, 0.52 * width));

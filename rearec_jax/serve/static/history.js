@@ -39,7 +39,7 @@ export function createHistory(list, { change }) {
     );
   }
 
-  /** Where the focus is in the list, which loses it when drawn again. */
+  /** Returns [place, button] of the focus in the list, because drawing the list again loses it. */
   function focused() {
     const button = list.contains(document.activeElement) ? document.activeElement : null;
     const place = [...list.children].findIndex((entry) => entry.contains(button));

@@ -1,8 +1,8 @@
-/** Errors, waiting, and the question for the key. */
+/** Shows errors and waiting, and asks for the key. */
 
 import { byId, el } from "./dom.js";
 
-/** A sentence, with a button that tries again. */
+/** Shows an error's sentence with a button that tries again. */
 export function showError(error, again) {
   const text = error.message || String(error);
   byId("alert").hidden = false;
@@ -14,18 +14,18 @@ export function clearError() {
   byId("alert").replaceChildren();
 }
 
-/** null: no longer waiting. */
+/** Shows what the page waits for; null hides it. */
 export function showWaiting(sentence) {
   byId("waiting").hidden = sentence === null;
   byId("waiting").textContent = sentence ?? "";
 }
 
-/** For screen readers only. */
+/** Announces a sentence to screen readers only. */
 export function say(sentence) {
   byId("news").textContent = sentence;
 }
 
-/** The key, or null if the reader gives none. */
+/** Resolves to the key, or to null if the reader gives none. */
 export function askKey(refused) {
   const dialog = byId("key-dialog");
   byId("key").value = "";

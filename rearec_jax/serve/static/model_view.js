@@ -29,7 +29,7 @@ export function createModelView(model, { add }) {
     lit: (id) => shown?.chart?.lit(id),
     busy: () => node.setAttribute("aria-busy", "true"),
     idle: () => node.setAttribute("aria-busy", "false"),
-    /** targetRanks: of the item that came next, by step; null if it is not among the first `depth`. */
+    /** targetRanks: the ranks of the item that came next, by step; null if it is not among the first `depth`. */
     show(answer, story, { targetRanks, depth, scale }) {
       node.setAttribute("aria-busy", "false");
       const byModel = answer.by === "model";
@@ -53,7 +53,7 @@ function cameNext(node, { target, history, excludeSeen }, ranks, depth) {
   node.replaceChildren(el("small", {}, "What came next: "), el("b", {}, nameOf(target)), `, ${words}.`);
 }
 
-/** A sentence or two on the step. */
+/** Returns a sentence or two about the step. */
 function inWords(answer, place, story) {
   const step = answer.steps[place];
   if (answer.by === "popularity") {

@@ -2,7 +2,7 @@
 
 import { api, ServerError } from "./api.js";
 
-const FAR = 100; // how far down the list the item that came next is looked for
+const FAR = 100; // length of the list in which the item that came next is looked for
 
 /**
  * Returns {answers: [{model, answer, targetRanks, depth}], titles: Map id → title, unknown: Set of ids that
@@ -39,7 +39,7 @@ async function askModel(model, story, signal) {
   return { model, answer, far, depth, targetRanks: far.ranks[id] ?? null };
 }
 
-/** A longer list, where the server gives one that long; depth: how long it is. */
+/** Resolves to {far, depth}: a longer list, where the server gives one, and its length. */
 async function furtherDown(question, answer, signal) {
   try {
     return { far: await api.explain({ ...question, k: FAR }, signal), depth: FAR };
@@ -49,7 +49,7 @@ async function furtherDown(question, answer, signal) {
   }
 }
 
-/** The item that came next, where only its id is known (from an address) and no list names it. */
+/** Fetches the title of the item that came next, where only its id is known (from an address) and no list names it. */
 async function nameTarget(target, titles, model, signal) {
   if (target === null || target.title !== null || titles.has(target.id)) return;
   const question = { history: [target.id], k: 1, unknown: "skip", model: model.name };

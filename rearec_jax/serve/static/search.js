@@ -12,7 +12,7 @@ export function createSearch(input, list, { find, choose, failed, say }) {
   let found = [];
   let active = -1;
   let timer = null;
-  let asked = 0; // the latest question: answers to earlier ones come too late
+  let asked = 0; // the number of the latest search: answers to earlier ones come too late
 
   function show(items, text) {
     found = items;

@@ -1,4 +1,4 @@
-/** How sure the model is after each step: a table with bars. */
+/** Draws a table with bars of how sure the model is after each step. */
 
 import { bar } from "./bar.js";
 import { count, el, percent } from "./dom.js";

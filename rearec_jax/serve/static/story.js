@@ -1,5 +1,5 @@
 /**
- * What the page shows, as the address' hash: #h=17,4&t=39&k=10&steps=1&seen=1&m=erl,prl
+ * Reads and writes the state of the page in the hash of its address: #h=17,4&t=39&k=10&steps=1&seen=1&m=erl,prl
  *
  * h: the history's ids, oldest first; t: the item that came next; k: list length; steps: fewer
  * reasoning steps than trained; seen=1: the history's items stay in the lists; m: models.

@@ -1,4 +1,4 @@
-"""What must not be listed, for each user of a batch."""
+"""Packed rows, and the items that must not be listed for each user of a batch."""
 
 import numpy as np
 import pytest
@@ -28,14 +28,13 @@ def test_a_single_user_is_packed_as_a_user_among_others(length):
 
 @pytest.mark.parametrize("long", [0, 3, 100])
 def test_excluded_are_the_seen_and_the_given(long, monkeypatch):
-    """Whether histories count as long or not."""
     monkeypatch.setattr(rows, "LONG", long)
     rng = np.random.default_rng(0)
     seen = [rng.integers(0, 20, n).astype(np.int32) for n in (4, 0, 50, 3)]
     offsets = np.cumsum([0, *map(len, seen)])
     histories = Histories(np.concatenate(seen), offsets, ())
     users = np.array([2, -1, 0, 1, 3], np.int32)
-    out = rows.excluded(users, histories, True, np.array([30, 31], np.int32), NOTHING)
+    out = rows.excluded_items(users, histories, True, np.array([30, 31], np.int32), NOTHING)
     for user, row in zip(users, out, strict=True):
         had = set() if user < 0 else set(seen[user].tolist())
         assert set(row.tolist()) - {NOTHING} == had | {30, 31}
@@ -44,5 +43,7 @@ def test_excluded_are_the_seen_and_the_given(long, monkeypatch):
 def test_one_long_history_does_not_widen_all_rows():
     items = np.arange(100_000, dtype=np.int32) % 12
     histories = Histories(items, np.array([0, len(items)]), ())
-    out = rows.excluded(np.zeros(3, np.int32), histories, True, np.zeros(0, np.int32), NOTHING)
+    out = rows.excluded_items(
+        np.zeros(3, np.int32), histories, True, np.zeros(0, np.int32), NOTHING
+    )
     assert out.shape == (3, 16)
