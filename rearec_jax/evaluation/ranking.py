@@ -124,17 +124,14 @@ def top_k(
     excluded: Int[Array, "M L"],
     k: int,
     block: int,
-    real: Int[Array, ""] | None = None,
 ) -> Best:
     """Finds the k items of the highest scores for each vector; of equal scores the lower id first.
 
     Args:
         excluded: The ids of items that are not listed, N where there is none; L may be 0.
         block: The number of items in a block of the catalogue.
-        real: The number of rows of the table, the first ones, that are items; None is all.
     """
-    count = vectors.shape[0]
-    items = table.shape[0] if real is None else real
+    count, items = vectors.shape[0], table.shape[0]
     dtype = jnp.promote_types(vectors.dtype, jnp.float32)
 
     def merge(best: Best, block: tuple[Array, Array]) -> tuple[Best, None]:

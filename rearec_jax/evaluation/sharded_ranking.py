@@ -1,12 +1,9 @@
-"""Ranks and lists of the best items where the catalogue is split over devices.
+"""Ranks where the catalogue is split over devices, as `losses.sharded` splits it.
 
-Each device of `model` counts among its items, and a rank is 1 + the sum of the counts. The best
-items of all are among the best of each device. `losses.sharded` splits the arrays in the same way.
+Each device of `model` counts among its items, and a rank is 1 + the sum of the counts.
 """
 
-from collections.abc import Callable
 import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from rearec_jax.devices.table_rows import DATA, MODEL, filled, over_mesh
 from rearec_jax.evaluation import ranking
-from rearec_jax.evaluation.ranking import Best, Examples
+from rearec_jax.evaluation.ranking import Examples
 from rearec_jax.ops.scores import scores
 
 
@@ -28,48 +25,11 @@ def target_ranks(
         score_mib: The MiB of a block of scores on each device.
     """
     count = functools.partial(_count_not_lower, table.shape[0], score_mib)
-    found = _shared(mesh, count, examples, table, PartitionSpec(DATA))
+    in_specs = PartitionSpec(DATA), PartitionSpec(MODEL)
+    padded = jax.tree.map(lambda array: filled(array, mesh.shape[DATA]), examples)
+    counts = over_mesh(mesh, count, in_specs, PartitionSpec(DATA))
+    found = counts(padded, filled(table, mesh.shape[MODEL]))
     return 1 + found[: examples.vectors.shape[0]]
-
-
-def top_k(
-    vectors: Float[Array, "M D"],
-    table: Float[Array, "N D"],
-    excluded: Int[Array, "M L"],
-    k: int,
-    block: int,
-    mesh: Mesh,
-) -> Best:
-    """Computes `ranking.top_k` on the devices of ``mesh`` together."""
-    items = table.shape[0]
-
-    def local(examples: tuple[Array, Array], rows: Array) -> Best:
-        vectors, excluded = examples
-        first, real = _slice(rows, items)
-        hidden = _local_ids(excluded, first, rows.shape[0])
-        best = ranking.top_k(vectors, rows, hidden, k, block, real)
-        ids = jnp.where(jnp.isneginf(best.scores), items, best.items + first)
-        return Best(ids[None], best.scores[None])
-
-    examples = vectors, excluded
-    parts = _shared(mesh, local, examples, table, PartitionSpec(MODEL, DATA))
-    # Lower ids are in earlier slices, and top_k keeps the first of equal scores.
-    ids, values = (jnp.concatenate(list(part[:, : vectors.shape[0]]), axis=1) for part in parts)
-    values, columns = jax.lax.top_k(values, k)
-    return Best(jnp.take_along_axis(ids, columns, axis=1), values)
-
-
-def _shared(
-    mesh: Mesh,
-    function: Callable[..., Any],
-    examples: Any,
-    table: Array,
-    out_specs: PartitionSpec,
-) -> Any:
-    """Applies ``function`` to the parts of the examples and of the table on each device."""
-    data, model = mesh.shape[DATA], mesh.shape[MODEL]
-    shared = over_mesh(mesh, function, (PartitionSpec(DATA), PartitionSpec(MODEL)), out_specs)
-    return shared(jax.tree.map(lambda array: filled(array, data), examples), filled(table, model))
 
 
 def _count_not_lower(

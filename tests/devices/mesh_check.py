@@ -129,16 +129,12 @@ def ranks(report: dict[str, float]) -> None:
         seen = jnp.asarray(seen, "int32")
         examples = ranking.Examples(vectors, targets, seen)
         want = ranking.target_ranks(examples, table, mib)
-        best = ranking.top_k(vectors[:, 0], table, seen, 6, 4)
         for data, model in MESHES[1:]:
             mesh = mesh_of(data, model)
             assert mesh is not None
             args = examples, table, mib, mesh
             got = tiny.jit(lambda a=args: sharded_ranking.target_ranks(*a))()
             report[f"ranks {grid} {mib} {data}x{model}"] = gap(got, want)
-            args = vectors[:, 0], table, seen, 6, 4, mesh
-            got = tiny.jit(lambda a=args: sharded_ranking.top_k(*a))()
-            report[f"top_k {grid} {data}x{model} items"] = gap(got.items, best.items)
 
 
 def trained(config: Config, mesh: jax.sharding.Mesh | None, updates: int = 3) -> step.TrainState:

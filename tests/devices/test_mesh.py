@@ -53,7 +53,6 @@ def report() -> dict[str, float]:
         ("lazy training", 6, 1e-3),
         ("nothing counts", 4, CLOSE),
         ("ranks", 16, 0.0),
-        ("top_k", 8, 0.0),
     ],
 )
 def test_every_mesh_gives_what_one_device_gives(report, start, count, most):
