@@ -13,7 +13,7 @@ from rearec_jax.data.interactions import Interactions
 from rearec_jax.devices import hosts
 from rearec_jax.errors import DivergedError, UserError
 from rearec_jax.evaluation import evaluator
-from rearec_jax.evaluation.rank_file import Ranks
+from rearec_jax.evaluation.ranks import Ranks
 from rearec_jax.models.backbones import Variables
 from rearec_jax.run.checkpoint import Checkpoints
 from rearec_jax.run.events import EventLog, NoLog
@@ -140,8 +140,8 @@ def validation_event(ranks: Ranks, cutoffs: tuple[int, ...]) -> dict[str, Any]:
 class _Loop:
     """A training from its start, or from a checkpoint, to its end.
 
-    Its progress is (step, history.epochs) and nothing else: an epoch whose updates are done and that
-    `history` does not count has still to be validated, also after a restart.
+    Its progress is (step, history.epochs) and nothing else. An epoch whose updates are done, but
+    which `history` does not count, has still to be validated, also after a restart.
     """
 
     def __init__(

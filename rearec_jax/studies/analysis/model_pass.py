@@ -45,7 +45,7 @@ class BatchObservations(NamedTuple):
 
 
 class Observations(NamedTuple):
-    """What is kept of all test examples, whose order is ascending as in ``rank_file.Ranks``.
+    """What is kept of all test examples, whose order is ascending as in ``ranks.Ranks``.
 
     Attributes:
         names: the names of the R representations: 'step 0' ... and, for ERL, 'final'.
