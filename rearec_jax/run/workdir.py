@@ -75,7 +75,7 @@ class Workdir:
 
     @property
     def is_trained(self) -> bool:
-        """Whether there is a whole checkpoint, named by a number."""
+        """Says whether there is a whole checkpoint, named by a number."""
         return any(path.name.isdigit() for path in self.checkpoints.glob("last/*"))
 
     def write_summary(self, summary: Mapping[str, Any], path: pathlib.Path | None = None) -> None:
