@@ -12,10 +12,18 @@ import pytest
 import rearec_jax
 from rearec_jax import methods
 from rearec_jax.commands import analyse, evaluate, train
+from rearec_jax.config import checks, resolve
+from rearec_jax.data.own_files import readers
+from rearec_jax.data.prepare import prepare
+from rearec_jax.errors import UserError
 from rearec_jax.evaluation import metrics
 from rearec_jax.methods.method import Method
+from rearec_jax.models import transformer
+from rearec_jax.models.backbones import item_table
+from rearec_jax.models.reasoning import encode_and_reason
 from rearec_jax.recommend import export
 from rearec_jax.studies.grid import means, summaries
+from tests import tiny as tiny_model
 from tests.processes import ROOT
 from tests.training.test_backbones import tiny
 
@@ -96,3 +104,55 @@ def test_a_loss_is_a_function_of_arrays():
     margin = module("rearec_jax/losses/margin.py").margin
     found = margin(jnp.array([2.0, 1.0]), jnp.array([[0.0, 0.5], [3.0, -1.0]]), 1.0)
     np.testing.assert_allclose(found, [0.0, 3.0])
+
+
+def test_a_layer_is_chosen_by_name(monkeypatch):
+    monkeypatch.setitem(
+        transformer.LAYERS, "gated", module("rearec_jax/models/gated.py").GatedLayer
+    )
+    monkeypatch.setattr(checks, "LAYERS", ("transformer", "gated"))
+    batch = tiny_model.pack([tiny_model.sequences([5], 9)], 6, 9)
+
+    def states(layer, gate):
+        config = tiny_model.config("rpe", model__layer=layer, model__layers=1)
+        model, variables = tiny_model.build(config, 9)
+        of_layer = variables["params"]["encoder"]["layers_0"]
+        assert ("gate" in of_layer) == (layer == "gated")
+        if layer == "gated":
+            plain = tiny_model.build(tiny_model.config("rpe", model__layers=1), 9)[1]
+            plain["params"]["encoder"]["layers_0"]["gate"] = np.full(8, gate, np.float32)
+            variables = plain
+        table = item_table(model, variables)
+        return encode_and_reason(model, variables, table, batch, config.method.steps).states
+
+    plain = states("transformer", None)
+    np.testing.assert_allclose(states("gated", 0), plain, rtol=1e-5, atol=1e-6)  # 2 sigmoid(0) = 1
+    assert np.abs(states("gated", -9) - plain).max() > 1e-2
+
+
+def test_an_unknown_layer_is_said():
+    with pytest.raises(UserError, match=r"model\.layer='transformr'.*did you mean transformer"):
+        tiny_model.config("rpe", model__layer="transformr")
+
+
+def test_a_source_is_a_function_and_a_name(monkeypatch, tmp_path):
+    read = module("rearec_jax/data/own_files/json_events.py").read_json_events
+    monkeypatch.setitem(readers.READERS, "json_events", read)
+    monkeypatch.setattr(checks, "SOURCES", (*checks.SOURCES, "json_events"))
+    path = tmp_path / "events.jsonl"
+    lines = [
+        {"user_id": user, "item_id": f"i{(user + n) % 5}", "timestamp": 100 - n}
+        for user in range(6)
+        for n in range(4)
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    config = resolve(
+        {"data": {"source": "json_events", "path": str(path), "cache_dir": str(tmp_path)}}
+    )
+    data = prepare(config.data)
+    assert (data.num_users, data.num_items, data.num_interactions) == (6, 5, 24)
+    first = data.item_ids.gather(data.items[: data.offsets[1]]).to_list()
+    assert first == ["i3", "i2", "i1", "i0"]  # in the order of time
+    path.write_text('{"user_id": 1}\n')
+    with pytest.raises(UserError, match=r"events\.jsonl cannot be read as JSON lines"):
+        prepare(config.data)

@@ -33,7 +33,7 @@ _SOURCE = re.compile(r'op_name="([^"]*)"')
 
 
 class Operation(NamedTuple):
-    """One instruction of the compiled update.
+    """An instruction of the compiled update.
 
     Attributes:
         name: the name of the instruction.

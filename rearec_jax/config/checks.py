@@ -9,6 +9,7 @@ from rearec_jax.config.options import (
     BUILDERS,
     ENCODERS,
     ITEMS,
+    LAYERS,
     SOURCES,
     SPLITS,
     TEMPERATURES,
@@ -45,6 +46,7 @@ def check_choices(config: Config) -> None:
     _one_of("text.encoder", config.text.encoder, ENCODERS)
     _one_of("model.backbone", model.backbone, tuple(BACKBONES))
     _one_of("model.items", model.items, ("", *ITEMS))
+    _one_of("model.layer", model.layer, LAYERS)
     _one_of("model.attention", model.attention, ("", "causal", "bidirectional"))
     _one_of("model.similarity", model.similarity, ("", *TEMPERATURES))
     _one_of("model.dtype", model.dtype, ("float32", "bfloat16", "float64"))

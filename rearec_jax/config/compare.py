@@ -55,7 +55,7 @@ BEFORE = {"train": {"rows_multiple": 1}}
 
 def clashes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Returns the ``difference`` of two runs without the options that may change on resuming."""
-    lines = difference(old, new)
+    lines = difference(with_defaults(old), with_defaults(new))
     return [line for line in lines if not line.startswith(FREE_OPTIONS)]
 
 

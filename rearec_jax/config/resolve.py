@@ -17,6 +17,10 @@ from rearec_jax.config.options import BACKBONES, TEMPERATURES, Config
 from rearec_jax.errors import UserError
 from rearec_jax.methods import METHODS
 
+# Options that came later, and the values at which nothing changes: a fingerprint leaves them out,
+# so that the directories of earlier runs keep their names.
+NEWER = (("model", "layer", "transformer"),)
+
 
 def default() -> config_dict.ConfigDict:
     """Returns a ConfigDict of all options at their defaults, which config files change."""
@@ -62,7 +66,11 @@ def to_dict(config: Config) -> dict[str, Any]:
 
 def fingerprint(config: Config) -> str:
     """Returns ten hexadecimal digits that change when any option changes."""
-    text = json.dumps(to_dict(config), sort_keys=True)
+    options = to_dict(config)
+    for group, name, value in NEWER:
+        if options[group][name] == value:
+            del options[group][name]
+    text = json.dumps(options, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 

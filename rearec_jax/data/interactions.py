@@ -160,6 +160,8 @@ class Interactions:
         """
         import polars as pl
 
+        from rearec_jax.data.parquet import DAMAGED
+
         directory = Path(directory)
         try:
             about = json.loads((directory / "interactions.json").read_text())
@@ -175,14 +177,7 @@ class Interactions:
                 name=about["name"],
             )
             _check(loaded)
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            TypeError,
-            pl.exceptions.PolarsError,
-            pl.exceptions.PanicException,
-        ) as error:
+        except (*DAMAGED, ValueError, KeyError, TypeError) as error:
             raise UserError(
                 f"{directory} does not hold complete prepared interactions ({error});"
                 " delete it and prepare the data again"

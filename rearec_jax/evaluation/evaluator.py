@@ -24,8 +24,8 @@ from rearec_jax.data.interactions import Interactions
 from rearec_jax.devices.mesh import ONE, Devices, placed
 from rearec_jax.evaluation import sharded_ranking
 from rearec_jax.evaluation.metrics import MetricSums
-from rearec_jax.evaluation.rank_file import Ranks
 from rearec_jax.evaluation.ranking import Examples, target_ranks
+from rearec_jax.evaluation.ranks import Ranks
 from rearec_jax.losses.similarity import comparable
 from rearec_jax.methods import METHODS
 from rearec_jax.models.backbones import Backbone, Variables, item_table

@@ -2,31 +2,18 @@
 
 import dataclasses
 import pathlib
-from typing import NamedTuple
 
-from jaxtyping import Int, Int32, Int64
+from jaxtyping import Int
 import numpy as np
 import polars as pl
 
 from rearec_jax.data.interactions import Interactions
+from rearec_jax.data.parquet import DAMAGED
 from rearec_jax.errors import UserError
+from rearec_jax.evaluation.ranks import Ranks
 from rearec_jax.run.files import write_whole
 
 FINAL = "final"  # the name of the ranks by the method's representation
-
-
-class Ranks(NamedTuple):
-    """The ranks of the targets of a split, where 1 is the best.
-
-    examples: The index of each target in ``Interactions.items``, ascending.
-    by_step:  The ranks by each of r_0 .. r_K; S = 0 where ``eval.by_step`` is off.
-    final:    The ranks by the method's representation, which is the mean of the steps for ERL and
-              the last step for the other methods.
-    """
-
-    examples: Int64[np.ndarray, " M"]
-    by_step: Int32[np.ndarray, "M S"]
-    final: Int32[np.ndarray, " M"]
 
 
 def frame(data: Interactions, ranks: Ranks) -> pl.DataFrame:
@@ -112,7 +99,7 @@ def read(path: pathlib.Path) -> UserRanks:
         if not len(frame) or frame.null_count().sum_horizontal()[0]:
             raise ValueError("no rows, or a rank is missing")
         return _from_frame(frame)
-    except (OSError, ValueError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+    except (*DAMAGED, ValueError) as error:
         raise UserError(
             f"{path} is not what an evaluation writes ({error}); write it anew with"
             f" --mode=evaluate --workdir={path.parent}"

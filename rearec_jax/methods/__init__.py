@@ -1,4 +1,4 @@
-"""How to reason and what to learn from it: one file a method, gathered here.
+"""The methods of reasoning, one file each, gathered in one dict.
 
 Nothing else in the package names a method: what differs between them is asked of the value.
 """

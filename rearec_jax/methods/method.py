@@ -1,4 +1,4 @@
-"""What a method is: one value, which says all that the rest of the package asks about it."""
+"""The value that says all that the rest of the package asks about a method."""
 
 from collections.abc import Callable, Mapping
 import dataclasses
@@ -54,7 +54,7 @@ class Method:
 
     @property
     def represents_by_a_step(self) -> bool:
-        """Whether the representation is the state of a step, and no vector of its own."""
+        """Says whether the representation is the state of a step, not another vector."""
         return self.represent is last_state
 
     def by_depth(self, states: Float[Array, "*M S D"]) -> Float[Array, "*M S D"]:

@@ -5,7 +5,7 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class MethodConfig:
-    """How the model reasons and how the steps are trained. Letters as in the paper.
+    """The options of reasoning and of its training; letters are those of the paper.
 
     Defaults are not the paper's, whose scores are sharper and whose diversity and contrastive terms
     weigh more: of the few settings tried, they did best on Beauty's validation split, with one seed

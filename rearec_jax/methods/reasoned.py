@@ -18,7 +18,7 @@ Parts = dict[str, Float[Array, ""]]  # the parts of a loss by name; "loss" is wh
 
 
 class Blocks(NamedTuple):
-    """How much of the scores is alive at a time.
+    """The sizes of the blocks in which scores are computed, so that memory holds them.
 
     items:   Items of a block, where cross-entropy is not made in blocks of queries.
     queries: Queries of a block of the cross-entropy over the whole table (see `losses.fused`); 0:
@@ -62,7 +62,7 @@ class Reasoned:
     table:   The vectors of the items.
     options: The options of the method.
     numbers: Temperature and weights to compute with; they may be traced.
-    blocks:  How much of the scores is alive at a time.
+    blocks:  The sizes of the blocks in which scores are computed, so that memory holds them.
     sample:  The items to score; None: all of the table.
     devices: The devices that share the table.
     """

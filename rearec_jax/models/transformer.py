@@ -29,7 +29,7 @@ class FeedForward(nn.Module):
         return self.contract(layers.gelu(self.expand(x)))
 
 
-class Layer(nn.Module):
+class TransformerLayer(nn.Module):
     """A layer: x -> LN(x + dropout(attention(x))) -> LN(x + dropout(feed_forward(x)))."""
 
     config: ModelConfig
@@ -61,7 +61,7 @@ class Layer(nn.Module):
             x, visible = _take(x, queries), _take(visible, queries)
             q = self.attention.queries(x)
         attended = self.attention.over_items(q, k, v, visible, train)
-        return self._finish(x, attended, train), KVCache(k, v)
+        return self.finish(x, attended, train), KVCache(k, v)
 
     def step(
         self,
@@ -78,11 +78,17 @@ class Layer(nn.Module):
         attended = self.attention.over_items_and_reasoning(
             q, items, reasoning, visible, index, train
         )
-        return self._finish(x, attended, train), reasoning
+        return self.finish(x, attended, train), reasoning
 
-    def _finish(self, x: Array, attended: Array, train: bool) -> Array:
+    def finish(
+        self, x: Float[Array, "*tokens D"], attended: Float[Array, "*tokens D"], train: bool
+    ) -> Float[Array, "*tokens D"]:
+        """Computes the states of tokens from what they attended to."""
         x = self.attention_norm(x + self.dropout(attended, train))
         return self.feed_forward_norm(x + self.dropout(self.feed_forward(x), train))
+
+
+LAYERS: dict[str, type[TransformerLayer]] = {"transformer": TransformerLayer}
 
 
 class Encoder(nn.Module):
@@ -108,7 +114,7 @@ class Encoder(nn.Module):
             self.mask = self.param("mask", init, (config.width,), dtype)
         self.input_norm = layers.layer_norm(config)
         self.input_dropout = layers.Dropout(config.embedding_dropout)
-        self.layers = [Layer(config) for _ in range(config.layers)]
+        self.layers = [LAYERS[config.layer](config) for _ in range(config.layers)]
 
     def lookup(
         self, table: Float[Array, "N D"], tokens: Int[Array, "B T"]

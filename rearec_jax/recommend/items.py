@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from rearec_jax.data.interactions import Interactions
+from rearec_jax.data.parquet import DAMAGED
 from rearec_jax.errors import UserError
 from rearec_jax.run.files import write_whole
 
@@ -85,7 +86,7 @@ def load_items(path: pathlib.Path) -> Items:
     """
     try:
         frame = pl.read_parquet(path, columns=list(_COLUMNS))
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except DAMAGED as error:
         reason = str(error).strip().partition("\n")[0]
         raise UserError(f"{path} cannot be read: {reason}") from error
     if frame.schema != _COLUMNS or frame["id"].has_nulls() or frame["count"].has_nulls():

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from rearec_jax.data.interactions import TEST, Interactions
+from rearec_jax.data.parquet import DAMAGED
 from rearec_jax.errors import UserError
 from rearec_jax.run.files import write_whole
 
@@ -70,7 +71,7 @@ def load_samples(path: pathlib.Path) -> tuple[Sample, ...]:
         return ()
     try:
         frame = pl.read_parquet(path, columns=list(_COLUMNS))
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except DAMAGED as error:
         reason = str(error).strip().partition("\n")[0]
         raise UserError(f"{path} cannot be read ({reason}); it may be deleted") from error
     if frame.schema != _COLUMNS or frame["target"].has_nulls() or frame["history"].has_nulls():

@@ -74,7 +74,7 @@ class Interruption:
 
     @property
     def requested(self) -> bool:
-        """Whether it is time to save and stop."""
+        """Says whether it is time to save and stop."""
         return self.signalled or time.monotonic() >= self._deadline
 
     def __enter__(self) -> "Interruption":

@@ -75,7 +75,7 @@ class Workdir:
 
     @property
     def is_trained(self) -> bool:
-        """Whether there is a whole checkpoint, named by a number."""
+        """Says whether there is a whole checkpoint, named by a number."""
         return any(path.name.isdigit() for path in self.checkpoints.glob("last/*"))
 
     def write_summary(self, summary: Mapping[str, Any], path: pathlib.Path | None = None) -> None:
@@ -96,7 +96,7 @@ def open_workdir(path: str | os.PathLike[str], config: Config) -> Workdir:
     new = config_lib.to_dict(config)
     if workdir.config.exists():
         old = _read_json(workdir.config)
-        found = clashes(with_defaults(old), new)
+        found = clashes(old, new)
         if found:
             raise UserError(
                 f"{workdir.path} holds a run with other options; choose another --workdir, or set"

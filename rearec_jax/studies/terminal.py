@@ -1,4 +1,4 @@
-"""What the tables of all studies share when they are printed."""
+"""The functions that the tables of all studies share when they are printed."""
 
 from rich.console import Console
 

@@ -1,4 +1,4 @@
-"""What a training keeps on disk while it goes on, and the order in which it is written."""
+"""The files that a training keeps while it goes on, and the order of writing them."""
 
 import dataclasses
 from typing import Any

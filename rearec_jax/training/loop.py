@@ -13,7 +13,7 @@ from rearec_jax.data.interactions import Interactions
 from rearec_jax.devices import hosts
 from rearec_jax.errors import DivergedError, UserError
 from rearec_jax.evaluation import evaluator
-from rearec_jax.evaluation.rank_file import Ranks
+from rearec_jax.evaluation.ranks import Ranks
 from rearec_jax.models.backbones import Variables
 from rearec_jax.run.checkpoint import Checkpoints
 from rearec_jax.run.events import EventLog, NoLog
@@ -28,10 +28,28 @@ from rearec_jax.training.step import TrainState, UpdateFunction, all_finite
 
 
 class Outcome(NamedTuple):
-    """A finished training."""
+    """A finished training.
 
-    variables: Variables  # of the best epoch
+    variables: The parameters of the best epoch.
+    history:   The progress up to the last epoch.
+    """
+
+    variables: Variables
     history: History
+
+
+class Limits(NamedTuple):
+    """The limits of one part of a training, which may go on later as the same training.
+
+    epochs:   The epochs after which it ends; None: those of the options.
+    deadline: A `time.monotonic()`; from then on it is as if Ctrl-C had been pressed.
+    """
+
+    epochs: int | None = None
+    deadline: float = math.inf
+
+
+UNLIMITED = Limits()
 
 
 @contextlib.contextmanager
@@ -40,52 +58,40 @@ def trained(
     data: Interactions,
     workdir: Workdir,
     started: float,
-    epochs: int | None = None,
-    deadline: float = math.inf,
+    limits: Limits = UNLIMITED,
     setup: Setup | None = None,
 ) -> Iterator[Outcome]:
     """Trains until the epochs or the patience are used up; continues what the work directory holds.
 
-    The best epoch is on disk then; the last one may still be written meanwhile, and is at the end.
+    The best epoch is on disk then. The last one may still be written meanwhile, and is at the end.
 
     Args:
+        config: the options of the run.
+        data: what it is trained on.
+        workdir: its work directory.
         started: `time.perf_counter()` at the start of the process, for `seconds_to_first_step`.
-        epochs: end after so many; to go on later, up to the configuration's, is the same training.
-        deadline: a `time.monotonic()`; from then on it is as if Ctrl-C had been pressed.
-        setup: of this configuration, where it is made already.
+        limits: of this part of the training.
+        setup: of these options, where it is made already.
 
     Raises:
         UserError: a loss or state that is not finite, no validation example, or a full disk.
         KeyboardInterrupt: after Ctrl-C or SIGTERM, with everything saved.
     """
     with Checkpoints(workdir.checkpoints) as checkpoints:
-        yield _train(config, data, workdir, started, checkpoints, epochs, deadline, setup)
+        # From here on, not only while it trains: Python drops a KeyboardInterrupt that is raised
+        # inside a callback, and JAX's tracing is full of them.
+        with Interruption(limits.deadline) as interruption:
+            setup = setup or make_setup(config, data)
+            with _log(workdir) as log:
+                loop = _Loop(setup, checkpoints, log, interruption, started, limits.epochs)
+                loop.run()
+                best = checkpoints.restore_best(loop.abstract_state)
+        if hosts.any_host([interruption.signalled])[0]:
+            raise KeyboardInterrupt
+        if best is None:
+            raise UserError(f"{workdir.checkpoints} has lost its best epoch; train it again")
+        yield Outcome(best[0].variables, loop.history)
         checkpoints.wait()  # raises if the last one could not be written
-
-
-def _train(
-    config: Config,
-    data: Interactions,
-    workdir: Workdir,
-    started: float,
-    checkpoints: Checkpoints,
-    epochs: int | None,
-    deadline: float,
-    setup: Setup | None,
-) -> Outcome:
-    # From here on, not only while it trains: Python drops a KeyboardInterrupt that is raised inside
-    # a callback, and JAX's tracing is full of them.
-    with Interruption(deadline) as interruption:
-        setup = setup or make_setup(config, data)
-        with _log(workdir) as log:
-            loop = _Loop(setup, checkpoints, log, interruption, started, epochs)
-            loop.run()
-            best = checkpoints.restore_best(loop.abstract_state)
-    if hosts.any_host([interruption.signalled])[0]:
-        raise KeyboardInterrupt
-    if best is None:
-        raise UserError(f"{workdir.checkpoints} has lost its best epoch; train it again")
-    return Outcome(best[0].variables, loop.history)
 
 
 def _log(workdir: Workdir) -> EventLog | NoLog:
@@ -93,14 +99,14 @@ def _log(workdir: Workdir) -> EventLog | NoLog:
 
 
 def abstract_state(setup: Setup) -> TrainState:
-    """Shapes, types and places of the state, to restore a checkpoint into."""
+    """Returns shapes, types and devices of the state, to restore a checkpoint into."""
     return setup.task.devices.abstract(jax.eval_shape(setup.initial_state))
 
 
 def first_state(
     setup: Setup, checkpoints: Checkpoints, log: EventLog | NoLog
 ) -> tuple[TrainState, History]:
-    """Where a training begins or goes on; the log forgets what comes after that."""
+    """Returns the state where a training begins or goes on; the log forgets what comes later."""
     found = checkpoints.restore_last(abstract_state(setup))
     if found is None:
         log.truncate_after(-1)
@@ -119,7 +125,7 @@ def first_state(
 
 
 def validation_event(ranks: Ranks, cutoffs: tuple[int, ...]) -> dict[str, Any]:
-    """What the log says of a validation."""
+    """Makes the event of a validation for the log."""
     by_step = {
         f"step_{k}": evaluator.metrics(ranks.by_step[:, k], (SELECTION_CUTOFF,))[SELECTION]
         for k in range(ranks.by_step.shape[1])
@@ -132,10 +138,10 @@ def validation_event(ranks: Ranks, cutoffs: tuple[int, ...]) -> dict[str, Any]:
 
 
 class _Loop:
-    """One training, from its start or a checkpoint to its end.
+    """A training from its start, or from a checkpoint, to its end.
 
-    Where it stands is (step, history.epochs) and nothing else: an epoch whose updates are done and
-    that `history` does not count has still to be validated, also after a restart.
+    Its progress is (step, history.epochs) and nothing else. An epoch whose updates are done, but
+    which `history` does not count, has still to be validated, also after a restart.
     """
 
     def __init__(
@@ -162,7 +168,7 @@ class _Loop:
         self.ballot = hosts.Ballot()
 
     def run(self) -> None:
-        """Epochs until done."""
+        """Trains and validates epoch after epoch until the training ends."""
         with self.progress:
             while not self._stopped():
                 if self.history.epochs < self.setup.epochs_done(self.step):
@@ -171,14 +177,18 @@ class _Loop:
                     self._train_epoch()
 
     def _stopped(self) -> bool:
-        """Is there nothing left to do? Raises KeyboardInterrupt, all saved, if a signal came."""
+        """Says whether nothing is left to do.
+
+        Raises:
+            KeyboardInterrupt: a signal came; everything is saved.
+        """
         if hosts.any_host([self.interruption.requested])[0]:
             self._save()
             raise KeyboardInterrupt
         return self.journal.has_ended(self.setup, self.step, self.epochs)
 
     def _train_epoch(self) -> None:
-        """Updates until the epoch (or the run) ends, or a signal asks to stop."""
+        """Makes updates until the epoch (or the run) ends, or a signal asks to stop."""
         contrast = self.setup.contrast(self.step)
         is_new = contrast not in self.updates
         if is_new:  # once in a run; twice where the contrastive term starts later
@@ -202,7 +212,7 @@ class _Loop:
         self.meter.settle()
 
     def _report(self, reading: Reading) -> None:
-        """An update is done: stop if it went wrong, show it, log it now and then."""
+        """Shows a finished update, logs it now and then, and stops if it went wrong."""
         step, parts = reading.step, reading.parts
         if not math.isfinite(parts["loss"]):
             raise self._diverged(f"the loss is {parts['loss']}", step)
@@ -219,7 +229,7 @@ class _Loop:
             )
 
     def _validate(self) -> None:
-        """The end of an epoch: rank the validation split, keep the best, log, save."""
+        """Ends an epoch: ranks the validation split, keeps the best parameters, logs, saves."""
         self._check_state()
         try:
             # One of several hosts cannot leave the others alone in the middle of it.
@@ -244,7 +254,11 @@ class _Loop:
         )
 
     def _save(self) -> None:
-        """What a restart continues from. Raises UserError rather than save what is not finite."""
+        """Saves the state that a restart continues from, if it is finite.
+
+        Raises:
+            UserError: it holds a NaN or an infinity.
+        """
         self.meter.settle()
         number = self.history.place(self.step)
         if self.saved == number:

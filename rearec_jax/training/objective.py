@@ -117,7 +117,7 @@ def unit_noise(key: PRNGKey, batch: Batch, config: Config) -> Float[Array, "K B 
 
 
 class Scoring(NamedTuple):
-    """How a batch is scored; the fields are those of `methods.reasoned.Reasoned`."""
+    """The way a batch is scored; the fields are those of `methods.reasoned.Reasoned`."""
 
     blocks: Blocks
     sample: Sample | None = None

@@ -14,7 +14,7 @@ from rearec_jax.devices import hosts
 from rearec_jax.devices.mesh import make_devices
 from rearec_jax.evaluation import evaluator, popularity, rank_file, summary_table
 from rearec_jax.evaluation.popularity import metrics_by_popularity
-from rearec_jax.evaluation.rank_file import Ranks
+from rearec_jax.evaluation.ranks import Ranks
 from rearec_jax.models.backbones import Variables
 from rearec_jax.run.workdir import (
     Workdir,

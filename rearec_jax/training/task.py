@@ -1,4 +1,4 @@
-"""What is trained on what: all that an update's program depends on, but the arrays."""
+"""The task of a training: all that an update's program depends on, but the arrays."""
 
 import dataclasses
 import functools

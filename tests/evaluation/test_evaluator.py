@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from rearec_jax.data.interactions import TEST, VALIDATION
-from rearec_jax.evaluation import evaluator, metrics, popularity, rank_file, ranking
+from rearec_jax.evaluation import evaluator, metrics, popularity, ranking
+from rearec_jax.evaluation.ranks import Ranks
 from tests import oracle, tiny
 
 ITEMS, STEPS, LENGTH = 23, 2, 6
@@ -177,7 +178,7 @@ def test_popularity_equals_brute_force(data, exclude_seen):
 
 
 class TestReport:
-    RANKS = rank_file.Ranks(
+    RANKS = Ranks(
         examples=np.array([4, 9, 11]),
         by_step=np.array([[1, 5], [7, 2], [3, 3]], np.int32),
         final=np.array([4, 2, 3], np.int32),

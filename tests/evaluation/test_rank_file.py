@@ -4,6 +4,7 @@ import numpy as np
 import polars as pl
 
 from rearec_jax.evaluation import rank_file
+from rearec_jax.evaluation.ranks import Ranks
 from tests import tiny
 
 ITEMS = 20
@@ -17,7 +18,7 @@ def ranks():
     found = data()
     rng = np.random.default_rng(0)
     by_step = rng.integers(1, ITEMS, (3, 2)).astype(np.int32)
-    return rank_file.Ranks(found.offsets[1:] - 1, by_step, by_step[:, -1])
+    return Ranks(found.offsets[1:] - 1, by_step, by_step[:, -1])
 
 
 def test_rows_are_the_users_targets():

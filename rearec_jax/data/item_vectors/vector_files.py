@@ -11,6 +11,7 @@ import polars as pl
 
 from rearec_jax.config import Config
 from rearec_jax.data.own_files import cells, tables
+from rearec_jax.data.parquet import DAMAGED
 from rearec_jax.errors import UserError
 from rearec_jax.run.files import load_array, write_whole
 
@@ -107,7 +108,7 @@ def _read_parquet(path: Path, config: Config) -> _Source:
         schema = pl.read_parquet_schema(path)
         column = _vector_column(path, schema, config)
         frame = pl.read_parquet(path, columns=[config.data.text_id_column, column])
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+    except DAMAGED as error:
         reason = str(error).strip().partition("\n")[0]
         raise UserError(f"{path} cannot be read as Parquet: {reason}") from error
     frame = frame.select(

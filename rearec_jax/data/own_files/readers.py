@@ -29,9 +29,7 @@ def read(config: DataConfig) -> pl.DataFrame:
             remedy.
     """
     path = tables.existing_file(config.path, "data.path", config.hint)
-    if config.source == "sequences":
-        return _read_sequences(path, config)
-    return _read_interactions(path, config)
+    return READERS[config.source](path, config)
 
 
 def _read_sequences(path: Path, config: DataConfig) -> pl.DataFrame:
@@ -158,3 +156,10 @@ def _require_two_each(table: tables.Table, frame: pl.DataFrame) -> None:
             f"{table.location(single[0])}: user {frame['user'][single[0]]} has one interaction"
             " only, too few to leave one out; set data.core=2 or more to remove such users"
         )
+
+
+READERS = {  # data.source -> how its file is read: (path, options) -> the table of `read`
+    "sequences": _read_sequences,
+    "table": _read_interactions,
+    "recbole": _read_interactions,
+}

@@ -18,6 +18,7 @@ import polars as pl
 
 from rearec_jax.data.own_files import cells
 from rearec_jax.data.own_files.cells import Format
+from rearec_jax.data.parquet import DAMAGED
 from rearec_jax.errors import UserError
 
 _SUFFIXES = (".csv", ".tsv", ".txt", ".parquet", ".inter", ".item")
@@ -138,13 +139,7 @@ def _read_parquet(path: Path, wanted: Mapping[str, str]) -> pl.DataFrame:
         if isinstance(source, io.BytesIO):
             source.seek(0)
         frame = pl.read_parquet(source, columns=list(wanted))
-    except (
-        pl.exceptions.PolarsError,
-        pl.exceptions.PanicException,
-        OSError,
-        EOFError,
-        zlib.error,
-    ) as error:
+    except (*DAMAGED, EOFError, zlib.error) as error:
         raise UserError(f"{path} cannot be read as Parquet: {cells.first_line(error)}") from error
     if frame.is_empty():
         raise UserError(f"{path} has no rows")

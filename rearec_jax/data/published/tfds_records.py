@@ -17,6 +17,7 @@ from tensorflow_datasets.core import decode
 from tensorflow_datasets.proto import tf_example_pb2
 
 from rearec_jax.data.interactions import Interactions
+from rearec_jax.data.parquet import DAMAGED
 from rearec_jax.data.published.recipe import Prepared
 from rearec_jax.errors import UserError
 
@@ -78,7 +79,7 @@ def read(builder: tfds.core.DatasetBuilder) -> Interactions:
         items = pl.read_parquet(directory / ITEMS_FILE)
         if not 0 <= arrays["items"].min() <= arrays["items"].max() < len(items):
             raise ValueError(f"an item id has no row in {ITEMS_FILE}")
-    except (OSError, ValueError, LookupError, RuntimeError, pl.exceptions.PolarsError) as error:
+    except (*DAMAGED, ValueError, LookupError, RuntimeError) as error:
         raise UserError(
             f"{directory} holds no complete prepared data ({error}); delete it and prepare again"
         ) from error

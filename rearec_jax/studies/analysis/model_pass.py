@@ -27,7 +27,7 @@ from rearec_jax.types import Batch
 
 
 class BatchObservations(NamedTuple):
-    """What is computed of one batch of M = B * Q examples.
+    """The quantities that are computed for a batch of M = B * Q examples.
 
     R = S = K + 1 steps; R = S + 1 where the method's representation is none of the steps.
 
@@ -45,7 +45,7 @@ class BatchObservations(NamedTuple):
 
 
 class Observations(NamedTuple):
-    """What is kept of all test examples, whose order is ascending as in ``rank_file.Ranks``.
+    """The quantities that are kept of all test examples, ascending as in ``ranks.Ranks``.
 
     Attributes:
         names: the names of the R representations: 'step 0' ... and, for ERL, 'final'.

@@ -1,4 +1,4 @@
-"""The command line of the capacity plan. Intentionally short.
+"""The command line of the capacity plan.
 
 Exit codes: 0 where the training fits; 1 where it does not; 2 after a mistake of the user's, which
 one sentence names; 130 after Ctrl-C.

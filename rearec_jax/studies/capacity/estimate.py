@@ -11,7 +11,7 @@ ADAM = 12  # bytes a parameter takes with its two moments, in float32
 
 
 class Needs(NamedTuple):
-    """What one call of a compiled function needs of one chip.
+    """The memory and time that a call of a compiled function needs of a chip.
 
     Attributes:
         arguments: the bytes of the arguments, such as state and batch.

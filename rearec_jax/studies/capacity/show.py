@@ -39,12 +39,12 @@ class Result(NamedTuple):
 
     @property
     def fits(self) -> bool:
-        """Whether every function fits."""
+        """Says whether every function fits."""
         return all(estimate.fits(needs, self.chip) for needs in self.needs.values())
 
     @property
     def advice(self) -> list[str]:
-        """What to change, a line each; none where all fits."""
+        """The changes that would make it fit, a line each; none where all fits."""
         if self.fits:
             return []
         config, items = self.options.config, self.workload.setup.task.num_items

@@ -1,4 +1,4 @@
-"""The command line of the grid: runs what is missing, then prints the table. Intentionally short.
+"""The command line of the grid: runs what is missing, then prints the table.
 
 Exit codes: 0 where all is done; 1 where at least one cell failed; 2 after a mistake of the user's,
 which one sentence names; 130 after Ctrl-C or SIGTERM, where the same command continues.

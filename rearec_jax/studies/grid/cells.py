@@ -71,7 +71,7 @@ class Cell:
 
     @property
     def is_done(self) -> bool:
-        """Whether the cell has a summary, which is written last."""
+        """Says whether the cell has a summary, which is written last."""
         return self.workdir.summary.exists()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from rearec_jax.config import Config
+from rearec_jax.data.parquet import DAMAGED
 from rearec_jax.errors import UserError
 from rearec_jax.evaluation import rank_file
 from rearec_jax.evaluation.rank_file import UserRanks
@@ -110,7 +111,7 @@ def _projection(path: pathlib.Path) -> pl.DataFrame | None:
         return None
     try:
         return pl.read_parquet(path, columns=["user", "step", "x", "y"])
-    except (OSError, pl.exceptions.PolarsError) as error:
+    except DAMAGED as error:
         raise _damaged(path, error) from error
 
 

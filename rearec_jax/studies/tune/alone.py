@@ -33,7 +33,8 @@ def train_alone(trial: Trial, data: Interactions, setup: Setup, deadline: float)
     with trial.opened(data) as workdir:
         history, status = History(), DONE
         try:
-            with loop.trained(config, data, workdir, started, epochs, deadline, setup) as outcome:
+            limits = loop.Limits(epochs, deadline)
+            with loop.trained(config, data, workdir, started, limits, setup) as outcome:
                 history = at_rung(workdir, outcome.history, epochs)
         except KeyboardInterrupt:
             history, status = _saved_history(workdir), PARTIAL

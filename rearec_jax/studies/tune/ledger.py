@@ -12,6 +12,7 @@ import polars as pl
 from rearec_jax import config as config_lib
 from rearec_jax.config import Config
 from rearec_jax.config.compare import clashes
+from rearec_jax.data.parquet import DAMAGED
 from rearec_jax.errors import UserError
 from rearec_jax.run import files
 from rearec_jax.run.workdir import explained, write_whole
@@ -152,7 +153,7 @@ def _read(path: pathlib.Path) -> pl.DataFrame:
     try:
         found = pl.read_parquet(path)
         found.select(list(_COLUMNS))
-    except (OSError, pl.exceptions.PolarsError) as error:
+    except DAMAGED as error:
         raise UserError(
             f"{path} cannot be read ({str(error).partition(chr(10))[0]}); restore it, or choose"
             " another --workdir"

@@ -49,7 +49,7 @@ class Member:
 
     @property
     def history(self) -> History:
-        """What the trial has reached so far."""
+        """The epochs and the metric that the trial has reached so far."""
         return self.journal.history
 
 
