@@ -526,7 +526,7 @@ def test_tensorflow_is_never_imported(tmp_path):
         "BUILDERS['generated'] = Generated;"
         f"c = DataConfig(builder='generated', demo_users=50, tfds_dir={str(tmp_path)!r});"
         "load(c); load(c);"
-        "assert not {'tensorflow', 'jax'} & set(sys.modules)"
+        "assert 'tensorflow' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
 
