@@ -23,15 +23,11 @@ class TextEncoder:
 
     It is fitted to the catalogue's texts again when it is first needed. Fitting is deterministic;
     it is checked that the vectors are the same.
-
-    config:  the options of the encoder.
-    texts:   the texts of the items that the model was trained on.
-    trained: their vectors.
     """
 
-    config: Config
-    texts: pl.Series
-    trained: Float32[np.ndarray, "N F"]
+    config: Config  # the options of the encoder
+    texts: pl.Series  # the texts of the items that the model was trained on
+    trained: Float32[np.ndarray, "N F"]  # their vectors
 
     def __call__(self, texts: Sequence[str | None]) -> Float32[np.ndarray, "n F"]:
         """Returns the vectors of texts, zeros for None and blank texts.

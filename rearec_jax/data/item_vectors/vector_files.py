@@ -20,18 +20,13 @@ VECTOR = "vector"  # the name of the column of vectors in files of write_vectors
 
 @dataclasses.dataclass(frozen=True)
 class _Source:
-    """The vectors of a file.
+    """The vectors of a file."""
 
-    path:    the file.
-    ids:     the raw item id of each vector; None: the items of the catalogue in its order.
-    vectors: the vectors [rows, F], of any type of number.
-    rows:    the row of each vector in the file, from 1, for messages.
-    """
-
-    path: Path
+    path: Path  # the file
+    # the raw item id of each vector; None: the items of the catalogue in its order
     ids: pl.Series | None
-    vectors: np.ndarray
-    rows: np.ndarray
+    vectors: np.ndarray  # the vectors [rows, F], of any type of number
+    rows: np.ndarray  # the row of each vector in the file, from 1, for messages
 
 
 def read_vectors(

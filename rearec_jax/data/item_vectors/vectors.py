@@ -25,14 +25,10 @@ FORMAT = 1  # raise it whenever the same texts and options would give other vect
 
 @dataclasses.dataclass(frozen=True)
 class ItemVectors:
-    """The vectors of the items, in the order of the catalogue.
+    """The vectors of the items, in the order of the catalogue."""
 
-    vectors:  the vectors; zeros where an item has none.
-    has_text: whether each item has a vector.
-    """
-
-    vectors: Float32[np.ndarray, "N F"]
-    has_text: Bool[np.ndarray, "N"]
+    vectors: Float32[np.ndarray, "N F"]  # the vectors; zeros where an item has none
+    has_text: Bool[np.ndarray, "N"]  # whether each item has a vector
 
 
 def item_vectors(config: Config, data: Interactions) -> ItemVectors:

@@ -24,19 +24,12 @@ PROTOCOL = (  # options that decide what is ranked among what
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A finished run.
+    """A finished run."""
 
-    Attributes:
-        path: the work directory.
-        config: the options of the run.
-        ranks: the ranks of the test targets.
-        num_items: the number of items in the catalogue.
-    """
-
-    path: pathlib.Path
-    config: Config
-    ranks: UserRanks
-    num_items: int
+    path: pathlib.Path  # the work directory
+    config: Config  # the options of the run
+    ranks: UserRanks  # the ranks of the test targets
+    num_items: int  # the number of items in the catalogue
 
 
 @dataclasses.dataclass(frozen=True)

@@ -30,40 +30,29 @@ class BatchObservations(NamedTuple):
     """The quantities that are computed for a batch of M = B * Q examples.
 
     R = S = K + 1 steps; R = S + 1 where the method's representation is none of the steps.
-
-    Attributes:
-        states: the states of all steps.
-        cosines: the cosines of each pair of an example's states.
-        lists: the ids of the best items, best first; N where there are fewer than k.
-        entropy: the entropy of softmax(score / temperature) over the catalogue, in bits.
     """
 
-    states: Float[Array, "M S D"]
-    cosines: Float[Array, "M S S"]
+    states: Float[Array, "M S D"]  # the states of all steps
+    cosines: Float[Array, "M S S"]  # the cosines of each pair of an example's states
+    # the ids of the best items, best first; N where there are fewer than k
     lists: Int[Array, "M R k"]
+    # the entropy of softmax(score / temperature) over the catalogue, in bits
     entropy: Float[Array, "M R"]
 
 
 class Observations(NamedTuple):
-    """The quantities that are kept of all test examples, ascending as in ``ranks.Ranks``.
+    """The quantities that are kept of all test examples, ascending as in ``ranks.Ranks``."""
 
-    Attributes:
-        names: the names of the R representations: 'step 0' ... and, for ERL, 'final'.
-        examples: the examples, as positions in the interactions.
-        lists: the ids of the best items, best first; N where there are fewer than k.
-        entropy: the entropy of softmax(score / temperature) over the catalogue, in bits.
-        cosines: the mean over all examples of the cosine of each pair of states.
-        sampled: the rows of ``examples`` whose states are kept.
-        states: those states.
-    """
-
-    names: list[str]
-    examples: Int[np.ndarray, " M"]
+    names: list[str]  # the names of the R representations: 'step 0' ... and, for ERL, 'final'.
+    examples: Int[np.ndarray, " M"]  # the examples, as positions in the interactions
+    # the ids of the best items, best first; N where there are fewer than k
     lists: Int[np.ndarray, "M R k"]
+    # the entropy of softmax(score / temperature) over the catalogue, in bits
     entropy: Float[np.ndarray, "M R"]
+    # the mean over all examples of the cosine of each pair of states
     cosines: Float[np.ndarray, "S S"]
-    sampled: Int[np.ndarray, " n"]
-    states: Float[np.ndarray, "n S D"]
+    sampled: Int[np.ndarray, " n"]  # the rows of ``examples`` whose states are kept
+    states: Float[np.ndarray, "n S D"]  # those states
 
 
 Observe = Callable[[Variables, Array, Batch, Array | np.ndarray], BatchObservations]

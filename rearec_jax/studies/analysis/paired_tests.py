@@ -16,57 +16,34 @@ from rearec_jax.studies.analysis.significance import Paired
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """A metric of a group over its seeds.
+    """A metric of a group over its seeds."""
 
-    Attributes:
-        mean: the mean over seeds.
-        deviation: the standard deviation of the sample; None with one seed.
-    """
-
-    mean: float
-    deviation: float | None
+    mean: float  # the mean over seeds
+    deviation: float | None  # the standard deviation of the sample; None with one seed
 
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """The difference between a group and the baseline in one metric.
-
-    Attributes:
-        label: the label of the group.
-        metric: the name of the metric.
-        relative: the difference as a share of the baseline's mean; None where that is 0.
-        t_test: the paired t-test over users.
-        bootstrap: the paired bootstrap over users.
-        holm: the t-test's p, corrected for all the t-tests of the comparison (Holm).
-        seeds: the p of Welch's test of the seeds' means; None where a side has one seed.
-    """
+    """The difference between a group and the baseline in one metric."""
 
     label: str
     metric: str
-    relative: float | None
-    t_test: Paired
-    bootstrap: Paired
-    holm: float
-    seeds: float | None
+    relative: float | None  # the difference as a share of the baseline's mean; None where that is 0
+    t_test: Paired  # the paired t-test over users
+    bootstrap: Paired  # the paired bootstrap over users
+    holm: float  # the t-test's p, corrected for all the t-tests of the comparison (Holm)
+    seeds: float | None  # the p of Welch's test of the seeds' means; None where a side has one seed
 
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """A comparison of groups, of which the first is the baseline.
-
-    Attributes:
-        groups: the groups.
-        estimates: the metrics of each group, by name.
-        differences: the differences of the other groups from the baseline.
-        users: the number of test users.
-        examples: the number of test examples.
-    """
+    """A comparison of groups, of which the first is the baseline."""
 
     groups: tuple[Group, ...]
-    estimates: tuple[dict[str, Estimate], ...]
-    differences: tuple[Difference, ...]
-    users: int
-    examples: int
+    estimates: tuple[dict[str, Estimate], ...]  # the metrics of each group, by name
+    differences: tuple[Difference, ...]  # the differences of the other groups from the baseline
+    users: int  # the number of test users
+    examples: int  # the number of test examples
 
 
 def compare(groups: Sequence[Group], options: AnalysisConfig) -> Comparison:

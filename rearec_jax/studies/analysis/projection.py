@@ -7,15 +7,10 @@ import numpy as np
 
 
 class Projection(NamedTuple):
-    """A projection of states onto two axes.
+    """A projection of states onto two axes."""
 
-    Attributes:
-        points: the coordinates of each state.
-        explained: the share of the variance that each axis holds.
-    """
-
-    points: Float[np.ndarray, "n S 2"]
-    explained: Float[np.ndarray, " 2"]
+    points: Float[np.ndarray, "n S 2"]  # the coordinates of each state
+    explained: Float[np.ndarray, " 2"]  # the share of the variance that each axis holds
 
 
 def project(states: Float[np.ndarray, "n S D"]) -> Projection:

@@ -24,21 +24,14 @@ LEVELS = (  # of p, with the stars that mark it
 
 
 class Paired(NamedTuple):
-    """The result of a paired test.
+    """The result of a paired test."""
 
-    Attributes:
-        mean: the mean difference.
-        low: the lower end of the mean's confidence interval.
-        high: the upper end.
-        p: the two-sided p value.
-        effect: the mean over the standard deviation of the differences (Cohen's d_z); 0 where all
-            differences are 0.
-    """
-
-    mean: float
-    low: float
-    high: float
-    p: float
+    mean: float  # the mean difference
+    low: float  # the lower end of the mean's confidence interval
+    high: float  # the upper end
+    p: float  # the two-sided p value
+    # the mean over the standard deviation of the differences (Cohen's d_z); 0 where all differences
+    # are 0
     effect: float
 
 

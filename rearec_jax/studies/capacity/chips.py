@@ -10,25 +10,15 @@ from rearec_jax.errors import UserError
 
 
 class Chip(NamedTuple):
-    """A kind of chip. Rates are peaks, in units a second.
+    """A kind of chip. Rates are peaks, in units a second."""
 
-    Attributes:
-        name: the name of the kind.
-        matrix_flops: the FLOPs of matrix products in bfloat16, accumulated in float32.
-        memory_bytes: the bytes of HBM, of which XLA and its runtime keep some.
-        memory_rate: the bytes to and from HBM.
-        link_rate: the bytes that leave the chip by all its links together.
-        dimensions: the dimensions of the torus of chips; each has two links.
-        clock: the cycles: matrix_flops over the FLOPs that all matrix units do in one cycle.
-    """
-
-    name: str
-    matrix_flops: float
-    memory_bytes: float
-    memory_rate: float
-    link_rate: float
-    dimensions: int
-    clock: float
+    name: str  # the name of the kind
+    matrix_flops: float  # the FLOPs of matrix products in bfloat16, accumulated in float32
+    memory_bytes: float  # the bytes of HBM, of which XLA and its runtime keep some
+    memory_rate: float  # the bytes to and from HBM
+    link_rate: float  # the bytes that leave the chip by all its links together
+    dimensions: int  # the dimensions of the torus of chips; each has two links
+    clock: float  # the cycles: matrix_flops over the FLOPs that all matrix units do in one cycle
 
 
 GIB, GIGA, TERA = 2**30, 1e9, 1e12

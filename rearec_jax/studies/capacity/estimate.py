@@ -11,37 +11,21 @@ ADAM = 12  # bytes a parameter takes with its two moments, in float32
 
 
 class Needs(NamedTuple):
-    """The memory and time that a call of a compiled function needs of a chip.
+    """The memory and time that a call of a compiled function needs of a chip."""
 
-    Attributes:
-        arguments: the bytes of the arguments, such as state and batch.
-        outputs: the bytes of the results.
-        aliased: the bytes of results that take the memory of arguments.
-        temporaries: the bytes of all other arrays.
-        code: the bytes of the code.
-        products: the FLOPs of matrix products; the body of a loop counts as often as it runs.
-        xla_flops: the FLOPs by XLA's count, which takes the body of a loop once.
-        xla_bytes: the bytes read or written, in HBM or on the chip, by the same count.
-        cycles: the cycles by XLA's cost model, without collectives.
-        unknown_loops: the number of loops whose rounds are unknown; they count once.
-        sent: the bytes that leave the chip, by kind of collective.
-        compile_seconds: the seconds that compilation took.
-        refused: the compiler's reason where it found no room; only sizes are known then.
-    """
-
-    arguments: float
-    outputs: float
-    aliased: float
-    temporaries: float
-    code: float
-    products: float
-    xla_flops: float
-    xla_bytes: float
-    cycles: float
-    unknown_loops: int
-    sent: dict[str, float]
-    compile_seconds: float
-    refused: str = ""
+    arguments: float  # the bytes of the arguments, such as state and batch
+    outputs: float  # the bytes of the results
+    aliased: float  # the bytes of results that take the memory of arguments
+    temporaries: float  # the bytes of all other arrays
+    code: float  # the bytes of the code
+    products: float  # the FLOPs of matrix products; the body of a loop counts as often as it runs
+    xla_flops: float  # the FLOPs by XLA's count, which takes the body of a loop once
+    xla_bytes: float  # the bytes read or written, in HBM or on the chip, by the same count
+    cycles: float  # the cycles by XLA's cost model, without collectives
+    unknown_loops: int  # the number of loops whose rounds are unknown; they count once
+    sent: dict[str, float]  # the bytes that leave the chip, by kind of collective
+    compile_seconds: float  # the seconds that compilation took
+    refused: str = ""  # the compiler's reason where it found no room; only sizes are known then
 
     @property
     def memory(self) -> float:
@@ -51,19 +35,12 @@ class Needs(NamedTuple):
 
 
 class Times(NamedTuple):
-    """The seconds of one call, computed and not measured.
+    """The seconds of one call, computed and not measured."""
 
-    Attributes:
-        products: the seconds of all matrix products at the peak rate.
-        state: the seconds in which arguments and results pass HBM once at its peak rate.
-        schedule: the seconds of all instructions one after another, by XLA's cost model.
-        links: the seconds in which all that is sent leaves at the links' peak rate.
-    """
-
-    products: float
-    state: float
-    schedule: float
-    links: float
+    products: float  # the seconds of all matrix products at the peak rate
+    state: float  # the seconds in which arguments and results pass HBM once at its peak rate
+    schedule: float  # the seconds of all instructions one after another, by XLA's cost model
+    links: float  # the seconds in which all that is sent leaves at the links' peak rate
 
     @property
     def total(self) -> float:

@@ -26,19 +26,12 @@ KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective
 
 
 class Collective(NamedTuple):
-    """An instruction by which the chips of a group exchange arrays.
+    """An instruction by which the chips of a group exchange arrays."""
 
-    Attributes:
-        kind: the kind of the collective, one of KINDS.
-        size: the bytes of the whole array that is made or given away, on one chip.
-        chips: the number of chips of a group.
-        times: how often the instruction runs.
-    """
-
-    kind: str
-    size: int
-    chips: int
-    times: int
+    kind: str  # the kind of the collective, one of KINDS
+    size: int  # the bytes of the whole array that is made or given away, on one chip
+    chips: int  # the number of chips of a group
+    times: int  # how often the instruction runs
 
     @property
     def sent(self) -> float:
@@ -49,15 +42,10 @@ class Collective(NamedTuple):
 
 
 class Loops(NamedTuple):
-    """The number of runs of each computation in one call.
+    """The number of runs of each computation in one call."""
 
-    Attributes:
-        times: the number of runs, by the computation's name.
-        unknown: the number of loops of unknown rounds, which count once.
-    """
-
-    times: dict[str, int]
-    unknown: int
+    times: dict[str, int]  # the number of runs, by the computation's name
+    unknown: int  # the number of loops of unknown rounds, which count once
 
 
 class _Instruction(NamedTuple):

@@ -13,29 +13,17 @@ from rearec_jax.studies.capacity.chips import CHIPS
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """The checked options.
+    """The checked options."""
 
-    Attributes:
-        name: the name of the config file.
-        config: the options of the training.
-        topology: the slice, such as v5e:2x4.
-        items: the number of items in the catalogue; 0 to take it from the data.
-        targets: the training targets of an epoch; 0 to take them from the data, or for unknown.
-        history: the training interactions of a generated user.
-        text_width: the width of the items' text vectors; 0 for text.width.
-        price: the price of a chip-hour; 0 for unknown.
-        as_json: whether to print JSON.
-    """
-
-    name: str
-    config: Config
-    topology: str
-    items: int
-    targets: int
-    history: int
-    text_width: int
-    price: float
-    as_json: bool
+    name: str  # the name of the config file
+    config: Config  # the options of the training
+    topology: str  # the slice, such as v5e:2x4
+    items: int  # the number of items in the catalogue; 0 to take it from the data
+    targets: int  # the training targets of an epoch; 0 to take them from the data, or for unknown
+    history: int  # the training interactions of a generated user
+    text_width: int  # the width of the items' text vectors; 0 for text.width
+    price: float  # the price of a chip-hour; 0 for unknown
+    as_json: bool  # whether to print JSON
 
 
 def parse(arguments: Sequence[str]) -> Options:

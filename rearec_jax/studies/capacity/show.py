@@ -19,23 +19,14 @@ MIB = 2**20
 
 
 class Result(NamedTuple):
-    """The result of the capacity plan.
+    """The result of the capacity plan."""
 
-    Attributes:
-        options: the options of the command line.
-        chip: the kind of chip.
-        chips: the number of chips in the mesh.
-        slices: the number of shards of the catalogue.
-        workload: the training that was compiled.
-        needs: what each of its functions needs, by name.
-    """
-
-    options: Options
-    chip: Chip
-    chips: int
-    slices: int
-    workload: Workload
-    needs: Mapping[str, Needs]
+    options: Options  # the options of the command line
+    chip: Chip  # the kind of chip
+    chips: int  # the number of chips in the mesh
+    slices: int  # the number of shards of the catalogue
+    workload: Workload  # the training that was compiled
+    needs: Mapping[str, Needs]  # what each of its functions needs, by name
 
     @property
     def fits(self) -> bool:

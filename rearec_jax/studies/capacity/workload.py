@@ -20,29 +20,17 @@ from rearec_jax.types import Batch, Catalogue
 
 
 class Workload(NamedTuple):
-    """A training to be compiled. Every array is only a shape and a type.
+    """A training to be compiled. Every array is only a shape and a type."""
 
-    Attributes:
-        setup: the set-up of the training.
-        catalogue: what an update reads of the items.
-        state: the parameters and moments.
-        batch: a batch of training.
-        ranked: a batch of evaluation.
-        seen: the items that evaluation leaves out of the ranking, [B, Q, L].
-        targets_per_update: the mean number of targets in a batch.
-        targets: the number of targets in an epoch; 0 for unknown.
-        examples: the number of validation examples; 0 for unknown.
-    """
-
-    setup: Setup
-    catalogue: Catalogue
-    state: TrainState
-    batch: Batch
-    ranked: Batch
-    seen: jax.ShapeDtypeStruct
-    targets_per_update: float
-    targets: int
-    examples: int
+    setup: Setup  # the set-up of the training
+    catalogue: Catalogue  # what an update reads of the items
+    state: TrainState  # the parameters and moments
+    batch: Batch  # a batch of training
+    ranked: Batch  # a batch of evaluation
+    seen: jax.ShapeDtypeStruct  # the items that evaluation leaves out of the ranking, [B, Q, L]
+    targets_per_update: float  # the mean number of targets in a batch
+    targets: int  # the number of targets in an epoch; 0 for unknown
+    examples: int  # the number of validation examples; 0 for unknown
 
 
 def workload(options: Options, devices: Sequence[jax.Device]) -> Workload:

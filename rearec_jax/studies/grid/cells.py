@@ -20,25 +20,16 @@ PROGRAM = (sys.executable, "-m", "rearec_jax.main")
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """One experiment.
+    """One experiment."""
 
-    Attributes:
-        dataset: the data set, the stem of its config file.
-        backbone: the name of the backbone.
-        method: the name of the method.
-        seed: the seed.
-        root: the directory that holds the cell: the grid's root, or a variant's below it.
-        arguments: the arguments of the command line, --config=FILE and all overrides.
-        variant: the name of the variant's directory; "" without --vary.
-    """
-
-    dataset: str
+    dataset: str  # the data set, the stem of its config file
     backbone: str
     method: str
     seed: int
+    # the directory that holds the cell: the grid's root, or a variant's below it
     root: pathlib.Path
-    arguments: tuple[str, ...]
-    variant: str = ""
+    arguments: tuple[str, ...]  # the arguments of the command line, --config=FILE and all overrides
+    variant: str = ""  # the name of the variant's directory; "" without --vary
 
     @property
     def name(self) -> str:

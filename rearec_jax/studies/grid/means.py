@@ -26,67 +26,43 @@ OWN_OPTIONS = (  # in which the cells of a data set are meant to differ
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """A metric over seeds.
-
-    Attributes:
-        mean: the mean.
-        deviation: the standard deviation of the sample; None with one seed.
-    """
+    """A metric over seeds."""
 
     mean: float
-    deviation: float | None
+    deviation: float | None  # the standard deviation of the sample; None with one seed
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A row of the table: a method on a backbone, or popularity.
-
-    Attributes:
-        label: the label of the method.
-        values: the metrics in the order of METRICS; None where one is missing.
-        seeds: the number of seeds.
-        best_epoch: the best epoch, the mean over seeds.
-        minutes: the minutes of training, the mean over seeds.
-    """
+    """A row of the table: a method on a backbone, or popularity."""
 
     label: str
+    # the metrics in the order of METRICS; None where one is missing
     values: tuple[Estimate | None, ...]
-    seeds: int = 0
-    best_epoch: float | None = None
-    minutes: float | None = None
+    seeds: int = 0  # the number of seeds
+    best_epoch: float | None = None  # the best epoch, the mean over seeds
+    minutes: float | None = None  # the minutes of training, the mean over seeds
 
 
 @dataclasses.dataclass(frozen=True)
 class Block:
-    """All methods of one data set and backbone.
-
-    Attributes:
-        dataset: the data set.
-        backbone: the backbone.
-        rows: a row for each method.
-        improvement: in each metric, the better of ERL and PRL over base, minus 1, by the seeds that
-            both have; None where it is unknown.
-    """
+    """All methods of one data set and backbone."""
 
     dataset: str
     backbone: str
-    rows: tuple[Row, ...]
+    rows: tuple[Row, ...]  # a row for each method
+    # in each metric, the better of ERL and PRL over base, minus 1, by the seeds that both have;
+    # None where it is unknown
     improvement: tuple[float | None, ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """The rows of one data set.
-
-    Attributes:
-        dataset: the data set.
-        popularity: the row of ranking by popularity; None where it is unknown.
-        blocks: a block for each backbone.
-    """
+    """The rows of one data set."""
 
     dataset: str
-    popularity: Row | None
-    blocks: tuple[Block, ...]
+    popularity: Row | None  # the row of ranking by popularity; None where it is unknown
+    blocks: tuple[Block, ...]  # a block for each backbone
 
 
 def compare(results: Sequence[Result], requested: Iterable[tuple[str, str]]) -> list[Comparison]:

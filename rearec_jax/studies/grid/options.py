@@ -27,37 +27,22 @@ _CONFIGS = pathlib.Path(__file__).resolve().parents[3] / "configs"
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """The checked options.
+    """The checked options."""
 
-    Attributes:
-        configs: the config file of each data set, by the stem of the file.
-        has_configs: whether they are named; otherwise they are the paper's.
-        backbones: the backbones.
-        methods: the methods.
-        seeds: the seeds.
-        vary: the values of each option that is varied; there is a cell for each combination.
-        root: the directory of the grid.
-        data: the data file of a data set, where one is named.
-        text: the item text of a data set, where one is named.
-        overrides: the --config.name=value of all cells.
-        dry_run: whether to print the commands and run nothing.
-        table: whether to print the table and run nothing.
-        markdown: the file to write the table to; "" for none.
-    """
-
-    configs: Mapping[str, str]
-    has_configs: bool
+    configs: Mapping[str, str]  # the config file of each data set, by the stem of the file
+    has_configs: bool  # whether they are named; otherwise they are the paper's
     backbones: tuple[str, ...]
     methods: tuple[str, ...]
     seeds: tuple[int, ...]
+    # the values of each option that is varied; there is a cell for each combination
     vary: Mapping[str, tuple[str, ...]]
-    root: pathlib.Path
-    data: Mapping[str, str]
-    text: Mapping[str, str]
-    overrides: tuple[str, ...]
-    dry_run: bool
-    table: bool
-    markdown: str
+    root: pathlib.Path  # the directory of the grid
+    data: Mapping[str, str]  # the data file of a data set, where one is named
+    text: Mapping[str, str]  # the item text of a data set, where one is named
+    overrides: tuple[str, ...]  # the --config.name=value of all cells
+    dry_run: bool  # whether to print the commands and run nothing
+    table: bool  # whether to print the table and run nothing
+    markdown: str  # the file to write the table to; "" for none
 
 
 def parse(arguments: Sequence[str]) -> Options:

@@ -16,18 +16,13 @@ from rearec_jax.studies.grid.cells import Cell
 
 @dataclasses.dataclass
 class Tally:
-    """The counts of how the cells of a grid ended.
+    """The counts of how the cells of a grid ended."""
 
-    Attributes:
-        cells: the number of cells.
-        done: the number of cells that are done, in this run or before.
-        elsewhere: the cells that another grid is running.
-        failed: the cells that failed, with their exit codes.
-    """
-
-    cells: int
-    done: int = 0
+    cells: int  # the number of cells
+    done: int = 0  # the number of cells that are done, in this run or before
+    # the cells that another grid is running
     elsewhere: list[Cell] = dataclasses.field(default_factory=list)
+    # the cells that failed, with their exit codes
     failed: list[tuple[Cell, int]] = dataclasses.field(default_factory=list)
 
     @property

@@ -18,25 +18,15 @@ _CELL = re.compile(r"([a-z0-9_]+)-([a-z0-9_]+)-seed(\d+)")
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """A finished cell.
-
-    Attributes:
-        dataset: the data set.
-        backbone: the backbone.
-        method: the method.
-        seed: the seed.
-        summary: the contents of summary.json.
-        options: the contents of config.json; empty where that cannot be read.
-        data: the digest of interactions and text vectors; "" where it is unknown.
-    """
+    """A finished cell."""
 
     dataset: str
     backbone: str
     method: str
     seed: int
-    summary: Mapping[str, Any]
-    options: Mapping[str, Any]
-    data: str = ""
+    summary: Mapping[str, Any]  # the contents of summary.json
+    options: Mapping[str, Any]  # the contents of config.json; empty where that cannot be read
+    data: str = ""  # the digest of interactions and text vectors; "" where it is unknown
 
     @property
     def name(self) -> str:

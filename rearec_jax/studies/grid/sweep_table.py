@@ -25,24 +25,16 @@ CAPTION = (
 
 @dataclasses.dataclass(frozen=True)
 class SweepRow:
-    """The row of one method with one combination of values, over its seeds.
-
-    Attributes:
-        dataset: the data set.
-        backbone: the backbone.
-        method: the method.
-        options: the combination, such as "method.steps=3"; "" where the method reads none of the
-            options that vary.
-        valid: the validation NDCG@20, the mean over seeds; None where one is missing.
-        row: the test metrics.
-    """
+    """The row of one method with one combination of values, over its seeds."""
 
     dataset: str
     backbone: str
     method: str
+    # the combination, such as "method.steps=3"; "" where the method reads none of the options that
+    # vary
     options: str
-    valid: float | None
-    row: Row
+    valid: float | None  # the validation NDCG@20, the mean over seeds; None where one is missing
+    row: Row  # the test metrics
 
 
 def is_sweep(root: pathlib.Path) -> bool:

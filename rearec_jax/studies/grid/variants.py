@@ -16,15 +16,10 @@ AS_GIVEN = "as_given"  # the directory of methods that read none of the varied o
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """A study: every combination of the varied options' values, for each method.
-
-    Attributes:
-        methods: the methods.
-        vary: the values of each option that is varied.
-    """
+    """A study: every combination of the varied options' values, for each method."""
 
     methods: tuple[str, ...]
-    vary: Mapping[str, tuple[str, ...]]
+    vary: Mapping[str, tuple[str, ...]]  # the values of each option that is varied
 
 
 STUDIES = {

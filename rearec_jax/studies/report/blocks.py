@@ -42,42 +42,25 @@ class Bullets:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A table.
+    """A table."""
 
-    Attributes:
-        caption: the text above the table.
-        headings: the headings of the columns.
-        rows: the cells of each row, from left to right.
-        words: the number of columns, from the left, that hold words; the others hold numbers.
-        strong: the indices of rows that stand out.
-        quiet: the indices of rows that are bounds or references and no results.
-    """
-
-    caption: str
-    headings: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    words: int = 1
-    strong: Sequence[int] = ()
-    quiet: Sequence[int] = ()
+    caption: str  # the text above the table
+    headings: Sequence[str]  # the headings of the columns
+    rows: Sequence[Sequence[str]]  # the cells of each row, from left to right
+    words: int = 1  # the number of columns, from the left, that hold words; the others hold numbers
+    strong: Sequence[int] = ()  # the indices of rows that stand out
+    quiet: Sequence[int] = ()  # the indices of rows that are bounds or references and no results
 
 
 @dataclasses.dataclass(frozen=True)
 class Story:
-    """One user's history, target and lists.
+    """One user's history, target and lists."""
 
-    Attributes:
-        about: the data set and the run.
-        told: the story as analysis/stories.json holds it.
-        history: a label for the items of the history that are shown at once.
-        recent: those items.
-        earlier: the items before them, which are folded away.
-    """
-
-    about: str
-    told: Mapping[str, Any]
-    history: str
-    recent: Sequence[Item]
-    earlier: Sequence[Item]
+    about: str  # the data set and the run
+    told: Mapping[str, Any]  # the story as analysis/stories.json holds it
+    history: str  # a label for the items of the history that are shown at once
+    recent: Sequence[Item]  # those items
+    earlier: Sequence[Item]  # the items before them, which are folded away
 
 
 Block = Heading | Paragraph | Note | Bullets | Table | Story | Drawing

@@ -61,15 +61,11 @@ def differences(found: Sequence[Difference], baseline: str) -> Figure:
 
 @dataclasses.dataclass(frozen=True)
 class Sweep:
-    """The values of a metric over the values of an option.
-
-    Attributes:
-        label: the label of the line.
-        values: the mean and the standard deviation over seeds of each value of the option; the
-            deviation is None with one seed.
-    """
+    """The values of a metric over the values of an option."""
 
     label: str
+    # the mean and the standard deviation over seeds of each value of the option; the deviation is
+    # None with one seed
     values: Mapping[str, tuple[float, float | None]]
 
 

@@ -25,19 +25,12 @@ IN_PAGE = {  # colours of figures -> colours of the page, which follow light and
 
 @dataclasses.dataclass(frozen=True)
 class Drawing:
-    """A figure with its texts.
+    """A figure with its texts."""
 
-    Attributes:
-        name: the name of its files: letters, digits, - and _.
-        figure: the figure.
-        caption: the caption.
-        alt: the text that is read aloud in place of the figure: its axes, and what it shows.
-    """
-
-    name: str
+    name: str  # the name of its files: letters, digits, - and _
     figure: Figure
     caption: str
-    alt: str
+    alt: str  # the text that is read aloud in place of the figure: its axes, and what it shows
 
 
 def svg(drawing: Drawing) -> bytes:
@@ -60,15 +53,10 @@ def _saved(drawing: Drawing, form: str, metadata: dict[str, Any]) -> bytes:
 
 
 class Inline(NamedTuple):
-    """The parts of an SVG file for use inside the page.
+    """The parts of an SVG file for use inside the page."""
 
-    Attributes:
-        view_box: the value of the attribute viewBox.
-        shapes: all between <svg> and </svg>, as markup.
-    """
-
-    view_box: str
-    shapes: str
+    view_box: str  # the value of the attribute viewBox
+    shapes: str  # all between <svg> and </svg>, as markup
 
 
 def inline(drawing: Drawing, file: bytes) -> Inline:

@@ -15,17 +15,11 @@ Blocks = Sequence[Block]
 
 
 class About(NamedTuple):
-    """The page's texts about itself.
-
-    Attributes:
-        title: the title.
-        about: the line below the title.
-        command: the command that makes the page again.
-    """
+    """The page's texts about itself."""
 
     title: str
-    about: str
-    command: str
+    about: str  # the line below the title
+    command: str  # the command that makes the page again
 
 
 class Figure(NamedTuple):
@@ -38,17 +32,11 @@ class Figure(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """A section of the page.
+    """A section of the page."""
 
-    Attributes:
-        name: the name in the address bar.
-        title: the heading.
-        blocks: all that stands below the heading.
-    """
-
-    name: str
-    title: str
-    blocks: Blocks
+    name: str  # the name in the address bar
+    title: str  # the heading
+    blocks: Blocks  # all that stands below the heading
 
     @property
     def rows(self) -> list[tuple[bool, list[Block]]]:

@@ -22,31 +22,18 @@ Rows = Sequence[Mapping[str, Any]]
 
 @dataclasses.dataclass(frozen=True)
 class RunFiles:
-    """The files of a run, finished or not.
+    """The files of a run, finished or not."""
 
-    Attributes:
-        path: the work directory.
-        label: the name of the run in figures and tables, which depends on all runs of the report.
-        config: the options.
-        summary: the contents of summary.json; empty for a run that is not finished.
-        events: the events of metrics.jsonl.
-        ranks: the ranks of ranks.parquet.
-        tables: the tables of analysis/, and those that the ranks alone give.
-        stories: the stories of analysis/.
-        projection: the projected states of analysis/: user, step, x, y.
-        digest: the digest of the interactions; in older runs that of the text vectors as well.
-    """
-
-    path: pathlib.Path
-    label: str
-    config: Config
-    summary: Mapping[str, Any]
-    events: Rows
-    ranks: UserRanks | None
-    tables: Mapping[str, Any]
-    stories: Rows
-    projection: pl.DataFrame | None
-    digest: str
+    path: pathlib.Path  # the work directory
+    label: str  # the name of the run in figures and tables, which depends on all runs of the report
+    config: Config  # the options
+    summary: Mapping[str, Any]  # the contents of summary.json; empty for a run that is not finished
+    events: Rows  # the events of metrics.jsonl
+    ranks: UserRanks | None  # the ranks of ranks.parquet
+    tables: Mapping[str, Any]  # the tables of analysis/, and those that the ranks alone give
+    stories: Rows  # the stories of analysis/
+    projection: pl.DataFrame | None  # the projected states of analysis/: user, step, x, y
+    digest: str  # the digest of the interactions; in older runs that of the text vectors as well
 
     @property
     def steps(self) -> list[str]:

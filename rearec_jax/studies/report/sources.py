@@ -16,34 +16,22 @@ from rearec_jax.studies.report.run_files import RunFiles
 
 @dataclasses.dataclass(frozen=True)
 class DataSet:
-    """The runs on the same data that are ranked by the same rules; the first is the baseline.
+    """The runs on the same data that are ranked by the same rules; the first is the baseline."""
 
-    Attributes:
-        name: the name of the data, with the rules of ranking where they are not the usual ones.
-        runs: the runs.
-        comparison: the comparison of the finished runs, where several can be compared.
-        why_not: the reason why finished runs cannot be compared; "" where there is none.
-    """
-
-    name: str
+    name: str  # the name of the data, with the rules of ranking where they are not the usual ones
     runs: tuple[RunFiles, ...]
+    # the comparison of the finished runs, where several can be compared
     comparison: Comparison | None
-    why_not: str
+    why_not: str  # the reason why finished runs cannot be compared; "" where there is none
 
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """The finished cells of a grid that varies options.
+    """The finished cells of a grid that varies options."""
 
-    Attributes:
-        path: the root of the grid.
-        rows: a row for each method and combination of values.
-        notes: the sentences that a reader needs beside them.
-    """
-
-    path: pathlib.Path
-    rows: tuple[SweepRow, ...]
-    notes: tuple[str, ...]
+    path: pathlib.Path  # the root of the grid
+    rows: tuple[SweepRow, ...]  # a row for each method and combination of values
+    notes: tuple[str, ...]  # the sentences that a reader needs beside them
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,19 +17,12 @@ MANY = 40  # points above which a line has no markers
 
 @dataclasses.dataclass(frozen=True)
 class Curve:
-    """A line.
-
-    Attributes:
-        label: the label of the line.
-        x: the updates or epochs.
-        y: the values there.
-        best: the x of the point that is marked; None for no mark.
-    """
+    """A line."""
 
     label: str
-    x: Sequence[int]
-    y: Sequence[float]
-    best: int | None = None
+    x: Sequence[int]  # the updates or epochs
+    y: Sequence[float]  # the values there
+    best: int | None = None  # the x of the point that is marked; None for no mark
 
 
 def loss_curve(label: str, part: str, events: Sequence[Mapping[str, Any]]) -> Curve:

@@ -36,26 +36,17 @@ _COLUMNS = {  # of trials.parquet, in the order of the fields of `Record`
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """The result of a job.
+    """The result of a job."""
 
-    Attributes:
-        trial: the number of the candidate.
-        rung: the index of the rung.
-        status: "done"; "failed" where the training diverged or needed too much memory; or
-            "partial" where it was stopped before the rung.
-        epochs: the number of epochs that are finished.
-        metric: the validation NDCG@20 of the best of them.
-        best_epoch: that epoch, counted from 1; 0 where none is finished.
-        seconds: the seconds since the rung before, with compilation and validation.
-    """
-
-    trial: int
-    rung: int
+    trial: int  # the number of the candidate
+    rung: int  # the index of the rung
+    # "done"; "failed" where the training diverged or needed too much memory; or "partial" where it
+    # was stopped before the rung
     status: str
-    epochs: int = 0
-    metric: float = -1.0
-    best_epoch: int = 0
-    seconds: float = 0.0
+    epochs: int = 0  # the number of epochs that are finished
+    metric: float = -1.0  # the validation NDCG@20 of the best of them
+    best_epoch: int = 0  # that epoch, counted from 1; 0 where none is finished
+    seconds: float = 0.0  # the seconds since the rung before, with compilation and validation
 
 
 class Ledger:

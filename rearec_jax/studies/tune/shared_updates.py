@@ -29,31 +29,21 @@ STACKED = TrainState(step=None, variables=0, optimizer=0)  # type: ignore[arg-ty
 
 
 class OpenNumbers(NamedTuple):
-    """The arguments in which candidates differ: scalars, or one entry for each candidate.
+    """The arguments in which candidates differ: scalars, or one entry for each candidate."""
 
-    Attributes:
-        numbers: the temperature and the weights of the method's losses.
-        learning_rate: the peak of the learning rate.
-    """
-
-    numbers: Numbers
-    learning_rate: Float[Array, "..."]
+    numbers: Numbers  # the temperature and the weights of the method's losses
+    learning_rate: Float[Array, "..."]  # the peak of the learning rate
 
 
 @dataclasses.dataclass
 class SharedUpdates:
-    """The compiled updates of one group of candidates.
+    """The compiled updates of one group of candidates."""
 
-    Attributes:
-        setup: the set-up of the group's configuration (`group_of`), whose learning rate is 1.
-        first: makes the state before the first update.
-        alone: the update of one candidate, by whether it computes the contrastive term.
-        together: the update of several candidates, by the same and by their number.
-    """
-
-    setup: Setup
-    first: Callable[[], TrainState]
+    setup: Setup  # the set-up of the group's configuration (`group_of`), whose learning rate is 1
+    first: Callable[[], TrainState]  # makes the state before the first update
+    # the update of one candidate, by whether it computes the contrastive term
     alone: dict[bool, Callable[..., Any]] = dataclasses.field(default_factory=dict)
+    # the update of several candidates, by the same and by their number
     together: dict[tuple[bool, int], Callable[..., Any]] = dataclasses.field(default_factory=dict)
 
     def setup_of(self, config: Config) -> Setup:

@@ -38,19 +38,12 @@ COSINE: Values = {"method.temperature": ("0.03", "0.07", "0.15", "0.3")}
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """One combination of options.
+    """One combination of options."""
 
-    Attributes:
-        number: the candidate's number; 0 is the configuration as it was given.
-        values: the options that the search has changed, with their values as text.
-        options: all options, before they are resolved.
-        config: all options, resolved.
-    """
-
-    number: int
-    values: Combination
-    options: Mapping[str, Any]
-    config: Config
+    number: int  # the candidate's number; 0 is the configuration as it was given
+    values: Combination  # the options that the search has changed, with their values as text
+    options: Mapping[str, Any]  # all options, before they are resolved
+    config: Config  # all options, resolved
 
     @property
     def name(self) -> str:

@@ -31,20 +31,13 @@ from rearec_jax.training.step import TrainState, UpdateFunction, all_finite
 
 @dataclasses.dataclass
 class Member:
-    """One of the trials that train together.
-
-    Attributes:
-        trial: the trial.
-        setup: the set-up of its candidate.
-        workdir: its work directory, which is open.
-        journal: its checkpoints, log and history.
-        status: "partial" until it has reached the rung ("done") or has failed ("failed").
-    """
+    """One of the trials that train together."""
 
     trial: Trial
-    setup: Setup
-    workdir: Workdir
-    journal: Journal
+    setup: Setup  # the set-up of its candidate
+    workdir: Workdir  # its work directory, which is open
+    journal: Journal  # its checkpoints, log and history
+    # "partial" until it has reached the rung ("done") or has failed ("failed")
     status: str = PARTIAL
 
     @property

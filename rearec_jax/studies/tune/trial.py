@@ -20,19 +20,12 @@ TOO_LARGE = "RESOURCE_EXHAUSTED"  # part of XLA's error message where memory is 
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-    """One candidate on its way to a rung.
+    """One candidate on its way to a rung."""
 
-    Attributes:
-        candidate: the options that are tried.
-        job: the candidate's number and the rung's, as the schedule names them.
-        directory: the candidate's work directory.
-        epochs: the number of epochs at the rung.
-    """
-
-    candidate: Candidate
-    job: Job
-    directory: pathlib.Path
-    epochs: int
+    candidate: Candidate  # the options that are tried
+    job: Job  # the candidate's number and the rung's, as the schedule names them
+    directory: pathlib.Path  # the candidate's work directory
+    epochs: int  # the number of epochs at the rung
 
     @contextlib.contextmanager
     def opened(self, data: Interactions) -> Iterator[Workdir]:

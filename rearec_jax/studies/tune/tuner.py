@@ -38,30 +38,19 @@ KEPT = 8  # groups whose compiled updates are kept
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """A search, as the command line describes it.
+    """A search, as the command line describes it."""
 
-    Attributes:
-        root: the directory of the search.
-        options: the configuration where the search starts, before it is resolved.
-        arguments: the arguments that set it: --config=FILE --config.name=value ...
-        space: the values of --space, each OPTION=VALUES; none for the default space.
-        minutes: the budget of the whole search, also over several starts of the command.
-        trials: the number of candidates at most; 0 for as many as the minutes allow.
-        parallel: the number of candidates that train at once; 0 for one on CPUs and PARALLEL
-            elsewhere.
-        first_epochs: the epochs of the first rung.
-        command: the command line, for the docstring of best.py.
-    """
-
-    root: pathlib.Path
+    root: pathlib.Path  # the directory of the search
+    # the configuration where the search starts, before it is resolved
     options: config_dict.ConfigDict
-    arguments: tuple[str, ...]
-    space: tuple[str, ...]
-    minutes: float = 60.0
-    trials: int = 0
+    arguments: tuple[str, ...]  # the arguments that set it: --config=FILE --config.name=value ...
+    space: tuple[str, ...]  # the values of --space, each OPTION=VALUES; none for the default space
+    minutes: float = 60.0  # the budget of the whole search, also over several starts of the command
+    trials: int = 0  # the number of candidates at most; 0 for as many as the minutes allow
+    # the number of candidates that train at once; 0 for one on CPUs and PARALLEL elsewhere
     parallel: int = 0
-    first_epochs: int = 3
-    command: str = ""
+    first_epochs: int = 3  # the epochs of the first rung
+    command: str = ""  # the command line, for the docstring of best.py
 
 
 def tune(request: Request) -> Record | None:
