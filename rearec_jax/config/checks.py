@@ -1,38 +1,57 @@
 """Checks the options of a run, each and together; an error is one sentence."""
 
+from collections.abc import Iterator
+import dataclasses
 import difflib
-import math
+import operator
 import string
+import typing
 
 from rearec_jax.config.options import (
     BACKBONES,
     BUILDERS,
     ENCODERS,
+    FINITE,
     ITEMS,
     LAYERS,
+    LONGEST,
+    NOT_NEGATIVE,
+    POSITIVE,
     SOURCES,
     SPLITS,
     TEMPERATURES,
     Config,
+    Range,
 )
 from rearec_jax.errors import UserError
 from rearec_jax.methods import METHODS
 
-LARGEST = 2**31 - 1  # the largest count, which 32 bits hold
-LONGEST = 2**16  # the longest history and the most reasoning steps, for which arrays are made
+
+def _ranges(kind: type, prefix: str = "") -> Iterator[tuple[str, Range]]:
+    """Yields the full name and the range of every option that has one."""
+    for name, hint in typing.get_type_hints(kind, include_extras=True).items():
+        if dataclasses.is_dataclass(hint):
+            yield from _ranges(typing.cast(type, hint), f"{prefix}{name}.")
+        yield from ((prefix + name, found) for found in getattr(hint, "__metadata__", ()))
+
+
+RANGES = {
+    **dict(_ranges(Config)),
+    "method.temperature": POSITIVE,  # `methods/` lies below this room and knows no ranges
+    "method.temperature_decay": POSITIVE,
+    "method.kl_weight": FINITE,
+    "method.noise": NOT_NEGATIVE,
+    "method.contrastive_weight": NOT_NEGATIVE,
+    "method.contrastive_warmup_epochs": NOT_NEGATIVE,
+}
 
 
 def check(config: Config) -> None:
     """Raises UserError for the first option that is out of range or does not fit the others."""
-    _check_counts(config)
-    _check_fractions(config)
+    for name, allowed in RANGES.items():
+        value = operator.attrgetter(name)(config)
+        _require(allowed.holds(value), f"{name}={value} must {allowed.words}")
     _check_together(config)
-    _check_text(config)
-    for name, value in {"mesh.data": config.mesh.data, "mesh.model": config.mesh.model}.items():
-        _require(
-            value >= 1 or (name == "mesh.data" and value == -1),
-            f"{name}={value} must be at least 1 (mesh.data: or -1, all devices that are left)",
-        )
 
 
 def check_choices(config: Config) -> None:
@@ -59,101 +78,10 @@ def check_choices(config: Config) -> None:
     _one_of("train.schedule", train.schedule, ("constant", "cosine"))
 
 
-def _check_counts(config: Config) -> None:
-    data, model, method, train, ev = (
-        config.data,
-        config.model,
-        config.method,
-        config.train,
-        config.eval,
-    )
-    for name, value in {
-        "data.min_history": data.min_history,
-        "text.width": config.text.width,
-        "text.batch_size": config.text.batch_size,
-        "text.max_tokens": config.text.max_tokens,
-        "model.width": model.width,
-        "model.layers": model.layers,
-        "model.experts": model.experts,
-        "model.heads": model.heads,
-        "model.hidden": model.hidden,
-        "model.max_length": model.max_length,
-        "train.epochs": train.epochs,
-        "train.sampled_items": train.sampled_items,
-        "train.batch_size": train.batch_size,
-        "train.catalogue_block": train.catalogue_block,
-        "train.log_every_steps": train.log_every_steps,
-        "eval.batch_size": ev.batch_size,
-        "eval.score_mib": ev.score_mib,
-        "analysis.list_length": config.analysis.list_length,
-        "analysis.projected_users": config.analysis.projected_users,
-        "analysis.resamples": config.analysis.resamples,
-    }.items():
-        _require(value >= 1, f"{name}={value} must be at least 1")
-        largest = LONGEST if name == "model.max_length" else LARGEST
-        _require(value <= largest, f"{name}={value} must be at most {largest}")
-    for name, value in {
-        "data.core": data.core,
-        "train.max_steps": train.max_steps,
-        "train.warmup_steps": train.warmup_steps,
-        "train.clip_norm": train.clip_norm,
-        "train.weight_decay": train.weight_decay,
-        "train.patience": train.patience,
-        "train.stride": train.stride,
-        "train.rows_multiple": train.rows_multiple,
-        "train.logits_gib": train.logits_gib,
-        "method.noise": method.noise,
-        "method.contrastive_weight": method.contrastive_weight,
-        "method.contrastive_warmup_epochs": method.contrastive_warmup_epochs,
-        "eval.max_users": ev.max_users,
-        "analysis.random_stories": config.analysis.random_stories,
-        "analysis.seed": config.analysis.seed,
-        "seed": config.seed,
-    }.items():
-        _require(0 <= value < math.inf, f"{name}={value} must not be negative")
-        _require(value < 2**63, f"{name}={value} must be below 2^63")
-
-
-def _check_fractions(config: Config) -> None:
-    model, method, train = config.model, config.method, config.train
-    for name, value in {
-        "data.malformed_share": config.data.malformed_share,
-        "model.embedding_dropout": model.embedding_dropout,
-        "model.dropout": model.dropout,
-        "model.text_dropout": model.text_dropout,
-    }.items():
-        _require(0 <= value < 1, f"{name}={value} must be at least 0 and below 1")
-    for name, value in {
-        "train.mask_rate": train.mask_rate,
-        "train.mask_last_only": train.mask_last_only,
-        "train.sampling_power": train.sampling_power,
-    }.items():
-        _require(0 <= value <= 1, f"{name}={value} must lie between 0 and 1")
-    for name, value in {
-        "train.learning_rate": train.learning_rate,
-        "train.checkpoint_minutes": train.checkpoint_minutes,
-        "method.temperature": method.temperature,
-        "method.temperature_decay": method.temperature_decay,
-        "model.init_stddev": model.init_stddev,
-        "model.layer_norm_epsilon": model.layer_norm_epsilon,
-    }.items():
-        _require(0 < value < math.inf, f"{name}={value} must be a positive number")
-    for name, value in {
-        "data.rating_above": config.data.rating_above or 0.0,
-        "method.kl_weight": method.kl_weight,
-    }.items():
-        _require(math.isfinite(value), f"{name}={value} must be a finite number")
-
-
 def _check_together(config: Config) -> None:
     """Checks what holds between options, and what takes more words."""
-    data, model, method, train, ev = (
-        config.data,
-        config.model,
-        config.method,
-        config.train,
-        config.eval,
-    )
+    data, text, model = config.data, config.text, config.model
+    method, train, ev = config.method, config.train, config.eval
     _require(
         model.width % model.heads == 0,
         f"model.width={model.width} must be a multiple of model.heads={model.heads}",
@@ -200,11 +128,7 @@ def _check_together(config: Config) -> None:
         bool(ev.cutoffs) and all(k >= 1 for k in ev.cutoffs),
         f"eval.cutoffs={ev.cutoffs} must be positive",
     )
-
-
-def _check_text(config: Config) -> None:
-    text = config.text
-    template_parts(config.data.text_template)
+    template_parts(data.text_template)
     _require(
         text.encoder != "language_model" or bool(text.model_path or text.vectors),
         "text.encoder=language_model needs text.model_path, the directory of a transformers or"

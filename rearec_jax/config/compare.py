@@ -8,7 +8,7 @@ from rearec_jax.config.resolve import resolve, to_dict
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Returns a line 'data.core: 5 -> 10' for every option that differs in two ``to_dict``s."""
-    flat_old, flat_new = _flatten(old), _flatten(new)
+    flat_old, flat_new = flattened(old), flattened(new)
     return [
         f"{key}: {flat_old.get(key, '(absent)')} -> {flat_new.get(key, '(absent)')}"
         for key in sorted(flat_old | flat_new)
@@ -16,11 +16,12 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flattened(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Returns the options of a ``to_dict`` by full name: {"method.steps": 2, ..., "seed": 0}."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         if isinstance(value, Mapping):
-            flat |= _flatten(value, f"{prefix}{key}.")
+            flat |= flattened(value, f"{prefix}{key}.")
         else:
             flat[prefix + key] = value
     return flat

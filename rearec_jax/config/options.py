@@ -4,7 +4,10 @@
 dataclasses below, which the rest of the package reads.
 """
 
+from collections.abc import Callable
 import dataclasses
+import math
+from typing import Annotated, NamedTuple
 
 from rearec_jax.methods.options import MethodConfig
 
@@ -21,6 +24,30 @@ SOURCES = ("demo", "sequences", "table", "recbole", "tfds")
 BUILDERS = ("yelp", "video_games", "software", "cds_and_vinyl", "baby_products")
 SPLITS = ("leave_one_out", "time", "time_fraction", "given")
 ENCODERS = ("tfidf", "language_model")
+LARGEST = 2**31 - 1  # the largest count, which 32 bits hold
+LONGEST = 2**16  # the longest history and the most reasoning steps, for which arrays are made
+
+
+class Range(NamedTuple):
+    """The numbers that an option may be, of which NaN is never one."""
+
+    holds: Callable[[float], bool]
+    words: str  # what the number must do: "be at least 1"
+
+
+NOT_NEGATIVE = Range(lambda x: 0 <= x < 2**63, "not be negative, and be below 2^63")
+POSITIVE = Range(lambda x: 0 < x < math.inf, "be a positive number")
+FINITE = Range(math.isfinite, "be a finite number")
+
+Count = Annotated[int, Range(lambda n: 1 <= n <= LARGEST, f"be at least 1 and at most {LARGEST}")]
+Length = Annotated[int, Range(lambda n: 1 <= n <= LONGEST, f"be at least 1 and at most {LONGEST}")]
+Size = Annotated[int, NOT_NEGATIVE]
+Amount = Annotated[float, NOT_NEGATIVE]
+Positive = Annotated[float, POSITIVE]
+Fraction = Annotated[float, Range(lambda x: 0 <= x < 1, "be at least 0 and below 1")]
+Share = Annotated[float, Range(lambda x: 0 <= x <= 1, "lie between 0 and 1")]
+Threshold = Annotated[float | None, Range(lambda x: math.isfinite(x or 0), FINITE.words)]
+DeviceCount = Annotated[int, Range(lambda n: n == -1 or n >= 1, "be at least 1, or -1 (all left)")]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,10 +67,10 @@ class DataConfig:
     text_id_column: str = "item_id"
     text_columns: tuple[str, ...] = ("title",)  # the columns that are joined by a space
     text_template: str = ""  # such as "The title is {title}, by {brand}"; replaces text_columns
-    rating_above: float | None = None  # only ratings above it are kept; None = all
+    rating_above: Threshold = None  # only ratings above it are kept; None = all
     rating_filter: str = "interactions"  # interactions | targets (histories keep low ratings)
-    core: int = 0  # k of the iterated k-core of users and items; 0 = off
-    min_history: int = 1  # the least number of items before a target
+    core: Size = 0  # k of the iterated k-core of users and items; 0 = off
+    min_history: Count = 1  # the least number of items before a target
     split: str = "leave_one_out"  # leave_one_out | time | time_fraction | given
     valid_from: str = ""  # split=time: when validation starts, an ISO date or date-time in UTC
     test_from: str = ""  # split=time: when the test starts
@@ -57,7 +84,7 @@ class DataConfig:
     mirror: str = ""  # source=tfds: a URL or directory that has the official files
     download_dir: str = ""  # "" = $XDG_CACHE_HOME/rearec_jax/downloads or ~/.cache/...
     tfds_dir: str = ""  # prepared data sets of TensorFlow; "" = .../rearec_jax/tfds, as above
-    malformed_share: float = 0.001  # source=tfds: the share of malformed lines that is an error
+    malformed_share: Fraction = 0.001  # source=tfds: the share of malformed lines that is an error
     cache_dir: str = ""  # prepared arrays; "" = $XDG_CACHE_HOME/rearec_jax or ~/.cache/rearec_jax
 
 
@@ -69,9 +96,9 @@ class TextConfig:
     vectors_column: str = ""  # the column of a Parquet file; "" = the only one of lists of numbers
     encoder: str = "tfidf"  # tfidf (with truncated SVD) | language_model
     model_path: str = ""  # the directory of a transformers or sentence-transformers model
-    width: int = 768  # F; wider vectors are reduced to it by PCA
-    batch_size: int = 32  # the number of texts that the language model encodes at once
-    max_tokens: int = 512  # the most tokens of a text that the language model reads
+    width: Count = 768  # F; wider vectors are reduced to it by PCA
+    batch_size: Count = 32  # the number of texts that the language model encodes at once
+    max_tokens: Count = 512  # the most tokens of a text that the language model reads
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,18 +110,18 @@ class ModelConfig:
     attention: str = ""  # causal | bidirectional (where every prefix is encoded apart)
     similarity: str = ""  # dot | cosine, of a state and an item
     item_ids: bool = False  # whether text backbones add a free vector for each item (UniSRec)
-    experts: int = 8  # items=whitening: the number of experts
-    text_dropout: float = 0.2  # the dropout of the text vectors
+    experts: Count = 8  # items=whitening: the number of experts
+    text_dropout: Fraction = 0.2  # the dropout of the text vectors
     layer: str = "transformer"  # the layers of the encoder: a name of LAYERS in models/
-    width: int = 256  # D
-    layers: int = 2
-    heads: int = 2
-    hidden: int = 300  # the width of the feed-forward layer
-    max_length: int = 50  # the latest items of a history that are read; tokens of a row
-    embedding_dropout: float = 0.2
-    dropout: float = 0.5  # the dropout of attention weights and of both sublayers' outputs
-    init_stddev: float = 0.02
-    layer_norm_epsilon: float = 1e-12
+    width: Count = 256  # D
+    layers: Count = 2
+    heads: Count = 2
+    hidden: Count = 300  # the width of the feed-forward layer
+    max_length: Length = 50  # the latest items of a history that are read; tokens of a row
+    embedding_dropout: Fraction = 0.2
+    dropout: Fraction = 0.5  # the dropout of attention weights and of both sublayers' outputs
+    init_stddev: Positive = 0.02
+    layer_norm_epsilon: Positive = 1e-12
     dtype: str = "float32"  # float32 | bfloat16 | float64 (tests), of the matrix products
 
 
@@ -103,29 +130,29 @@ class TrainConfig:
     """The options of the optimisation."""
 
     objective: str = "next_item"  # next_item | cloze (masked items, as in BERT4Rec)
-    mask_rate: float = 0.2  # cloze: the share of a sequence's targets that is masked
-    mask_last_only: float = 0.1  # cloze: the share of sequences that mask only their last item
+    mask_rate: Share = 0.2  # cloze: the share of a sequence's targets that is masked
+    mask_last_only: Share = 0.1  # cloze: the share of sequences that mask only their last item
     loss: str = "full"  # full | sampled | in_batch (two approximations for large catalogues)
-    sampled_items: int = 8192  # sampled: the number of negatives in an update
-    sampling_power: float = 0.75  # sampled: negatives are drawn in proportion to (count + 1)^power
+    sampled_items: Count = 8192  # sampled: the number of negatives in an update
+    sampling_power: Share = 0.75  # sampled: negatives are drawn in proportion to (count + 1)^power
     lazy_adam: bool = False  # whether items that an update does not touch stay (not with full)
-    epochs: int = 300
-    max_steps: int = 0  # the most updates; 0 = no limit
-    batch_size: int = 2048  # the number of targets in an update, rounded to whole rows
-    rows_multiple: int = 0  # the factor of a batch's number of rows; 0 = a suitable power of two
-    learning_rate: float = 1e-3
+    epochs: Count = 300
+    max_steps: Size = 0  # the most updates; 0 = no limit
+    batch_size: Count = 2048  # the number of targets in an update, rounded to whole rows
+    rows_multiple: Size = 0  # the factor of a batch's number of rows; 0 = a suitable power of two
+    learning_rate: Positive = 1e-3
     schedule: str = "constant"  # constant | cosine (to 0 over `epochs`)
-    warmup_steps: int = 0  # updates in which the learning rate rises from 0
-    clip_norm: float = 0.0  # the largest norm of the gradients; 0 = no limit
-    weight_decay: float = 0.0  # the decoupled weight decay (AdamW)
-    patience: int = 10  # epochs without a better validation NDCG@20 before it stops; 0 = never
-    stride: int = 0  # new targets in each window of a long sequence; 0 = max_length, no overlap
+    warmup_steps: Size = 0  # updates in which the learning rate rises from 0
+    clip_norm: Amount = 0.0  # the largest norm of the gradients; 0 = no limit
+    weight_decay: Amount = 0.0  # the decoupled weight decay (AdamW)
+    patience: Size = 10  # epochs without a better validation NDCG@20 before it stops; 0 = never
+    stride: Size = 0  # new targets in each window of a long sequence; 0 = max_length, no overlap
     # The GiB of logits. A full cross-entropy over up to 131,072 items on one device takes blocks of
     # queries; others keep all logits if they fit, or else take blocks of the catalogue.
-    logits_gib: float = 2.0
-    catalogue_block: int = 8192  # items in a block of the catalogue, at most half of a device's
-    checkpoint_minutes: float = 10.0  # between checkpoints in an epoch, which ends with one anyway
-    log_every_steps: int = 50  # updates between two entries of the log
+    logits_gib: Amount = 2.0
+    catalogue_block: Count = 8192  # items in a block of the catalogue, at most half of a device's
+    checkpoint_minutes: Positive = 10.0  # between checkpoints in an epoch; one ends it anyway
+    log_every_steps: Count = 50  # updates between two entries of the log
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,31 +161,31 @@ class EvalConfig:
 
     cutoffs: tuple[int, ...] = (5, 10, 20, 50)
     exclude_seen: bool = False  # whether items that the user has had are not ranked
-    max_users: int = 0  # the size of a fixed random sample of users, for trials; 0 = all
+    max_users: Size = 0  # the size of a fixed random sample of users, for trials; 0 = all
     steps: int = -1  # the reasoning steps; -1 = as trained
     by_step: bool = True  # whether targets are ranked by each of r_0 .. r_K as well
-    batch_size: int = 256  # users encoded at once; few fit the caches of a CPU, GPUs want 4096
-    score_mib: int = 256  # the MiB of a block of scores
+    batch_size: Count = 256  # users encoded at once; few fit the caches of a CPU, GPUs want 4096
+    score_mib: Count = 256  # the MiB of a block of scores
 
 
 @dataclasses.dataclass(frozen=True)
 class AnalysisConfig:
     """The options of --mode=analyse and --mode=compare."""
 
-    list_length: int = 10  # the number of items in the lists by which steps are compared
-    projected_users: int = 500  # the test examples whose states are projected to two dimensions
+    list_length: Count = 10  # the number of items in the lists by which steps are compared
+    projected_users: Count = 500  # the test examples whose states are projected to two dimensions
     story_users: tuple[str, ...] = ()  # raw ids; () = most improved, most worsened, and some drawn
-    random_stories: int = 3  # the number of drawn users where story_users=()
-    resamples: int = 10_000  # the resamples of the bootstrap
-    seed: int = 0  # the seed of projected users, stories and resamples
+    random_stories: Size = 3  # the number of drawn users where story_users=()
+    resamples: Count = 10_000  # the resamples of the bootstrap
+    seed: Size = 0  # the seed of projected users, stories and resamples
 
 
 @dataclasses.dataclass(frozen=True)
 class MeshConfig:
     """The mesh of devices: rows of data are split over `data`, the catalogue over `model`."""
 
-    data: int = -1  # the number of devices; -1 = all that `model` leaves
-    model: int = 1
+    data: DeviceCount = -1  # the number of devices; -1 = all that `model` leaves
+    model: Count = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,4 +200,4 @@ class Config:
     eval: EvalConfig = EvalConfig()
     analysis: AnalysisConfig = AnalysisConfig()
     mesh: MeshConfig = MeshConfig()
-    seed: int = 0
+    seed: Size = 0

@@ -1,6 +1,11 @@
-"""The functions that the tables of all studies share when they are printed."""
+"""The functions that the tables of all studies share, in a terminal and as Markdown."""
 
+from collections.abc import Iterable, Sequence
+
+from rich import box
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 PIPE_COLUMNS = 120  # the width of a line where there is no terminal
 MISSING = "-"
@@ -15,6 +20,24 @@ def wide_console() -> Console:
 def say(text: str, console: Console | None = None) -> None:
     """Prints a text as it is, without markup, colours or line breaks of its own."""
     (console or Console()).print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def table(headings: Sequence[str], words: int = 1) -> Table:
+    """Returns a table without rows: the first ``words`` columns hold words, the others numbers."""
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for number, heading in enumerate(headings):
+        justify = "left" if number < words else "right"
+        made.add_column(Text(heading), justify, overflow="fold")  # cut off, labels may look alike
+    return made
+
+
+def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]], words: int) -> list[str]:
+    """Returns the lines of a Markdown table, whose columns are as in `table`."""
+    rule = ["---"] * words + ["---:"] * (len(headings) - words)
+    return [
+        "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
+        for cells in (headings, rule, *rows)
+    ]
 
 
 def fraction(value: float) -> str:

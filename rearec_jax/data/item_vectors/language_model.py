@@ -40,16 +40,9 @@ def encode(
     """Returns one vector a text, from the model of ``config.model_path``.
 
     Equal texts are encoded once, long texts first, so that a batch has little padding and too
-    large a batch fails at once. Parts found in ``directory`` are used as they are.
-
-    Args:
-        texts: the texts, at least one.
-        config: the options of the model.
-        directory: the directory of the parts, which may not exist yet; it belongs to these texts
-            and this model.
-        load: returns the model, and is called only when a part is missing; ``load_model`` by
-            default.
-        console: where progress is shown; standard error by default.
+    large a batch fails at once. Parts found in ``directory``, which belongs to these texts and this
+    model, are used as they are. ``load`` (`load_model` by default) is called only when a part is
+    missing. Progress is shown on standard error by default.
 
     Raises:
         UserError: there is no such model, the extra ``text`` is not installed, or a vector is not

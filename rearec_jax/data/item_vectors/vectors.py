@@ -93,10 +93,7 @@ def fit(
 ) -> tuple[Float32[np.ndarray, "N F"], Callable[[pl.Series], Float32[np.ndarray, "n F"]]]:
     """Returns the vectors of a catalogue's texts, and a function that encodes others likewise.
 
-    Args:
-        config: the options of the encoder.
-        texts: the texts (String); the vector of a null or blank one is zero.
-        parts: the directory of unfinished work.
+    The vector of a null or blank text is zero. ``parts`` is the directory of unfinished work.
     """
     width = config.text.width
     has_text = _has_text(texts)

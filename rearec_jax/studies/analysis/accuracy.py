@@ -47,12 +47,9 @@ def best_step(ranks: UserRanks) -> pl.DataFrame:
 def by_group(ranks: UserRanks, by: str) -> pl.DataFrame:
     """Returns the metrics of each representation in four groups of equal size.
 
-    A row holds the group's number (1 to 4), the lowest and the highest value in it, its number of
-    examples, the representation and the metrics; 'any step' is the best step in hindsight.
-
-    Args:
-        ranks: the ranks of the targets.
-        by: the attribute of ``ranks`` that makes the groups, one of BY.
+    The groups are made by an attribute of ``ranks``, one of BY. A row holds the group's number (1
+    to 4), the lowest and the highest value in it, its number of examples, the representation and
+    the metrics; 'any step' is the best step in hindsight.
     """
     values = getattr(ranks, by)
     quarter = quarters(values)

@@ -3,12 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-from rearec_jax.studies.terminal import say
+from rearec_jax.studies.terminal import say, table
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -18,10 +16,7 @@ def print_analysis(
 ) -> None:
     """Prints accuracy and lists by step, NDCG@10 by group, movements, and the first story.
 
-    Args:
-        about: the data set, the method, the backbone and the number of examples.
-        tables: the tables of tables.json.
-        stories: the stories of stories.json.
+    The tables are those of tables.json, ``about`` is one of them, and the stories of stories.json.
     """
     console = Console()
     title = f"{about['data']}  {about['method']} on {about['backbone']}"
@@ -41,7 +36,8 @@ def print_analysis(
 
 def _by_step(tables: Mapping[str, Any]) -> Table:
     """Returns the table of accuracy, entropy and lists of each representation."""
-    table = _table("Step", "NDCG@10", "Recall@10", "Median rank", "Entropy", "Coverage", "Novelty")
+    headings = ("NDCG@10", "Recall@10", "Median rank", "Entropy", "Coverage", "Novelty")
+    shown = table(("Step", *headings))
     medians = {row["representation"]: row["q50"] for row in tables["rank_quantiles"]}
     entropy = {row["representation"]: row["mean"] for row in tables["sharpness"]}
     listed = {row["representation"]: row for row in tables["list_statistics"]}
@@ -49,7 +45,7 @@ def _by_step(tables: Mapping[str, Any]) -> Table:
     for row in tables["accuracy_by_step"]:
         name = row["representation"]
         own = listed[name if name in listed else last]  # but for ERL, 'final' is the last step
-        table.add_row(
+        shown.add_row(
             name,
             f"{row['ndcg@10']:.4f}",
             f"{row['recall@10']:.4f}",
@@ -60,21 +56,21 @@ def _by_step(tables: Mapping[str, Any]) -> Table:
         )
     for row in tables["in_hindsight"][: len(tables["best_step"]) > 1]:
         bound = (f"{row['ndcg@10']:.4f}", f"{row['recall@10']:.4f}")
-        table.add_row("best step in hindsight", *bound, "", "", "", "", style="dim")
-    return table
+        shown.add_row("best step in hindsight", *bound, "", "", "", "", style="dim")
+    return shown
 
 
 def _by_group(rows: Rows, heading: str) -> Table:
     """Returns the table of NDCG@10 with a row a group and a column a representation."""
     names = list(dict.fromkeys(row["representation"] for row in rows))
-    table = _table(heading, "Examples", *(f"NDCG@10 {name}" for name in names))
+    shown = table((heading, "Examples", *(f"NDCG@10 {name}" for name in names)))
     for number in dict.fromkeys(row["group"] for row in rows):
         own = [row for row in rows if row["group"] == number]
         low, high = own[0]["lowest"], own[0]["highest"]
         values = {row["representation"]: f"{row['ndcg@10']:.4f}" for row in own}
         span = f"{low:,}" if low == high else f"{low:,} to {high:,}"
-        table.add_row(span, f"{own[0]['examples']:,}", *(values[name] for name in names))
-    return table
+        shown.add_row(span, f"{own[0]['examples']:,}", *(values[name] for name in names))
+    return shown
 
 
 def _tell(story: Mapping[str, Any]) -> None:
@@ -92,11 +88,3 @@ def _tell(story: Mapping[str, Any]) -> None:
 
 def _name(item: Mapping[str, Any]) -> str:
     return item["title"] or str(item["id"])
-
-
-def _table(*headings: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    table.add_column(Text(headings[0]), no_wrap=True)
-    for heading in headings[1:]:
-        table.add_column(Text(heading), justify="right")
-    return table

@@ -1,16 +1,15 @@
 """Reads runs that are to be compared, refuses unequal ones, and groups those of several seeds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 import dataclasses
 import json
 import pathlib
-from typing import Any
 
 import numpy as np
 
 from rearec_jax import config as config_lib
 from rearec_jax.config import Config
-from rearec_jax.config.compare import FREE_OPTIONS, clashes
+from rearec_jax.config.compare import FREE_OPTIONS, clashes, flattened
 from rearec_jax.errors import UserError
 from rearec_jax.evaluation import rank_file
 from rearec_jax.evaluation.rank_file import UserRanks
@@ -165,14 +164,3 @@ def labels(configs: Sequence[Config]) -> list[str]:
         shown = ", ".join(f"{key}={own[key]}" for key in names)
         distinct.append(f"{label} ({shown})" if shown else label)
     return distinct
-
-
-def flattened(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the options of `config.to_dict` by full name: {"method.steps": 2, ..., "seed": 0}."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            flat |= {f"{key}.{name}": inner for name, inner in value.items()}
-        else:
-            flat[key] = value
-    return flat

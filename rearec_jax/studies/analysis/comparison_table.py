@@ -4,68 +4,58 @@ from collections.abc import Iterator
 import dataclasses
 from typing import Any
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from rearec_jax.evaluation.metrics import METRICS
 from rearec_jax.evaluation.summary_table import COLUMNS
-from rearec_jax.studies.analysis.paired_tests import Comparison, Difference, Estimate
+from rearec_jax.studies.analysis.paired_tests import Comparison, Difference
 from rearec_jax.studies.analysis.significance import stars
-from rearec_jax.studies.terminal import MISSING, PIPE_COLUMNS, fraction, say
+from rearec_jax.studies.terminal import MISSING, PIPE_COLUMNS, markdown_table, say, table
 
 DIFFERENCES = ("Metric", "Difference", "Relative", "95% interval", "p (t)", "p (Holm)")
 DIFFERENCES += ("p (boot)", "p (seeds)", "d")
+TableCells = tuple[list[str], list[list[str]]]  # headings, rows
 
 
 def print_comparison(compared: Comparison, with_holm: bool, console: Console | None = None) -> None:
-    """Prints the tables of means and of tests.
+    """Prints the tables of means and of tests, to standard output by default.
 
-    Args:
-        compared: the comparison.
-        with_holm: whether stars are those of the p that Holm's correction gives.
-        console: where to print; standard output by default.
+    ``with_holm``: whether stars are those of the p that Holm's correction gives.
     """
     console = console or Console()
     if not console.is_terminal and console.width < PIPE_COLUMNS:
         console = Console(file=console.file, width=PIPE_COLUMNS)
-    table = _table("Test", *(COLUMNS[name] for name in METRICS), "Seeds")
-    for cells in _means(compared, with_holm):
-        table.add_row(*map(Text, cells))
-    console.print(table)
-    if compared.differences:
-        table = _table(_against(compared), *DIFFERENCES)
+    for headings, rows in _shown(compared, with_holm):
+        shown = table(headings)
         previous = ""
-        for label, *cells in _tests(compared):
-            table.add_row(*map(Text, ["" if label == previous else label, *cells]))
+        for label, *cells in rows:
+            shown.add_row(*map(Text, ["" if label == previous else label, *cells]))
             previous = label
-        console.print(table)
+        console.print(shown)
     for line in remarks(compared, with_holm):
         say(line, console)
 
 
 def markdown(compared: Comparison, with_holm: bool) -> str:
     """Returns the tables and the remarks as Markdown."""
-    lines = _markdown_table(["Test", *(COLUMNS[name] for name in METRICS), "Seeds"])
-    lines += [_line(cells) for cells in _means(compared, with_holm)]
-    if compared.differences:
-        lines += ["", *_markdown_table([_against(compared), *DIFFERENCES])]
-        lines += [_line(cells) for cells in _tests(compared)]
-    lines += ["", *(f"- {line}" for line in remarks(compared, with_holm))]
+    lines = []
+    for headings, rows in _shown(compared, with_holm):
+        first, *rest = [[cell.replace("*", r"\*") for cell in cells] for cells in (headings, *rows)]
+        lines += [*markdown_table(first, rest, words=1), ""]
+    lines += [f"- {line}" for line in remarks(compared, with_holm)]
     return "\n".join(lines) + "\n"
 
 
-def tables(
-    compared: Comparison, with_holm: bool
-) -> tuple[tuple[list[str], list[list[str]]], tuple[list[str], list[list[str]]]]:
-    """Returns headings and rows of the means, and of the tests.
-
-    The tests have no rows where there is one group.
-    """
+def tables(compared: Comparison, with_holm: bool) -> tuple[TableCells, TableCells]:
+    """Returns headings and rows of the means, and of the tests: none where there is one group."""
     means = ["Test", *(COLUMNS[name] for name in METRICS), "Seeds"]
-    tests = [_against(compared), *DIFFERENCES]
+    tests = [f"Against {compared.groups[0].label}", *DIFFERENCES]
     return (means, list(_means(compared, with_holm))), (tests, list(_tests(compared)))
+
+
+def _shown(compared: Comparison, with_holm: bool) -> list[TableCells]:
+    return [(headings, rows) for headings, rows in tables(compared, with_holm) if rows]
 
 
 def as_json(compared: Comparison) -> dict[str, Any]:
@@ -79,7 +69,7 @@ def as_json(compared: Comparison) -> dict[str, Any]:
                 "label": group.label,
                 "runs": [str(run.path) for run in group.runs],
                 "seeds": [run.config.seed for run in group.runs],
-                "metrics": {name: dataclasses.asdict(value) for name, value in values.items()},
+                "metrics": {name: value._asdict() for name, value in values.items()},
             }
             for group, values in zip(compared.groups, compared.estimates, strict=True)
         ],
@@ -104,10 +94,6 @@ def remarks(compared: Comparison, with_holm: bool) -> list[str]:
     return lines
 
 
-def _against(compared: Comparison) -> str:
-    return f"Against {compared.groups[0].label}"
-
-
 def _difference_as_json(each: Difference) -> dict[str, Any]:
     tests = {"t_test": each.t_test._asdict(), "bootstrap": each.bootstrap._asdict()}
     return dataclasses.asdict(each) | tests
@@ -116,7 +102,7 @@ def _difference_as_json(each: Difference) -> dict[str, Any]:
 def _means(compared: Comparison, with_holm: bool) -> Iterator[list[str]]:
     for group, values in zip(compared.groups, compared.estimates, strict=True):
         tests = {each.metric: each for each in compared.differences if each.label == group.label}
-        cells = [_estimate(values[name]) + _stars(tests.get(name), with_holm) for name in METRICS]
+        cells = [str(values[name]) + _stars(tests.get(name), with_holm) for name in METRICS]
         yield [group.label, *cells, str(len(group.runs))]
 
 
@@ -144,11 +130,6 @@ def exact(p: float) -> str:
     return f"{p:.3g}".replace("0.", ".", 1)
 
 
-def _estimate(value: Estimate) -> str:
-    spread = "" if value.deviation is None else f" ±{fraction(value.deviation)}"
-    return fraction(value.mean) + spread
-
-
 def _stars(test: Difference | None, with_holm: bool) -> str:
     if test is None:
         return ""
@@ -157,20 +138,3 @@ def _stars(test: Difference | None, with_holm: bool) -> str:
 
 def _signed(value: float) -> str:
     return f"{value:+.4f}".replace("0.", ".", 1)
-
-
-def _table(*headings: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    table.add_column(headings[0], overflow="fold")  # cut off, labels might look the same
-    for heading in headings[1:]:
-        table.add_column(heading, justify="right", no_wrap=True)
-    return table
-
-
-def _markdown_table(headings: list[str]) -> list[str]:
-    return [_line(headings), _line(["---"] + ["---:"] * (len(headings) - 1))]
-
-
-def _line(cells: list[str]) -> str:
-    escaped = (cell.replace("|", r"\|").replace("*", r"\*") for cell in cells)
-    return "| " + " | ".join(escaped) + " |"

@@ -44,11 +44,6 @@ def statistics(
                          is increased by one, so that an item nobody had has a share too.
     same_first_as_last:  the share of the examples whose first item is that of the last
                          representation.
-
-    Args:
-        lists: the lists, as above.
-        counts: how often each item occurs in training.
-        names: the names of the representations.
     """
     num_items = len(counts)
     share = (counts + 1) / (counts.sum() + num_items)

@@ -61,15 +61,7 @@ Observe = Callable[[Variables, Array, Batch, Array | np.ndarray], BatchObservati
 def observe(
     model: Backbone, variables: Variables, config: Config, data: Interactions, text: Text = None
 ) -> Observations:
-    """Runs the model over all test examples, or over the sample of ``eval.max_users``.
-
-    Args:
-        model: the model.
-        variables: its parameters.
-        config: the options of the run.
-        data: the interactions.
-        text: the text vectors of the items, where the model reads them.
-    """
+    """Runs the model over all test examples, or over the sample of ``eval.max_users``."""
     evaluate = evaluator.make_evaluator(model, config, data, TEST, text)
     steps = config.method.steps if config.eval.steps < 0 else config.eval.steps
     observe_batch = jax.jit(_batch_observer(model, config, steps, data.num_items))

@@ -18,13 +18,7 @@ def write(
     stories: list[dict[str, Any]],
     frames: Mapping[str, pl.DataFrame],
 ) -> None:
-    """Writes an analysis in place of the one that ``directory`` holds.
-
-    Args:
-        directory: the directory.
-        tables: what tables.json holds.
-        stories: what stories.json holds.
-        frames: the tables that are written as <name>.parquet, by name.
+    """Writes an analysis in place of what ``directory`` holds, each frame as <name>.parquet.
 
     Raises:
         UserError: it cannot be written; the earlier analysis stays.

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 import dataclasses
-import statistics
 
 from jaxtyping import Float, Int
 import numpy as np
@@ -12,14 +11,7 @@ from rearec_jax.evaluation.metrics import METRICS, metric
 from rearec_jax.studies.analysis import significance
 from rearec_jax.studies.analysis.comparable_runs import Group
 from rearec_jax.studies.analysis.significance import Paired
-
-
-@dataclasses.dataclass(frozen=True)
-class Estimate:
-    """A metric of a group over its seeds."""
-
-    mean: float  # the mean over seeds
-    deviation: float | None  # the standard deviation of the sample; None with one seed
+from rearec_jax.studies.estimate import Estimate, estimate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +58,7 @@ def compare(groups: Sequence[Group], options: AnalysisConfig) -> Comparison:
         ]
     return Comparison(
         groups=tuple(groups),
-        estimates=tuple({name: _estimate(group, name) for name in METRICS} for group in groups),
+        estimates=tuple(_estimates(group) for group in groups),
         differences=tuple(found),
         users=int(users.max()) + 1,
         examples=len(users),
@@ -99,9 +91,8 @@ def _values(group: Group, name: str) -> Float[np.ndarray, "seeds M"]:
     return np.stack([metric(name, run.ranks.final) for run in group.runs])
 
 
-def _estimate(group: Group, name: str) -> Estimate:
-    means = [float(value) for value in _values(group, name).mean(axis=1)]
-    return Estimate(statistics.fmean(means), statistics.stdev(means) if len(means) > 1 else None)
+def _estimates(group: Group) -> dict[str, Estimate]:
+    return {name: estimate(_values(group, name).mean(axis=1).tolist()) for name in METRICS}
 
 
 def _dense(group: Group) -> Int[np.ndarray, " M"]:

@@ -38,11 +38,9 @@ class Paired(NamedTuple):
 def by_user(
     differences: Float[np.ndarray, " M"], users: Int[np.ndarray, " M"]
 ) -> Float[np.ndarray, " U"]:
-    """Returns one value a user, whose mean is the mean of ``differences``.
+    """Returns one value a user, whose mean is the mean of the examples' ``differences``.
 
-    Args:
-        differences: the difference of each example.
-        users: the user of each example, as a number 0, 1, ..., U - 1.
+    ``users`` is the user of each example, as a number 0, 1, ..., U - 1.
     """
     counts = np.bincount(users)
     sums = np.bincount(users, weights=differences)

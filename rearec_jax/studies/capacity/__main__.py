@@ -6,16 +6,15 @@ one sentence names; 130 after Ctrl-C.
 
 from collections.abc import Sequence
 import json
-import sys
 
 import jax
 
-from rearec_jax.errors import UserError
+from rearec_jax.studies import program
 from rearec_jax.studies.capacity import chips, compiled, show, topology
 from rearec_jax.studies.capacity.options import parse
 from rearec_jax.studies.capacity.workload import workload
 
-FITS, TOO_LARGE, MISTAKE, INTERRUPTED = 0, 1, 2, 130
+FITS, TOO_LARGE = 0, 1
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -24,11 +23,9 @@ def main(arguments: Sequence[str]) -> int:
     chip = chips.chip_of(options.topology)
     devices = topology.devices_of(options.topology)
     work = workload(options, devices)
-    _note(f"compiling {options.name} for {options.topology}: half a minute or more")
+    program.note(f"compiling {options.name} for {options.topology}: half a minute or more")
     needs = compiled.compile_all(work, devices)
-    shared = work.setup.task.devices
-    used, slices = shared.count, shared.model
-    result = show.Result(options, chip, used, slices, work, needs)
+    result = show.Result(options, chip, work, needs)
     if options.as_json:
         print(json.dumps(show.as_dict(result), indent=2))
     else:
@@ -37,20 +34,9 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def run() -> None:
-    """Runs `main`; a mistake of the user's becomes one sentence and exit code 2."""
+    """Runs `main` on the command line."""
     jax.config.update("jax_platforms", "cpu")  # nothing runs on a device here
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except UserError as error:
-        _note(f"error: {error}")
-        sys.exit(MISTAKE)
-    except KeyboardInterrupt:
-        _note("interrupted")
-        sys.exit(INTERRUPTED)
-
-
-def _note(line: str) -> None:
-    print(line, file=sys.stderr)
+    program.run(main, "interrupted")
 
 
 if __name__ == "__main__":

@@ -77,14 +77,8 @@ def advice(
 ) -> list[str]:
     """Returns what to change where an update does not fit; what helps most comes first.
 
-    Args:
-        config: the options of the training.
-        needs: what the update needs.
-        chip: the chip.
-        items: the number of items in the catalogue.
-        slices: the number of shards of the catalogue now, `mesh.model`.
-        streams: whether the loss goes through the catalogue in blocks; None where it goes through
-            the queries in blocks.
+    The catalogue has ``items`` items in ``slices`` shards. ``streams`` says whether the loss goes
+    through it in blocks; None where it goes through the queries in blocks.
     """
     room, found = usable(chip), []
     of_items = ADAM * items * config.model.width

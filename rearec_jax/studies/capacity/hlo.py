@@ -62,12 +62,7 @@ class _Module(NamedTuple):
 
 
 def collectives(text: str, chips: int) -> list[Collective]:
-    """Returns every collective of a compiled module for ``chips`` chips.
-
-    Args:
-        text: the module's text (`as_text()`).
-        chips: the number of chips.
-    """
+    """Returns every collective of a compiled module (its `as_text()`) for ``chips`` chips."""
     read = _read(text)
     times = _loops(read).times
     found = []

@@ -1,14 +1,13 @@
 """The options of the capacity plan's command line."""
 
-import argparse
 from collections.abc import Sequence
 import dataclasses
-from typing import NoReturn
 
 from rearec_jax import config as config_lib
 from rearec_jax.config import Config, command_line
 from rearec_jax.errors import UserError
 from rearec_jax.studies.capacity.chips import CHIPS
+from rearec_jax.studies.program import Parser
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,31 +35,15 @@ def parse(arguments: Sequence[str]) -> Options:
     for flag in ("items", "targets", "text_width", "price"):
         if not getattr(flags, flag) >= 0:  # NaN is not
             raise UserError(f"--{flag}={getattr(flags, flag)} must not be negative")
-    history = flags.history or config.model.max_length // 2 + 1  # two users fill a row
-    if history < 2:
-        raise UserError(f"--history={history} must be at least 2: a history and a target")
-    return Options(
-        name=command_line.config_path(rest) or "",
-        config=config,
-        topology=flags.topology,
-        items=flags.items,
-        targets=flags.targets,
-        history=history,
-        text_width=flags.text_width,
-        price=flags.price,
-        as_json=flags.json,
-    )
+    flags.history = flags.history or config.model.max_length // 2 + 1  # two users fill a row
+    if flags.history < 2:
+        raise UserError(f"--history={flags.history} must be at least 2: a history and a target")
+    return Options(command_line.config_path(rest) or "", config, **vars(flags))
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"command line: {message}; --help lists the flags")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="launch/plan.py",
-        allow_abbrev=False,
         description="Compiles a configuration's training update and evaluation for a slice of TPUs"
         " that need not be there, and says what they need of it: memory, time, cost.",
         epilog="Besides these: --config=FILE, and any --config.NAME=VALUE.",
@@ -81,5 +64,5 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--text_width", type=int, default=0, help="of the items' text vectors; default: text.width")
     add("--price", type=float, default=0.0, help="of a chip for an hour, in any currency")
-    add("--json", action="store_true", help="print JSON and nothing else")
+    add("--json", action="store_true", dest="as_json", help="print JSON and nothing else")
     return parser

@@ -3,17 +3,17 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from rearec_jax.devices.mesh import Devices
 from rearec_jax.studies.capacity import estimate
 from rearec_jax.studies.capacity.chips import GIB, Chip
 from rearec_jax.studies.capacity.compiled import RANKING, TABLE, UPDATE
 from rearec_jax.studies.capacity.estimate import Needs
 from rearec_jax.studies.capacity.options import Options
 from rearec_jax.studies.capacity.workload import Workload
-from rearec_jax.studies.terminal import say
+from rearec_jax.studies.terminal import say, table
 
 MIB = 2**20
 
@@ -23,10 +23,13 @@ class Result(NamedTuple):
 
     options: Options  # the options of the command line
     chip: Chip  # the kind of chip
-    chips: int  # the number of chips in the mesh
-    slices: int  # the number of shards of the catalogue
     workload: Workload  # the training that was compiled
     needs: Mapping[str, Needs]  # what each of its functions needs, by name
+
+    @property
+    def devices(self) -> Devices:
+        """The mesh of chips."""
+        return self.workload.setup.task.devices
 
     @property
     def fits(self) -> bool:
@@ -41,11 +44,10 @@ class Result(NamedTuple):
         config, items = self.options.config, self.workload.setup.task.num_items
         found = []
         if not estimate.fits(self.needs[UPDATE], self.chip):
+            task, shards = self.workload.setup.task, self.devices.model
+            streams = None if task.query_block(items) else task.catalogue_block(items) < items
             needs = self.needs[UPDATE]
-            task, streams = self.workload.setup.task, None
-            if not task.query_block(items):
-                streams = task.catalogue_block(items) < items
-            found += estimate.advice(config, needs, self.chip, items, self.slices, streams)
+            found += estimate.advice(config, needs, self.chip, items, shards, streams)
         elif not estimate.fits(self.needs[RANKING], self.chip):
             found.append(
                 f"smaller blocks of scores: eval.score_mib={config.eval.score_mib // 4}, or fewer"
@@ -74,10 +76,10 @@ def as_dict(result: Result) -> dict[str, Any]:
     return {
         "config": options.name,
         "topology": options.topology,
-        "chips": result.chips,
+        "chips": result.devices.count,
         "chip": result.chip._asdict(),
         "items": work.setup.task.num_items,
-        "catalogue_shards": result.slices,
+        "catalogue_shards": result.devices.model,
         "batch": dict(zip(("rows", "tokens", "queries"), work.setup.batches.shape, strict=True)),
         "targets_per_update": work.targets_per_update,
         "programs": programs,
@@ -94,7 +96,7 @@ def _epoch(result: Result) -> dict[str, float] | None:
         return None
     updates = -(-work.targets // work.targets_per_update)
     seconds = updates * estimate.times(result.needs[UPDATE], result.chip).total
-    hours = seconds * result.chips / 3600
+    hours = seconds * result.devices.count / 3600
     epoch = {"targets": work.targets, "updates": updates, "seconds": seconds, "chip_hours": hours}
     return epoch | ({"price": hours * price} if price else {})
 
@@ -105,8 +107,8 @@ def show(result: Result, console: Console | None = None) -> None:
     options, work = result.options, result.workload
     rows, tokens, queries = work.setup.batches.shape
     lines = [
-        f"{options.name} on {options.topology}: {_plural(result.chips, 'chip')}"
-        f" of {result.chip.name}, catalogue in {_plural(result.slices, 'shard')}",
+        f"{options.name} on {options.topology}: {_plural(result.devices.count, 'chip')}"
+        f" of {result.chip.name}, catalogue in {_plural(result.devices.model, 'shard')}",
         f"{work.setup.task.num_items:,} items; an update: {rows} rows of {tokens} tokens and"
         f" {queries} queries, {work.targets_per_update:,.0f} targets",
     ]
@@ -118,21 +120,15 @@ def show(result: Result, console: Console | None = None) -> None:
 
 
 def _table(result: Result) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("of one chip, for one call", no_wrap=True)
-    for name in result.needs:
-        table.add_column(name, justify="right", no_wrap=True)
+    shown, programs = table(("of one chip, for one call", *result.needs)), result.needs.values()
     for heading, cell in _ROWS.items():
-        table.add_row(heading, *(cell(needs) for needs in result.needs.values()))
-    kinds = sorted({kind for needs in result.needs.values() for kind in needs.sent})
-    for kind in kinds:
-        table.add_row(
-            f"sent, {kind}", *(_size(needs.sent.get(kind, 0)) for needs in result.needs.values())
-        )
-    took = [estimate.times(needs, result.chip) for needs in result.needs.values()]
+        shown.add_row(heading, *map(cell, programs))
+    for kind in sorted({kind for needs in programs for kind in needs.sent}):
+        shown.add_row(f"sent, {kind}", *(_size(needs.sent.get(kind, 0)) for needs in programs))
+    took = [estimate.times(needs, result.chip) for needs in programs]
     for part, heading in _TIMES.items():
-        table.add_row(heading, *(_duration(getattr(one, part)) for one in took))
-    return table
+        shown.add_row(heading, *(_duration(getattr(one, part)) for one in took))
+    return shown
 
 
 def _sentences(result: Result) -> Iterator[str]:
@@ -166,7 +162,7 @@ def _sentences(result: Result) -> Iterator[str]:
 
 def _uneven(result: Result) -> Iterator[str]:
     rows, _, _ = result.workload.setup.batches.shape
-    parts = result.chips // result.slices
+    parts = result.devices.data
     if targets := estimate.even_batch(rows, parts, result.workload.targets_per_update):
         yield (
             f"The {rows} rows of an update do not divide by mesh.data={parts}, so chips exchange"

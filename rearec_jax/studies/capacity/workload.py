@@ -30,7 +30,6 @@ class Workload(NamedTuple):
     seen: jax.ShapeDtypeStruct  # the items that evaluation leaves out of the ranking, [B, Q, L]
     targets_per_update: float  # the mean number of targets in a batch
     targets: int  # the number of targets in an epoch; 0 for unknown
-    examples: int  # the number of validation examples; 0 for unknown
 
 
 def workload(options: Options, devices: Sequence[jax.Device]) -> Workload:
@@ -64,7 +63,6 @@ def workload(options: Options, devices: Sequence[jax.Device]) -> Workload:
         seen=jax.ShapeDtypeStruct((*ranked.queries.shape, longest), jnp.int32),
         targets_per_update=per_update,
         targets=options.targets or (batches.targets_per_epoch if is_real else 0),
-        examples=validation.examples if is_real else 0,
     )
 
 
@@ -80,10 +78,7 @@ def _setups(config: Config, data: Interactions, shared: Devices) -> tuple[Setup,
 def generated(config: Config, items: int, history: int) -> Interactions:
     """Generates enough users for two batches, split by leaving one out.
 
-    Args:
-        config: the options of the training.
-        items: the number of items in the catalogue.
-        history: the number of training interactions of each user.
+    Each user has ``history`` training interactions.
     """
     users = 2 * -(-max(config.train.batch_size, config.eval.batch_size) // (history - 1)) + 1
     split = np.full((users, history + 2), TRAIN, np.uint8)

@@ -7,10 +7,10 @@ which one sentence names; 130 after Ctrl-C or SIGTERM, where the same command co
 from collections.abc import Sequence
 import pathlib
 import shlex
-import sys
 
 from rearec_jax.errors import UserError
 from rearec_jax.run.workdir import write_whole
+from rearec_jax.studies import program
 from rearec_jax.studies.grid import (
     agreement,
     cells,
@@ -22,7 +22,8 @@ from rearec_jax.studies.grid import (
 )
 from rearec_jax.studies.grid.options import Options, parse
 
-FAILED, MISTAKE, INTERRUPTED = 1, 2, 130
+FAILED, MISTAKE, INTERRUPTED = 1, program.MISTAKE, program.INTERRUPTED
+CONTINUE = "interrupted; run the same command again to continue"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -43,7 +44,8 @@ def main(arguments: Sequence[str]) -> int:
     tally.say()
     _show(options, requested)
     if tally.left:  # only after Ctrl-C or SIGTERM
-        return _say("interrupted; run the same command again to continue", INTERRUPTED)
+        program.note(CONTINUE)
+        return INTERRUPTED
     return FAILED if tally.failed else 0
 
 
@@ -68,19 +70,9 @@ def _show(options: Options, requested: Sequence[cells.Cell]) -> None:
         write_whole(pathlib.Path(options.markdown), "\n".join(texts), "--markdown")
 
 
-def _say(message: str, code: int) -> int:
-    print(message, file=sys.stderr)
-    return code
-
-
 def run() -> None:
-    """Runs `main`; a mistake of the user's becomes one sentence and exit code 2."""
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except UserError as error:
-        sys.exit(_say(f"error: {error}", MISTAKE))
-    except KeyboardInterrupt:
-        sys.exit(_say("interrupted; run the same command again to continue", INTERRUPTED))
+    """Runs `main` on the command line."""
+    program.run(main, CONTINUE)
 
 
 if __name__ == "__main__":

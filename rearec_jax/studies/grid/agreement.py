@@ -11,14 +11,10 @@ from rearec_jax.studies.grid.summaries import Result
 
 
 def check(root: pathlib.Path, requested: Sequence[Cell]) -> None:
-    """Compares requested cells with all finished cells of the same data sets.
+    """Compares requested cells with all finished cells of the same data sets below a root.
 
     Cells in one row of the table may differ in the seed alone; others also in what the grid varies,
     and in ``OWN_OPTIONS``.
-
-    Args:
-        root: the root of the grid.
-        requested: the cells that are to be run.
 
     Raises:
         UserError: cells differ in other options (the message lists those of the first of them).

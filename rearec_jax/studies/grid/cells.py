@@ -100,11 +100,9 @@ def check(cells: Sequence[Cell]) -> None:
 
 
 def refuse(different: Sequence[tuple[pathlib.Path, list[str]]], why: str = "") -> None:
-    """Raises UserError where work directories have other options.
+    """Raises UserError where work directories have other options: the lines tell which.
 
-    Args:
-        different: the work directories, each with lines that tell what differs.
-        why: why that matters, the middle of a sentence.
+    ``why`` is the middle of a sentence, which says why that matters.
     """
     if different:
         path, lines = different[0]

@@ -2,13 +2,13 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 import dataclasses
-import statistics
 from typing import Any
 
 from rearec_jax import config as config_lib
 from rearec_jax.config.compare import clashes
 from rearec_jax.evaluation import metrics
 from rearec_jax.methods import BASELINE, METHODS, in_paper
+from rearec_jax.studies.estimate import Estimate, estimate
 from rearec_jax.studies.grid.summaries import Result
 
 METRICS = tuple(name for name in metrics.METRICS if "@" in name)
@@ -22,14 +22,6 @@ OWN_OPTIONS = (  # in which the cells of a data set are meant to differ
     "model.attention",
     "model.similarity",
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Estimate:
-    """A metric over seeds."""
-
-    mean: float
-    deviation: float | None  # the standard deviation of the sample; None with one seed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,10 +60,8 @@ class Comparison:
 def compare(results: Sequence[Result], requested: Iterable[tuple[str, str]]) -> list[Comparison]:
     """Makes the rows of all results, and empty rows where there are none yet.
 
-    Args:
-        results: the finished cells.
-        requested: pairs of data set and backbone that have rows in any case. Their data sets come
-            first, in that order; backbones have the order of the configuration.
+    Pairs of data set and backbone that are ``requested`` have rows in any case. Their data sets
+    come first, in that order; backbones have the order of the configuration.
     """
     wanted = dict.fromkeys([*requested, *((result.dataset, result.backbone) for result in results)])
     compared = []
@@ -167,17 +157,14 @@ def _minutes(summary: Mapping[str, Any]) -> float | None:
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    """Returns the mean; None where a value is missing, as a mean of the others would mislead."""
-    known = [value for value in values if value is not None]
-    return statistics.fmean(known) if known and len(known) == len(values) else None
+    found = _estimate(values)
+    return None if found is None else found.mean
 
 
 def _estimate(values: Sequence[float | None]) -> Estimate | None:
-    mean = _mean(values)
-    if mean is None:
-        return None
+    """Returns a metric over seeds; None where one is missing, as a mean of others would mislead."""
     known = [value for value in values if value is not None]
-    return Estimate(mean, statistics.stdev(known) if len(known) > 1 else None)
+    return estimate(known) if known and len(known) == len(values) else None
 
 
 def _improvement(results: Sequence[Result], metric: str) -> float | None:

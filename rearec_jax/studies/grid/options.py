@@ -1,17 +1,16 @@
 """The options of the grid's command line."""
 
-import argparse
 from collections.abc import Mapping, Sequence
 import dataclasses
 import os
 import pathlib
 import re
-from typing import NoReturn
 
 from rearec_jax import config as config_lib
 from rearec_jax.errors import UserError
 from rearec_jax.methods import in_paper
 from rearec_jax.studies.grid.variants import STUDIES, Study, parse_vary
+from rearec_jax.studies.program import Parser
 
 PAPER = ("yelp", "video_games", "software", "cds_and_vinyl", "baby_products")
 SET_BY_THE_GRID = {  # option of a cell -> the flag that sets it here
@@ -73,15 +72,9 @@ def parse(arguments: Sequence[str]) -> Options:
     )
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"command line: {message}; --help lists the flags")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="rearec_jax.studies.grid",
-        allow_abbrev=False,
         description="Runs data sets x backbones x methods x seeds one after another, skips what is"
         " done, and prints the table. The same command continues an interrupted grid.",
         epilog="Any --config.NAME=VALUE is given to all cells.",

@@ -2,12 +2,19 @@
 
 from collections.abc import Iterator, Sequence
 
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from rearec_jax.studies.grid.means import Block, Comparison, Estimate, Row
-from rearec_jax.studies.terminal import MISSING, fraction, say, wide_console
+from rearec_jax.studies.estimate import Estimate
+from rearec_jax.studies.grid.means import Block, Comparison, Row
+from rearec_jax.studies.terminal import (
+    MISSING,
+    fraction,
+    markdown_table,
+    say,
+    table,
+    wide_console,
+)
 
 HEADINGS = ("NDCG@10", "NDCG@20", "Recall@10", "Recall@20", "Seeds", "Epoch", "Minutes")
 CAPTION = (
@@ -21,26 +28,24 @@ WIDE_COLUMNS = 94  # the width of a terminal with room for means and deviations 
 def print_table(compared: Sequence[Comparison], remarks: Sequence[str] = ()) -> None:
     """Prints the table and the remarks to standard output."""
     console = wide_console()
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    table.add_column("Test")
-    for heading in HEADINGS:
-        table.add_column(heading, justify="right")
+    shown = table(("Test", *HEADINGS))
     for comparison in compared:
-        _add_sections(table, comparison, narrow=console.width < WIDE_COLUMNS)
-    console.print(table)
+        _add_sections(shown, comparison, narrow=console.width < WIDE_COLUMNS)
+    console.print(shown)
     for remark in remarks:
         say(remark, console)
 
 
 def markdown(compared: Sequence[Comparison], remarks: Sequence[str] = ()) -> str:
     """Returns the table, its caption and the remarks as Markdown."""
-    headings = ["Data set", "Backbone", "Method", *HEADINGS]
-    lines = [line(headings), line(["---"] * 3 + ["---:"] * len(HEADINGS))]
-    for comparison in compared:
-        for backbone, cells, bold in _rows(comparison):
-            shown = [f"**{c}**" if b else c for c, b in zip(cells, bold, strict=True)]
-            lines.append(line([comparison.dataset, backbone, *shown]))
-    lines += ["", CAPTION]
+    rows = [
+        [comparison.dataset, backbone]
+        + [f"**{cell}**" if strong else cell for cell, strong in zip(cells, bold, strict=True)]
+        for comparison in compared
+        for backbone, cells, bold in _rows(comparison)
+    ]
+    headings = ("Data set", "Backbone", "Method", *HEADINGS)
+    lines = [*markdown_table(headings, rows, words=3), "", CAPTION]
     if remarks:
         lines += ["", *(f"- {remark}" for remark in remarks)]
     return "\n".join(lines) + "\n"
@@ -70,7 +75,7 @@ def _rows(comparison: Comparison) -> Iterator[tuple[str, list[str], list[bool]]]
     """Yields each row's backbone ("" for popularity), its cells, and which of them are the best."""
     plain = [False] * (1 + len(HEADINGS))
     if comparison.popularity is not None:
-        values = map(_estimate, comparison.popularity.values)
+        values = map(_shown, comparison.popularity.values)
         yield "", [comparison.popularity.label, *values, "", "", ""], plain
     for block in comparison.blocks:
         best = _best(block)
@@ -90,7 +95,7 @@ def _best(block: Block) -> list[str]:
 def cells(row: Row) -> list[str]:
     """Returns the cells of a row: the label, then one for each of HEADINGS."""
     seeds = str(row.seeds) if row.seeds else MISSING
-    values = map(_estimate, row.values)
+    values = map(_shown, row.values)
     return [row.label, *values, seeds, _rounded(row.best_epoch, 0), _rounded(row.minutes, 1)]
 
 
@@ -98,17 +103,9 @@ def _rounded(value: float | None, digits: int) -> str:
     return MISSING if value is None else f"{value:,.{digits}f}"
 
 
-def _estimate(value: Estimate | None) -> str:
-    if value is None:
-        return MISSING
-    spread = "" if value.deviation is None else f" ±{fraction(value.deviation)}"
-    return _mean(value) + spread
+def _shown(value: Estimate | None) -> str:
+    return MISSING if value is None else str(value)
 
 
 def _mean(value: Estimate | None) -> str:
     return MISSING if value is None else fraction(value.mean)
-
-
-def line(cells: Sequence[str]) -> str:
-    """Returns a row of a Markdown table."""
-    return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"

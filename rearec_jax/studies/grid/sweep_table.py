@@ -5,8 +5,6 @@ import dataclasses
 import itertools
 import pathlib
 
-from rich import box
-from rich.table import Table
 from rich.text import Text
 
 from rearec_jax.methods import METHODS
@@ -14,9 +12,17 @@ from rearec_jax.studies.grid import means, paper_table, summaries
 from rearec_jax.studies.grid import variants as studies
 from rearec_jax.studies.grid.means import Row
 from rearec_jax.studies.grid.summaries import Result
-from rearec_jax.studies.terminal import MISSING, fraction, say, wide_console
+from rearec_jax.studies.terminal import (
+    MISSING,
+    fraction,
+    markdown_table,
+    say,
+    table,
+    wide_console,
+)
 
-HEADINGS = ("Data set", "Backbone", "Method", "Options")
+WORDS = ("Data set", "Backbone", "Method", "Options")
+HEADINGS = (*WORDS, "Valid NDCG@20", *paper_table.HEADINGS)
 CAPTION = (
     "Test split. Mean ± standard deviation of the sample where there is more than one seed. The"
     " validation columns are what to choose by: values chosen on test are no result."
@@ -75,34 +81,25 @@ def _row(key: tuple[str, str, str, str], results: Sequence[Result]) -> SweepRow:
 def print_table(rows: Sequence[SweepRow], remarks: Sequence[str]) -> None:
     """Prints the table and the remarks to standard output."""
     console = wide_console()
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for heading in HEADINGS:
-        table.add_column(heading, overflow="fold")
-    for heading in ("Valid NDCG@20", *paper_table.HEADINGS):
-        table.add_column(heading, justify="right")
+    shown = table(HEADINGS, len(WORDS))
     for row in rows:
-        cells = _cells(row)
-        cells[3] = "\n".join(pair.partition(".")[2] for pair in _pairs(row))  # short, as lines are
-        table.add_row(*map(Text, cells))
-    console.print(table)
+        found = cells(row)
+        found[3] = "\n".join(pair.partition(".")[2] for pair in _pairs(row))  # short, as lines are
+        shown.add_row(*map(Text, found))
+    console.print(shown)
     for remark in remarks:
         say(remark, console)
 
 
 def markdown(rows: Sequence[SweepRow], remarks: Sequence[str]) -> str:
     """Returns the table, its caption and the remarks as Markdown."""
-    headings = [*HEADINGS, "Valid NDCG@20", *paper_table.HEADINGS]
-    numbers = len(headings) - len(HEADINGS)
-    lines = [
-        paper_table.line(headings),
-        paper_table.line(["---"] * len(HEADINGS) + ["---:"] * numbers),
-    ]
-    lines += [paper_table.line(_cells(row)) for row in rows]
+    lines = markdown_table(HEADINGS, map(cells, rows), len(WORDS))
     lines += ["", CAPTION, *(f"- {remark}" for remark in remarks)]
     return "\n".join(lines) + "\n"
 
 
-def _cells(row: SweepRow) -> list[str]:
+def cells(row: SweepRow) -> list[str]:
+    """Returns the cells of a row, one for each of HEADINGS."""
     label, *numbers = paper_table.cells(row.row)
     valid = MISSING if row.valid is None else fraction(row.valid)
     return [row.dataset, row.backbone, label, ", ".join(_pairs(row)), valid, *numbers]

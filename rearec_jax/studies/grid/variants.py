@@ -49,10 +49,7 @@ def parse_vary(
 ) -> dict[str, tuple[str, ...]]:
     """Reads options with their values: {"method.steps": ("1", "2")} of ["method.steps=1,2"].
 
-    Args:
-        pairs: the values of the flag.
-        fixed: the options that something else sets.
-        flag: the name of the flag, for messages.
+    Messages call the flag ``flag``. The options ``fixed`` are set by something else.
 
     Raises:
         UserError: a pair has another form or no values, or its option is set twice.

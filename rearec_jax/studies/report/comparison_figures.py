@@ -11,20 +11,18 @@ from rearec_jax.studies.analysis.paired_tests import Difference
 from rearec_jax.studies.report import style
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
 
 
-@style.styled
-def differences(found: Sequence[Difference], baseline: str) -> Figure:
+@style.figure
+def differences(axes: Axes, found: Sequence[Difference], baseline: str) -> None:
     """Draws differences with the bootstrap's 95 % intervals: a row a metric, a colour a run.
 
-    Args:
-        found: the differences, of the same metrics for each label.
-        baseline: the label of the run that the others are compared with.
+    Each label has differences of the same metrics, from the run ``baseline``.
     """
     labels = list(dict.fromkeys(each.label for each in found))
     metrics = list(dict.fromkeys(each.metric for each in found))
-    figure, axes = style.new(0.8 + len(metrics) * (0.16 + 0.13 * len(labels)))
+    style.set_height(axes, 0.8 + len(metrics) * (0.16 + 0.13 * len(labels)))
     step = 0.7 / len(labels)
     for number, label in enumerate(labels, start=1):
         own = [each for each in found if each.label == label]
@@ -49,14 +47,7 @@ def differences(found: Sequence[Difference], baseline: str) -> Figure:
             label=label,
         )
     axes.axvline(0, color=style.INK, linewidth=0.8)
-    axes.set_yticks(range(len(metrics)), [COLUMNS[name] for name in metrics])
-    axes.set_ylim(len(metrics) - 0.5, -0.5)
-    axes.grid(visible=False)
-    axes.grid(visible=True, axis="x")
-    axes.set_xlabel(f"Difference from {baseline}")
-    axes.locator_params(axis="x", nbins=5)
-    style.legend(axes)
-    return figure
+    style.rows(axes, [COLUMNS[name] for name in metrics], f"Difference from {baseline}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,17 +60,14 @@ class Sweep:
     values: Mapping[str, tuple[float, float | None]]
 
 
-@style.styled
-def sweep(lines: Sequence[Sweep], level: Mapping[str, float], option: str, metric: str) -> Figure:
+@style.figure
+def sweep(
+    axes: Axes, lines: Sequence[Sweep], level: Mapping[str, float], option: str, metric: str
+) -> None:
     """Draws a line for each method over an option's values, which are evenly spaced.
 
-    Args:
-        lines: the lines.
-        level: the means of methods that do not read the option, which are level lines.
-        option: the label of the x axis.
-        metric: the label of the y axis.
+    ``level`` holds the means of methods that do not read the option, which are level lines.
     """
-    figure, axes = style.new()
     values = sorted({value for each in lines for value in each.values}, key=_number)
     for number, (label, height) in enumerate(level.items()):
         axes.axhline(height, label=label, color=style.INK, linestyle=style.DASHES[1 + number % 3])
@@ -96,8 +84,6 @@ def sweep(lines: Sequence[Sweep], level: Mapping[str, float], option: str, metri
         )
     style.categories(axes, values, option)
     axes.set_ylabel(metric)
-    style.legend(axes)
-    return figure
 
 
 def _number(value: str) -> tuple[float, str]:
@@ -108,15 +94,13 @@ def _number(value: str) -> tuple[float, str]:
         return float("inf"), value
 
 
-@style.styled
-def dots(rows: Sequence[tuple[str, float, float | None]], metric: str) -> Figure:
+@style.figure
+def dots(axes: Axes, rows: Sequence[tuple[str, float, float | None]], metric: str) -> None:
     """Draws a row for each variant, for options of too few values for a line.
 
-    Args:
-        rows: the label, mean and standard deviation (None with one seed) of each variant.
-        metric: the label of the x axis.
+    Rows hold a label, the mean, and the standard deviation (None with one seed).
     """
-    figure, axes = style.new(0.6 + 0.24 * len(rows))
+    style.set_height(axes, 0.6 + 0.24 * len(rows))
     look = style.line(1)
     axes.errorbar(
         [mean for _, mean, _ in rows],
@@ -127,10 +111,4 @@ def dots(rows: Sequence[tuple[str, float, float | None]], metric: str) -> Figure
         color=look["color"],
         elinewidth=0.9,
     )
-    axes.set_yticks(range(len(rows)), [label for label, *_ in rows])
-    axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.grid(visible=False)
-    axes.grid(visible=True, axis="x")
-    axes.set_xlabel(metric)
-    axes.locator_params(axis="x", nbins=5)
-    return figure
+    style.rows(axes, [label for label, *_ in rows], metric)

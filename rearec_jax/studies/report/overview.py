@@ -5,8 +5,7 @@ from typing import Any
 
 from rearec_jax import config as config_lib
 from rearec_jax.config import DataConfig
-from rearec_jax.config.compare import FREE_OPTIONS
-from rearec_jax.studies.analysis.comparable_runs import flattened
+from rearec_jax.config.compare import FREE_OPTIONS, flattened
 from rearec_jax.studies.report import numbers, training_figures
 from rearec_jax.studies.report.blocks import Block, Note, Paragraph, Table
 from rearec_jax.studies.report.drawing import Drawing

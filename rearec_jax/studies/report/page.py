@@ -5,8 +5,15 @@ import dataclasses
 import itertools
 from typing import Any, NamedTuple
 
-from rearec_jax.errors import UserError
-from rearec_jax.studies.report import drawing, overview, results, steps, stories, study_section
+from rearec_jax.studies.report import (
+    drawing,
+    overview,
+    results,
+    steps,
+    stories,
+    study_section,
+    style,
+)
 from rearec_jax.studies.report.blocks import Block, Heading
 from rearec_jax.studies.report.drawing import Drawing
 from rearec_jax.studies.report.sources import DataSet, Sources
@@ -86,13 +93,7 @@ def drawings(found: Sequence[Section]) -> Iterator[Drawing]:
 
 
 def page(about: About, found: Sequence[Section], files: Mapping[str, bytes]) -> str:
-    """Returns the whole HTML file.
-
-    Args:
-        about: what the page says of itself.
-        found: the sections, in order of reading.
-        files: the SVG file of each drawing, by the drawing's name.
-    """
+    """Returns the whole HTML file. ``files`` holds the SVG file of each drawing, by its name."""
     figures = {
         each.name: Figure(number, *drawing.inline(each, files[each.name]))
         for number, each in enumerate(drawings(found), start=1)
@@ -107,13 +108,7 @@ def templates() -> Any:
     Raises:
         UserError: jinja2 is not installed; the message says how to install it.
     """
-    try:
-        import jinja2
-    except ImportError as error:
-        raise UserError(
-            "--mode=report writes its page with jinja2, which is not installed;"
-            " pip install jinja2 (the extra `report` of this package)"
-        ) from error
+    jinja2 = style.require("jinja2", "writes its page")
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("rearec_jax.studies.report"),
         autoescape=True,

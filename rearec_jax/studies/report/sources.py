@@ -48,11 +48,7 @@ class Sources:
 
 
 def read(names: Sequence[str], options: AnalysisConfig) -> Sources:
-    """Reads runs and studies, in the order given.
-
-    Args:
-        names: the work directories of runs, and the roots of studies.
-        options: the options of the comparison.
+    """Reads the work directories of runs and the roots of studies, in the order given.
 
     Raises:
         UserError: no directory is named, one is named twice, one is neither, or a file is damaged.

@@ -11,23 +11,21 @@ import polars as pl
 from rearec_jax.studies.report import style
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
 
 Rows = Sequence[Mapping[str, Any]]
 DRAWN = 900  # points of a projection at most: more hide each other and make the page heavy
 
 
-@style.styled
-def matrix(rows: Rows, label: str) -> Figure:
+@style.figure
+def matrix(axes: Axes, rows: Rows, label: str) -> None:
     """Draws a matrix over pairs of representations as colours, with the numbers written in.
 
-    Args:
-        rows: the rows of the matrix, each with the name of its representation.
-        label: the label of the colours.
+    ``label`` is that of the colours.
     """
     names = [row["representation"] for row in rows]
     values = np.array([[row[name] for name in names] for row in rows])
-    figure, axes = style.new(2.4)
+    style.set_height(axes, 2.4)
     low = min(float(values.min()), 0.999)
     field = axes.pcolormesh(
         values, cmap="cividis", vmin=low, vmax=1, edgecolor="face", linewidth=0.3
@@ -54,11 +52,10 @@ def matrix(rows: Rows, label: str) -> Figure:
     axes.grid(visible=False)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    bar = figure.colorbar(field, label=label, shrink=0.9)
+    bar = axes.figure.colorbar(field, label=label, shrink=0.9)
     bar.outline.set_visible(False)
     if bar.solids is not None:
         bar.solids.set(edgecolor="face", rasterized=False)  # vectors, no embedded picture
-    return figure
 
 
 def thinned(points: pl.DataFrame) -> pl.DataFrame:
@@ -68,15 +65,14 @@ def thinned(points: pl.DataFrame) -> pl.DataFrame:
     return points.filter(pl.col("user").is_in(users.gather_every(every).implode()))
 
 
-@style.styled
-def projection(points: pl.DataFrame, variance: Sequence[float] | None) -> Figure:
+@style.figure
+def projection(axes: Axes, points: pl.DataFrame, variance: Sequence[float] | None) -> None:
     """Draws projected states with a colour and marker for each step, and the path of their means.
 
-    Args:
-        points: the points: user, step, x, y.
-        variance: the share of the variance that each axis holds; None where it is unknown.
+    ``points`` has the columns user, step, x and y. ``variance`` holds the share of the variance on
+    each axis; None where it is unknown.
     """
-    figure, axes = style.new(2.9)
+    style.set_height(axes, 2.9)
     steps = sorted(points["step"].unique().to_list())
     means = []
     for number, step in enumerate(steps, start=1):
@@ -100,5 +96,4 @@ def projection(points: pl.DataFrame, variance: Sequence[float] | None) -> Figure
         axis(f"Principal component {number + 1}{share}")
     axes.grid(visible=False)
     axes.set_aspect("equal", adjustable="datalim")
-    style.legend(axes, marker_scale=1.8)
-    return figure
+    style.require().rcParams["legend.markerscale"] = 1.8  # only inside of `style.figure`

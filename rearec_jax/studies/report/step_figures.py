@@ -11,7 +11,6 @@ from rearec_jax.studies.report import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 Rows = Sequence[Mapping[str, Any]]
 # The name of each run and its rows of a table. A run without rows is not drawn and keeps its look
@@ -20,15 +19,9 @@ Labelled = Sequence[tuple[str, Rows]]
 SHADES = (("q5", "q95", 0.14), ("q25", "q75", 0.28))
 
 
-@style.styled
-def accuracy_by_step(runs: Labelled, metric: str) -> Figure:
-    """Draws a line a run over 'step 0' ... 'final'; a run without steps is a level line.
-
-    Args:
-        runs: the rows of the table accuracy_by_step.
-        metric: the name of the metric.
-    """
-    figure, axes = style.new()
+@style.figure
+def accuracy_by_step(axes: Axes, runs: Labelled, metric: str) -> None:
+    """Draws a line a run over 'step 0' ... 'final'; a run without steps is a level line."""
     names = max((_names(rows) for _, rows in runs), key=len)
     steps = [name for name in names if name != FINAL]
     for number, (label, rows) in enumerate(runs):
@@ -44,31 +37,21 @@ def accuracy_by_step(runs: Labelled, metric: str) -> Figure:
         places = [steps.index(name) for name in own]
         axes.plot(places, [values[name] for name in own], label=label, **look)
         hollow = look | {"linestyle": "", "markerfacecolor": style.PAPER}
-        axes.plot([len(steps)], [values[FINAL]], markersize=5, **_without_colour(hollow))
+        axes.plot([len(steps)], [values[FINAL]], markersize=5, **hollow)
     style.categories(axes, [*(name.split()[-1] for name in steps), FINAL], "Reasoning step")
     axes.set_ylabel(f"Test {COLUMNS[metric]}")
-    style.legend(axes)
-    return figure
-
-
-def _without_colour(look: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in look.items() if name != "color"}
 
 
 def _names(rows: Rows) -> list[str]:
     return list(dict.fromkeys(row["representation"] for row in rows))
 
 
-@style.styled
-def accuracy_by_group(runs: Labelled, metric: str, by: str) -> Figure:
+@style.figure
+def accuracy_by_group(axes: Axes, runs: Labelled, metric: str, by: str) -> None:
     """Draws the accuracy of each run's final representation in groups of users or targets.
 
-    Args:
-        runs: the rows of the table by_history_length or by_popularity.
-        metric: the name of the metric.
-        by: the label of the x axis.
+    ``by`` is the label of the x axis, history_length or popularity in words.
     """
-    figure, axes = style.new()
     for number, (label, rows) in enumerate(runs):
         own = [row for row in rows if row["representation"] == FINAL]
         if own:
@@ -77,22 +60,14 @@ def accuracy_by_group(runs: Labelled, metric: str, by: str) -> Figure:
     _groups(axes, next(rows for _, rows in runs if rows), by)
     axes.set_ylim(bottom=0)
     axes.set_ylabel(f"Test {COLUMNS[metric]}")
-    style.legend(axes)
-    return figure
 
 
-@style.styled
-def gain_by_group(rows: Rows, metric: str, by: str) -> Figure:
+@style.figure
+def gain_by_group(axes: Axes, rows: Rows, metric: str, by: str) -> None:
     """Draws the change of a metric since step 0 in each group, in per cent.
 
-    There is a line for each later representation.
-
-    Args:
-        rows: the rows of one run, as in `accuracy_by_group`.
-        metric: the name of the metric.
-        by: the label of the x axis.
+    There is a line for each later representation of the run; ``by`` is as in `accuracy_by_group`.
     """
-    figure, axes = style.new()
     level = {row["group"]: row[metric] for row in rows if row["representation"] == "step 0"}
     names = [name for name in _names(rows) if name not in ("step 0", "any step")]
     for number, name in enumerate(names, start=1):
@@ -105,8 +80,6 @@ def gain_by_group(rows: Rows, metric: str, by: str) -> Figure:
     axes.axhline(0, color=style.INK, linewidth=0.8)
     _groups(axes, rows, by)
     axes.set_ylabel(f"{COLUMNS[metric]} against step 0 (%)")
-    style.legend(axes)
-    return figure
 
 
 def _groups(axes: Axes, rows: Rows, by: str) -> None:
@@ -119,10 +92,9 @@ def group_names(rows: Rows) -> list[str]:
     return [f"{low:,}" if low == high else f"{low:,}–{high:,}" for low, high in ranges.values()]
 
 
-@style.styled
-def best_step(runs: Labelled) -> Figure:
+@style.figure
+def best_step(axes: Axes, runs: Labelled) -> None:
     """Draws the share of the test examples that each step ranks best, a group of bars a step."""
-    figure, axes = style.new()
     steps = max(len(rows) for _, rows in runs)
     shown = [(number, label, rows) for number, (label, rows) in enumerate(runs) if rows]
     width = 0.8 / len(shown)
@@ -142,19 +114,15 @@ def best_step(runs: Labelled) -> Figure:
     style.categories(axes, [str(step) for step in range(steps)], "Reasoning step")
     axes.set_xlim(-0.6, steps - 0.4)
     axes.set_ylabel("Examples that it ranks best (%)")
-    style.legend(axes)
-    return figure
 
 
-@style.styled
-def rank_quantiles(rows: Rows, paths: Sequence[tuple[str, Sequence[int]]]) -> Figure:
+@style.figure
+def rank_quantiles(axes: Axes, rows: Rows, paths: Sequence[tuple[str, Sequence[int]]]) -> None:
     """Draws the target's rank by step: median, bands of the middle 50 and 90 %, single examples.
 
-    Args:
-        rows: the rows of the table rank_quantiles.
-        paths: the name and the ranks of single examples, in the order of ``rows``.
+    ``paths`` holds the name and the ranks of single examples, in the order of ``rows``.
     """
-    figure, axes = style.new(2.6)
+    style.set_height(axes, 2.6)
     places = range(len(rows))
     for (low, high, opacity), name in zip(SHADES, ("90 % of targets", "50 %"), strict=True):
         axes.fill_between(
@@ -168,17 +136,10 @@ def rank_quantiles(rows: Rows, paths: Sequence[tuple[str, Sequence[int]]]) -> Fi
         )
     axes.plot(places, [row["q50"] for row in rows], **style.line(1), label="median")
     for number, (name, ranks) in enumerate(paths, start=2):
-        look = style.line(number) | {"linewidth": 0.9}
-        axes.plot(places, ranks, label=name, markersize=3, **_without_marker_colours(look))
+        axes.plot(places, ranks, label=name, markersize=3, linewidth=0.9, **style.line(number))
     _rank_axis(axes)
     names = [row["representation"].removeprefix("step ") for row in rows]
     style.categories(axes, names, "Reasoning step")
-    style.legend(axes)
-    return figure
-
-
-def _without_marker_colours(look: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in look.items() if not name.startswith("markeredge")}
 
 
 def _rank_axis(axes: Axes) -> None:
@@ -190,10 +151,10 @@ def _rank_axis(axes: Axes) -> None:
     axes.set_ylabel("Rank of the target (log)")
 
 
-@style.styled
-def movements(rows: Rows) -> Figure:
+@style.figure
+def movements(axes: Axes, rows: Rows) -> None:
     """Draws the shares of the targets that move up, stay and move down, a bar a pair of steps."""
-    figure, axes = style.new(0.75 + 0.27 * len(rows))
+    style.set_height(axes, 0.75 + 0.27 * len(rows))
     kinds = (
         ("improved", "better rank", style.COLOURS[0], ""),
         ("same", "the same", style.RULE, ""),
@@ -221,5 +182,3 @@ def movements(rows: Rows) -> Figure:
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.set_xlabel("Share of the test examples (%)")
-    style.legend(axes)
-    return figure

@@ -5,7 +5,6 @@ import itertools
 from typing import Any
 
 from rearec_jax.studies.grid import sweep_table
-from rearec_jax.studies.grid.paper_table import HEADINGS, cells
 from rearec_jax.studies.grid.sweep_table import SweepRow
 from rearec_jax.studies.report import comparison_figures, numbers
 from rearec_jax.studies.report.blocks import Block, Note, Table
@@ -30,17 +29,10 @@ def study(source: Study) -> Blocks:
     key = lambda row: (row.dataset, row.backbone)  # noqa: E731
     for (dataset, backbone), rows in itertools.groupby(source.rows, key):
         blocks += _figures(source, f"{dataset}, {backbone}", list(rows))
-    headings = (*sweep_table.HEADINGS, "Valid NDCG@20", *HEADINGS)
-    rows = [_cells(row) for row in source.rows]
+    cells = [sweep_table.cells(row) for row in source.rows]
     caption = f"{source.path}. {sweep_table.CAPTION}"
-    blocks.append(Table(caption, headings, rows, words=len(sweep_table.HEADINGS)))
+    blocks.append(Table(caption, sweep_table.HEADINGS, cells, words=len(sweep_table.WORDS)))
     return blocks + [Note(line) for line in source.notes]
-
-
-def _cells(row: SweepRow) -> list[str]:
-    label, *others = cells(row.row)
-    options = row.options.replace(",", ", ")
-    return [row.dataset, row.backbone, label, options, numbers.share(row.valid), *others]
 
 
 def _figures(source: Study, about: str, rows: Sequence[SweepRow]) -> Blocks:

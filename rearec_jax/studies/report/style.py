@@ -7,8 +7,9 @@ where a figure stands in one, so that it follows light and dark.
 
 from collections.abc import Callable, Sequence
 import functools
+import importlib
 import textwrap
-from typing import TYPE_CHECKING, Any, ParamSpec, cast
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, cast
 
 from rearec_jax.errors import UserError
 
@@ -59,31 +60,40 @@ OPTIONS: dict[str, Any] = {
 P = ParamSpec("P")
 
 
-def require() -> Any:
-    """Returns the package matplotlib.
+def require(package: str = "matplotlib", use: str = "draws") -> Any:
+    """Returns a package of the extra `report`.
 
     Raises:
-        UserError: it is not installed; the message says how to install it.
+        UserError: it is not installed; the message says for what and how to install it.
     """
     try:
-        import matplotlib
+        return importlib.import_module(package)
     except ImportError as error:
         raise UserError(
-            "--mode=report draws with matplotlib, which is not installed;"
-            " pip install matplotlib (the extra `report` of this package)"
+            f"--mode=report {use} with {package}, which is not installed;"
+            f" pip install {package} (the extra `report` of this package)"
         ) from error
-    return matplotlib
 
 
-def styled(draw: Callable[P, "Figure"]) -> Callable[P, "Figure"]:
-    """Makes a function draw in this style, whatever matplotlib's settings of the user are."""
+def figure(draw: "Callable[Concatenate[Axes, P], None]") -> "Callable[P, Figure]":
+    """Makes a function that draws into axes return a figure of them, with a legend.
+
+    It has this style, whatever the user's settings of matplotlib are, one column's width, and
+    neither a window nor global state.
+    """
 
     @functools.wraps(draw)
-    def inside(*args: P.args, **kwargs: P.kwargs) -> "Figure":
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> "Figure":
         with context():
-            return draw(*args, **kwargs)
+            from matplotlib.figure import Figure
 
-    return inside
+            made = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
+            axes = made.add_subplot()
+            draw(axes, *args, **kwargs)
+            _legend(axes)
+        return made
+
+    return drawn
 
 
 def context() -> Any:
@@ -92,27 +102,21 @@ def context() -> Any:
     return matplotlib.rc_context(dict(matplotlib.rcParamsDefault) | OPTIONS)
 
 
-def new(height: float = HEIGHT) -> "tuple[Figure, Axes]":
-    """Returns an empty figure of one column's width, without a window or global state."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
-    return figure, figure.add_subplot()
+def set_height(axes: "Axes", inches: float) -> None:
+    """Changes the height of the figure, without its legend."""
+    cast("Figure", axes.figure).set_figheight(inches)
 
 
 def line(number: int) -> dict[str, Any]:
     """Returns colour, marker and dash of the line of a number; line 0 is drawn in ink."""
-    colour = INK if number == 0 else COLOURS[(number - 1) % len(COLOURS)]
     return {
-        "color": colour,
+        "color": INK if number == 0 else COLOURS[(number - 1) % len(COLOURS)],
         "marker": MARKERS[number % len(MARKERS)],
         "linestyle": DASHES[number % len(DASHES)],
-        "markeredgecolor": colour,
-        "markerfacecolor": colour,
     }
 
 
-def legend(axes: "Axes", marker_scale: float = 1) -> None:
+def _legend(axes: "Axes") -> None:
     """Draws a legend above the plot, where it hides nothing; none for a single line.
 
     The figure grows by the legend's rows, so that the plot keeps its size.
@@ -127,14 +131,7 @@ def legend(axes: "Axes", marker_scale: float = 1) -> None:
     heights = [label.count("\n") + 1 for label in labels]
     rows = -(-sum(heights) // columns)
     figure.set_figheight(figure.get_figheight() + ROW * (rows - 1))
-    figure.legend(
-        handles,
-        labels,
-        loc="outside upper left",
-        ncols=columns,
-        borderaxespad=0,
-        markerscale=marker_scale,
-    )
+    figure.legend(handles, labels, loc="outside upper left", ncols=columns, borderaxespad=0)
 
 
 def categories(axes: "Axes", names: Sequence[str], label: str) -> None:
@@ -142,3 +139,13 @@ def categories(axes: "Axes", names: Sequence[str], label: str) -> None:
     axes.set_xticks(range(len(names)), names)
     axes.set_xlim(-0.4, len(names) - 0.6)
     axes.set_xlabel(label)
+
+
+def rows(axes: "Axes", names: Sequence[str], label: str) -> None:
+    """Makes a y axis with evenly spaced names from top to bottom, and names the x axis."""
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.grid(visible=False)
+    axes.grid(visible=True, axis="x")
+    axes.set_xlabel(label)
+    axes.locator_params(axis="x", nbins=5)

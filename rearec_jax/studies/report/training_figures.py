@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rearec_jax.studies.report import style
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
 
 VALIDATION = "ndcg@20"  # the metric that chooses the best epoch
 MANY = 40  # points above which a line has no markers
@@ -53,18 +53,15 @@ def validation_curve(label: str, events: Sequence[Mapping[str, Any]]) -> Curve:
     return Curve(label, [epoch for epoch, _ in found], [value for _, value in found], best)
 
 
-@style.styled
-def losses(curves: Sequence[Curve], part: str) -> Figure:
+@style.figure
+def losses(axes: Axes, curves: Sequence[Curve], part: str) -> None:
     """Draws a line a run; a run without points keeps its look for other figures."""
-    figure, axes = style.new()
     for number, curve in enumerate(curves):
         if not curve.x:
             continue
         axes.plot(curve.x, curve.y, label=curve.label, markersize=2.5, **_look(number, curve))
     axes.set_xlabel("Update")
     axes.set_ylabel(part_label(part))
-    style.legend(axes)
-    return figure
 
 
 def _look(number: int, curve: Curve) -> dict[str, Any]:
@@ -79,10 +76,9 @@ def part_label(part: str) -> str:
     return f"{words} (nats)" if in_nats else words
 
 
-@style.styled
-def validation(curves: Sequence[Curve]) -> Figure:
+@style.figure
+def validation(axes: Axes, curves: Sequence[Curve]) -> None:
     """Draws a line a run, with its best epoch starred."""
-    figure, axes = style.new()
     for number, curve in enumerate(curves):
         if not curve.x:
             continue
@@ -104,5 +100,3 @@ def validation(curves: Sequence[Curve]) -> Figure:
     axes.set_xlabel("Epoch")
     axes.set_ylabel("Validation NDCG@20")
     axes.locator_params(axis="x", integer=True)
-    style.legend(axes)
-    return figure

@@ -19,14 +19,9 @@ from rearec_jax.training.setup import Setup
 def train_alone(trial: Trial, data: Interactions, setup: Setup, deadline: float) -> Record:
     """Trains a trial from where it stands to its rung; never looks at the test split.
 
-    A signal or the deadline gives a partial record, with everything saved. A loss that is not
-    finite, or too little memory, gives a failed one.
-
-    Args:
-        trial: the trial.
-        data: the interactions.
-        setup: the candidate's set-up, from the shared updates of its group.
-        deadline: the time at which to stop, as `time.monotonic()` counts it.
+    A signal or the deadline (of `time.monotonic()`) gives a partial record, with everything saved.
+    A loss that is not finite, or too little memory, gives a failed one. The set-up is that of the
+    candidate, from the shared updates of its group.
     """
     started = time.perf_counter()
     config, epochs = trial.candidate.config, trial.epochs

@@ -155,12 +155,6 @@ def _read(path: pathlib.Path) -> pl.DataFrame:
 def check_search(path: pathlib.Path, config: Config, space: Values, settings: Settings) -> None:
     """Writes what is searched to a new search.json, or compares it with one that is there.
 
-    Args:
-        path: the path of search.json.
-        config: the configuration where the search starts.
-        space: the options that are searched, with their values.
-        settings: the settings of the schedule.
-
     Raises:
         UserError: the directory holds another search; the message lists what differs.
     """

@@ -33,15 +33,11 @@ def rungs(epochs: int, first: int, factor: int) -> tuple[int, ...]:
 def next_jobs(
     groups: Sequence[object], scores: Scores, count: int, factor: int, at_once: int = 1
 ) -> list[Job]:
-    """Returns the jobs to do now, all of one rung and one group; none where all is done.
+    """Returns the jobs to do now, ``at_once`` at most; none where all is done.
 
-    Args:
-        groups: the group of each candidate, in the order in which candidates start; candidates of
-            equal groups may be trained together.
-        scores: the results so far.
-        count: the number of rungs.
-        factor: the share of candidates that go on from a rung is one in ``factor``.
-        at_once: the number of jobs at most.
+    They are of one rung and one group: candidates of equal groups may be trained together.
+    ``groups`` has the group of each candidate, in the order in which candidates start. There are
+    ``count`` rungs, and one in ``factor`` candidates goes on from each.
     """
     waiting = _promotions(scores, len(groups), count, factor)
     if not waiting:

@@ -90,10 +90,7 @@ def default_space(config: Config) -> dict[str, tuple[str, ...]]:
 def read_space(pairs: Sequence[str], arguments: Sequence[str], config: Config) -> Values:
     """Reads the space of ``--space=OPTION=VALUES ...``; the default one where there is none.
 
-    Args:
-        pairs: the values of --space.
-        arguments: ``--config=FILE --config.name=value ...``; what they set is not searched.
-        config: the configuration where the search starts.
+    What the ``arguments`` (``--config=FILE --config.name=value ...``) set is not searched.
 
     Raises:
         UserError: another form, or an option that is set elsewhere, unknown, not read by the
@@ -126,12 +123,6 @@ def candidates(
 
     A method's combinations differ only in options that it reads. The order is that of Halton
     points, which are of low discrepancy: any beginning of it covers the space evenly.
-
-    Args:
-        space: the options that are searched, with their values.
-        options: the configuration where the search starts, before it is resolved.
-        arguments: the arguments of the command line that set its options.
-        seed: the seed of the order.
 
     Raises:
         UserError: a value of the wrong type or out of range, or too many combinations.

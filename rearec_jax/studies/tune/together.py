@@ -52,12 +52,7 @@ def train_together(
     """Trains trials of one group and one rung to it; returns None if they are not at one step.
 
     The records are as those of `alone.train_alone`; of the seconds each trial has an equal share.
-
-    Args:
-        trials: the trials.
-        data: the interactions.
-        shared: the updates of the group.
-        interruption: an open one, with the deadline.
+    The interruption is an open one, with the deadline.
     """
     started = time.perf_counter()
     with contextlib.ExitStack() as held:

@@ -2,53 +2,33 @@
 
 from collections.abc import Sequence
 
-from rich import box
-from rich.table import Table
 from rich.text import Text
 
-from rearec_jax.studies.terminal import fraction, wide_console
-from rearec_jax.studies.tune.ledger import FAILED, Ledger, Record
+from rearec_jax.studies.terminal import fraction, say, table, wide_console
+from rearec_jax.studies.tune.ledger import FAILED, Ledger
 from rearec_jax.studies.tune.space import Candidate
 
 ROWS = 15
-HEADINGS = ("Valid NDCG@20", "Epochs", "Best", "Minutes")
+HEADINGS = ("Trial", "Valid NDCG@20", "Epochs", "Best", "Minutes", "Options")
 
 
 def print_table(
     ledger: Ledger, candidates: Sequence[Candidate], rungs: Sequence[int], rows: int = ROWS
 ) -> None:
-    """Prints the table to standard output, best first.
-
-    Args:
-        ledger: the results.
-        candidates: all candidates, by their numbers.
-        rungs: the epochs of each rung.
-        rows: the number of rows at most.
-    """
+    """Prints the table to standard output, best first, with ``rows`` rows at most."""
     trials = {record.trial for record in ledger.records}
     last = [record for trial in trials if (record := ledger.last(trial)) is not None]
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    table.add_column("Trial", overflow="fold")
-    for heading in HEADINGS:
-        table.add_column(heading, justify="right")
-    table.add_column("Options", overflow="fold")
+    shown = table(HEADINGS)
+    shown.columns[-1].justify = "left"  # the options
     for record in sorted(last, key=lambda r: (-r.metric, r.epochs, r.trial))[:rows]:
         candidate = candidates[record.trial]
-        table.add_row(*map(Text, (candidate.name, *_cells(record, ledger), candidate.label)))
+        seconds = sum(r.seconds for r in ledger.records if r.trial == record.trial)
+        cells = candidate.name, fraction(record.metric), str(record.epochs), str(record.best_epoch)
+        shown.add_row(*map(Text, (*cells, f"{seconds / 60:.1f}", candidate.label)))
     console = wide_console()
     if last:
-        console.print(table)
-    console.print(_counts(ledger, len(last), rungs), markup=False, highlight=False)
-
-
-def _cells(record: Record, ledger: Ledger) -> tuple[str, ...]:
-    seconds = sum(r.seconds for r in ledger.records if r.trial == record.trial)
-    return (
-        fraction(record.metric),
-        str(record.epochs),
-        str(record.best_epoch),
-        f"{seconds / 60:.1f}",
-    )
+        console.print(shown)
+    say(_counts(ledger, len(last), rungs), console)
 
 
 def _counts(ledger: Ledger, done: int, rungs: Sequence[int]) -> str:
