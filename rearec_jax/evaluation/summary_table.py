@@ -15,6 +15,7 @@ COLUMNS = {
     "recall@20": "Recall@20",
     "mrr": "MRR",
 }
+POPULARITY, BEST_POSSIBLE = "popularity", "best possible"  # the rows that are the data's
 
 
 def print_results(summary: Mapping[str, Any], console: Console | None = None) -> None:
@@ -31,7 +32,7 @@ def print_results(summary: Mapping[str, Any], console: Console | None = None) ->
     table.add_column("Test", no_wrap=True)
     for heading in COLUMNS.values():
         table.add_column(heading, justify="right", no_wrap=True)
-    for name, metrics, style in _rows(summary):
+    for name, metrics, style in rows(summary):
         table.add_row(name, *(_cell(metrics.get(key)) for key in COLUMNS), style=style)
     console.print(table)
     if groups := summary.get("test_by_popularity"):
@@ -63,10 +64,10 @@ def _title(summary: Mapping[str, Any]) -> str:
     return "  ".join(piece for piece in (name, model, ", ".join(counts)) if piece)
 
 
-def _rows(summary: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any], str]]:
+def rows(summary: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any], str]]:
     """Yields the name, metrics and style of each row."""
     if "popularity" in summary:
-        yield "popularity", summary["popularity"], "dim"
+        yield POPULARITY, summary["popularity"], "dim"
     by_step = summary.get("test_by_step", [])
     if len(by_step) > 1:  # a model that does not reason has one row, the final one
         for metrics in by_step:
@@ -77,7 +78,7 @@ def _rows(summary: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any], 
         # This step is chosen for each user by the answer, so that it is a bound and no result.
         yield "best step in hindsight", summary["test_best_step_in_hindsight"], "dim"
     if "best_possible" in summary:
-        yield "best possible", summary["best_possible"], "dim"
+        yield BEST_POSSIBLE, summary["best_possible"], "dim"
 
 
 def _cell(value: float | None) -> str:

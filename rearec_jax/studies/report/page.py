@@ -1,6 +1,6 @@
 """The page of a report: its sections, from the files read to the text of the HTML file."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import dataclasses
 import itertools
 from typing import Any, NamedTuple
@@ -17,8 +17,6 @@ from rearec_jax.studies.report import (
 from rearec_jax.studies.report.blocks import Block, Heading
 from rearec_jax.studies.report.drawing import Drawing
 from rearec_jax.studies.report.sources import DataSet, Sources
-
-Blocks = Sequence[Block]
 
 
 class About(NamedTuple):
@@ -43,7 +41,7 @@ class Section:
 
     name: str  # the name in the address bar
     title: str  # the heading
-    blocks: Blocks  # all that stands below the heading
+    blocks: Sequence[Block]  # all that stands below the heading
 
     @property
     def rows(self) -> list[tuple[bool, list[Block]]]:
@@ -52,7 +50,7 @@ class Section:
         return [(are_drawings, list(group)) for are_drawings, group in groups]
 
 
-SECTIONS: tuple[tuple[str, str, Callable[[DataSet], Blocks]], ...] = (
+SECTIONS: tuple[tuple[str, str, Callable[[DataSet], Iterable[Block]]], ...] = (
     ("data", "Data", overview.data),
     ("runs", "Runs", overview.runs),
     ("options", "Options", overview.options),
@@ -82,7 +80,7 @@ def sections(sources: Sources) -> list[Section]:
             found.append(Section(name, title, blocks))
     for number, study in enumerate(sources.studies, start=1):
         title = f"Study {study.path.name}"
-        found.append(Section(f"study-{number}", title, study_section.study(study)))
+        found.append(Section(f"study-{number}", title, list(study_section.study(study))))
     return _distinct(found)
 
 

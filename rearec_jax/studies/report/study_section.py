@@ -1,9 +1,10 @@
 """Section of a report: accuracy over a study's options, with a figure for each option."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 import itertools
-from typing import Any
+import operator
 
+from rearec_jax.studies.estimate import Estimate
 from rearec_jax.studies.grid import sweep_table
 from rearec_jax.studies.grid.sweep_table import SweepRow
 from rearec_jax.studies.report import comparison_figures, numbers
@@ -12,7 +13,6 @@ from rearec_jax.studies.report.comparison_figures import Sweep
 from rearec_jax.studies.report.drawing import Drawing
 from rearec_jax.studies.report.sources import Study
 
-Blocks = list[Block]
 FEW = 2  # values of an option up to which they are drawn as dots, not as a line
 METRICS = {"test NDCG@10": "test", "validation NDCG@20": "valid"}
 LETTERS = {
@@ -23,39 +23,34 @@ LETTERS = {
 }
 
 
-def study(source: Study) -> Blocks:
+def study(source: Study) -> Iterator[Block]:
     """Draws figures for each data set and backbone, and tabulates the numbers."""
-    blocks: Blocks = []
-    key = lambda row: (row.dataset, row.backbone)  # noqa: E731
-    for (dataset, backbone), rows in itertools.groupby(source.rows, key):
-        blocks += _figures(source, f"{dataset}, {backbone}", list(rows))
+    by = operator.attrgetter("dataset", "backbone")
+    for place, rows in itertools.groupby(source.rows, by):
+        yield from _figures(source, ", ".join(place), list(rows))
     cells = [sweep_table.cells(row) for row in source.rows]
     caption = f"{source.path}. {sweep_table.CAPTION}"
-    blocks.append(Table(caption, sweep_table.HEADINGS, cells, words=len(sweep_table.WORDS)))
-    return blocks + [Note(line) for line in source.notes]
+    yield Table(caption, sweep_table.HEADINGS, cells, words=len(sweep_table.WORDS))
+    yield from map(Note, source.notes)
 
 
-def _figures(source: Study, about: str, rows: Sequence[SweepRow]) -> Blocks:
+def _figures(source: Study, about: str, rows: Sequence[SweepRow]) -> Iterator[Drawing]:
     names = list(dict.fromkeys(name for row in rows for name in _options(row)))
     many = [name for name in names if len({_options(row).get(name) for row in rows} - {None}) > FEW]
-    figures: Blocks = []
     for metric, kind in METRICS.items():
-        if many:
-            figures += [_curve(source, about, rows, name, metric, kind) for name in many]
-        else:
-            figures += [_dots(source, about, rows, metric, kind)]
-    return figures
+        yield from (_curve(source, about, rows, name, metric, kind) for name in many)
+        if not many:
+            yield _dots(source, about, rows, metric, kind)
 
 
 def _options(row: SweepRow) -> dict[str, str]:
     return dict(pair.split("=", 1) for pair in row.options.split(",") if "=" in pair)
 
 
-def _value(row: SweepRow, kind: str) -> tuple[float, float | None] | None:
+def _value(row: SweepRow, kind: str) -> Estimate | None:
     if kind == "valid":
-        return None if row.valid is None else (row.valid, None)
-    found = row.row.values[0]
-    return None if found is None else (found.mean, found.deviation)
+        return None if row.valid is None else Estimate(row.valid, None)
+    return row.row.values[0]
 
 
 def _curve(
@@ -65,7 +60,7 @@ def _curve(
 
     A method that does not read the option is a level line.
     """
-    lines: dict[str, dict[str, tuple[float, float | None]]] = {}
+    lines: dict[str, dict[str, Estimate]] = {}
     level: dict[str, float] = {}
     for row in rows:
         options, found = _options(row), _value(row, kind)
@@ -76,7 +71,7 @@ def _curve(
         if name in options:
             lines.setdefault(label, {})[options[name]] = found
         else:
-            level[label] = found[0]
+            level[label] = found.mean
     shown = [Sweep(label, values) for label, values in lines.items()]
     words = LETTERS.get(name, name)
     return Drawing(
@@ -111,7 +106,7 @@ def _short(name: str) -> str:
     )
 
 
-def _seeds(rows: Sequence[Any], kind: str) -> str:
+def _seeds(rows: Sequence[SweepRow], kind: str) -> str:
     seeds = max((row.row.seeds for row in rows), default=1)
     bars = ", bars: standard deviation" if kind == "test" else ""
     return f" Means over up to {seeds} seeds{bars}." if seeds > 1 else " One seed."
