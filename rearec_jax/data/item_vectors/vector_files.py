@@ -23,8 +23,7 @@ class _Source:
     """The vectors of a file."""
 
     path: Path  # the file
-    # the raw item id of each vector; None: the items of the catalogue in its order
-    ids: pl.Series | None
+    ids: pl.Series | None  # the raw id of each vector's item; None: the catalogue in its order
     vectors: np.ndarray  # the vectors [rows, F], of any type of number
     rows: np.ndarray  # the row of each vector in the file, from 1, for messages
 

@@ -46,33 +46,41 @@ def read(names: Sequence[str]) -> list[Run]:
         UserError: no directory is named, one is named twice, one holds no finished run, or the
             runs cannot be compared (`check`).
     """
-    paths = [pathlib.Path(name) for name in names]
-    if not paths:
+    if not names:
         raise UserError(
             "--mode=compare needs --runs=DIR,DIR,..., work directories of finished runs"
         )
-    resolved = [path.resolve() for path in paths]
-    for number, path in enumerate(paths):
-        if resolved[number] in resolved[:number]:
-            raise UserError(f"--runs names {path} twice; name each run once")
-    runs = [_read_one(path) for path in paths]
+    runs = [_read_one(path) for path in distinct(names)]
     check(runs)
     return runs
 
 
-def _read_one(path: pathlib.Path) -> Run:
+def distinct(names: Sequence[str]) -> list[pathlib.Path]:
+    """Returns the directories of --runs. Raises UserError where one is named twice."""
+    paths = [pathlib.Path(name) for name in names]
+    for number, path in enumerate(paths):
+        if any(path.resolve() == other.resolve() for other in paths[:number]):
+            raise UserError(f"--runs names {path} twice; name it once")
+    return paths
+
+
+def config_of(path: pathlib.Path) -> Config:
+    """Returns the options of a run of --runs. Raises UserError where there is no such run."""
     try:
-        config = load_config(path)
+        return load_config(path)
     except UserError as error:
         raise UserError(str(error).replace("--workdir=", "--runs: ", 1)) from error
-    workdir = Workdir(path)
-    if not workdir.summary.exists():
+
+
+def _read_one(path: pathlib.Path) -> Run:
+    config, summary = config_of(path), Workdir(path).summary
+    if not summary.exists():
         raise UserError(f"{path} holds no finished run; run it to its end first")
     try:
-        num_items = int(json.loads(workdir.summary.read_text(encoding="utf-8"))["data"]["items"])
+        num_items = int(json.loads(summary.read_text(encoding="utf-8"))["data"]["items"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"{workdir.summary} cannot be read ({error}); write it anew with --mode=evaluate"
+            f"{summary} cannot be read ({error}); write it anew with --mode=evaluate"
             f" --workdir={path}"
         ) from error
     return Run(path, config, rank_file.read(path / "ranks.parquet"), num_items)
@@ -155,12 +163,12 @@ def labels(configs: Sequence[Config]) -> list[str]:
         for config in configs
     ]
     flat = [flattened(config_lib.to_dict(config)) for config in configs]
-    distinct = []
+    found = []
     for number, label in enumerate(plain):
         equals = [other for n, other in enumerate(flat) if plain[n] == label and n != number]
         own = flat[number]
         names = [key for key in own if any(other[key] != own[key] for other in equals)]
         names = [key for key in names if key != "seed" and not key.startswith(FREE_OPTIONS)]
         shown = ", ".join(f"{key}={own[key]}" for key in names)
-        distinct.append(f"{label} ({shown})" if shown else label)
-    return distinct
+        found.append(f"{label} ({shown})" if shown else label)
+    return found

@@ -4,7 +4,7 @@ Nothing of size [users, items] or [users, steps, width] is kept: scores exist a 
 states of a sample only.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -34,10 +34,8 @@ class BatchObservations(NamedTuple):
 
     states: Float[Array, "M S D"]  # the states of all steps
     cosines: Float[Array, "M S S"]  # the cosines of each pair of an example's states
-    # the ids of the best items, best first; N where there are fewer than k
-    lists: Int[Array, "M R k"]
-    # the entropy of softmax(score / temperature) over the catalogue, in bits
-    entropy: Float[Array, "M R"]
+    lists: Int[Array, "M R k"]  # the ids of the best items, best first; N where there are too few
+    entropy: Float[Array, "M R"]  # of softmax(score / temperature) over the catalogue, in bits
 
 
 class Observations(NamedTuple):
@@ -45,12 +43,9 @@ class Observations(NamedTuple):
 
     names: list[str]  # the names of the R representations: 'step 0' ... and, for ERL, 'final'.
     examples: Int[np.ndarray, " M"]  # the examples, as positions in the interactions
-    # the ids of the best items, best first; N where there are fewer than k
-    lists: Int[np.ndarray, "M R k"]
-    # the entropy of softmax(score / temperature) over the catalogue, in bits
+    lists: Int[np.ndarray, "M R k"]  # as in `BatchObservations`, with the next one
     entropy: Float[np.ndarray, "M R"]
-    # the mean over all examples of the cosine of each pair of states
-    cosines: Float[np.ndarray, "S S"]
+    cosines: Float[np.ndarray, "S S"]  # the mean over all examples
     sampled: Int[np.ndarray, " n"]  # the rows of ``examples`` whose states are kept
     states: Float[np.ndarray, "n S D"]  # those states
 
@@ -66,17 +61,39 @@ def observe(
     steps = config.method.steps if config.eval.steps < 0 else config.eval.steps
     observe_batch = jax.jit(_batch_observer(model, config, steps, data.num_items))
     table = evaluate.table(variables)
+    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    cosines = np.zeros((steps + 1, steps + 1))
+    # The states that are kept are those of the examples with the smallest of random keys.
     key = np.random.default_rng(config.analysis.seed).random(data.num_interactions)
-    kept = _Collector(config.analysis.projected_users, key)
+    sampled = np.zeros(0, np.int64)
+    states = np.zeros((0, steps + 1, config.model.width), np.float32)
     for batch, example, seen in track(
         evaluate.inputs(),
         f"looking at {evaluate.batches.examples:,} test examples",
         total=len(evaluate.batches),
         transient=True,
     ):
-        kept.add(observe_batch(variables, table, batch, seen), example.reshape(-1))
+        example = example.reshape(-1)
+        real = example >= 0
+        observed = jax.device_get(observe_batch(variables, table, batch, seen))
+        parts.append((example[real], observed.lists[real], observed.entropy[real]))
+        cosines += observed.cosines[real].sum(axis=0, dtype=np.float64)
+        sampled = np.concatenate([sampled, example[real]])
+        states = np.concatenate([states, observed.states[real].astype(np.float32)])
+        first = np.argsort(key[sampled], kind="stable")[: config.analysis.projected_users]
+        sampled, states = sampled[first], states[first]
+    examples, lists, entropy = map(np.concatenate, zip(*parts, strict=True))
+    order, by_example = np.argsort(examples), np.argsort(sampled)
     names = [step_name(step) for step in range(steps + 1)]
-    return kept.result(names + [FINAL] * (not METHODS[config.method.name].represents_by_a_step))
+    return Observations(
+        names=names + [FINAL] * (not METHODS[config.method.name].represents_by_a_step),
+        examples=examples[order],
+        lists=lists[order],
+        entropy=entropy[order],
+        cosines=cosines / len(examples),
+        sampled=np.searchsorted(examples[order], sampled[by_example]),
+        states=states[by_example],
+    )
 
 
 def _batch_observer(model: Backbone, config: Config, steps: int, num_items: int) -> Observe:
@@ -118,53 +135,3 @@ def _entropy(
         return -jnp.sum(jnp.exp(log_p) * log_p) / np.log(2).astype(np.float32)
 
     return jax.lax.map(one, vectors, batch_size=min(rows, vectors.shape[0]))
-
-
-class _Collector:
-    """Collects what is kept of the batches.
-
-    The states that are kept are those of the ``sample`` examples with the smallest keys.
-    """
-
-    def __init__(self, sample: int, key: Float[np.ndarray, " total"]):
-        self._sample, self._key = sample, key
-        self._examples: list[np.ndarray] = []
-        self._lists: list[np.ndarray] = []
-        self._entropy: list[np.ndarray] = []
-        self._cosines = 0.0
-        self._chosen = np.zeros(0, np.int64)
-        self._states: np.ndarray | None = None
-
-    def add(self, observed: BatchObservations, example: Int[np.ndarray, " M"]) -> None:
-        """Adds a batch; ``example`` is the position of each example, -1 where there is none."""
-        real = example >= 0
-        if not real.any():
-            return
-        found = example[real]
-        self._examples.append(found)
-        self._lists.append(np.asarray(observed.lists)[real])
-        self._entropy.append(np.asarray(observed.entropy)[real])
-        self._cosines = self._cosines + np.asarray(observed.cosines, np.float64)[real].sum(axis=0)
-        states = np.asarray(observed.states.astype(jnp.float32))[real]
-        chosen = np.concatenate([self._chosen, found])
-        if self._states is not None:
-            states = np.concatenate([self._states, states])
-        first = np.argsort(self._key[chosen], kind="stable")[: self._sample]
-        self._chosen, self._states = chosen[first], states[first]
-
-    def result(self, names: Iterable[str]) -> Observations:
-        """Returns what is kept of all batches."""
-        examples = np.concatenate(self._examples)
-        order = np.argsort(examples)
-        examples = examples[order]
-        by_example = np.argsort(self._chosen)
-        assert self._states is not None  # a test split without examples ends before
-        return Observations(
-            names=list(names),
-            examples=examples,
-            lists=np.concatenate(self._lists)[order],
-            entropy=np.concatenate(self._entropy)[order],
-            cosines=np.asarray(self._cosines / len(examples)),
-            sampled=np.searchsorted(examples, self._chosen[by_example]),
-            states=self._states[by_example],
-        )

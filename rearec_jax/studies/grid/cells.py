@@ -26,8 +26,7 @@ class Cell:
     backbone: str
     method: str
     seed: int
-    # the directory that holds the cell: the grid's root, or a variant's below it
-    root: pathlib.Path
+    root: pathlib.Path  # the directory that holds it: the grid's root, or a variant's below it
     arguments: tuple[str, ...]  # the arguments of the command line, --config=FILE and all overrides
     variant: str = ""  # the name of the variant's directory; "" without --vary
 

@@ -29,8 +29,7 @@ class Row:
     """A row of the table: a method on a backbone, or popularity."""
 
     label: str
-    # the metrics in the order of METRICS; None where one is missing
-    values: tuple[Estimate | None, ...]
+    values: tuple[Estimate | None, ...]  # in the order of METRICS; None where one is missing
     seeds: int = 0  # the number of seeds
     best_epoch: float | None = None  # the best epoch, the mean over seeds
     minutes: float | None = None  # the minutes of training, the mean over seeds

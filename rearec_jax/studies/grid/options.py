@@ -33,8 +33,7 @@ class Options:
     backbones: tuple[str, ...]
     methods: tuple[str, ...]
     seeds: tuple[int, ...]
-    # the values of each option that is varied; there is a cell for each combination
-    vary: Mapping[str, tuple[str, ...]]
+    vary: Mapping[str, tuple[str, ...]]  # options with values; a cell for each combination
     root: pathlib.Path  # the directory of the grid
     data: Mapping[str, str]  # the data file of a data set, where one is named
     text: Mapping[str, str]  # the item text of a data set, where one is named

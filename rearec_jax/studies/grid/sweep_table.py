@@ -36,9 +36,7 @@ class SweepRow:
     dataset: str
     backbone: str
     method: str
-    # the combination, such as "method.steps=3"; "" where the method reads none of the options that
-    # vary
-    options: str
+    options: str  # the combination, such as "method.steps=3"; "" where the method reads none of it
     valid: float | None  # the validation NDCG@20, the mean over seeds; None where one is missing
     row: Row  # the test metrics
 

@@ -55,9 +55,7 @@ class Sweep:
     """The values of a metric over the values of an option."""
 
     label: str
-    # the mean and the standard deviation over seeds of each value of the option; the deviation is
-    # None with one seed
-    values: Mapping[str, tuple[float, float | None]]
+    values: Mapping[str, tuple[float, float | None]]  # an `Estimate` for each value of the option
 
 
 @style.figure

@@ -14,8 +14,9 @@ from rearec_jax.errors import UserError
 from rearec_jax.evaluation import rank_file
 from rearec_jax.evaluation.rank_file import UserRanks
 from rearec_jax.run.events import read_events
-from rearec_jax.run.workdir import Workdir, load_config
+from rearec_jax.run.workdir import Workdir
 from rearec_jax.studies.analysis import from_ranks
+from rearec_jax.studies.analysis.comparable_runs import config_of
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -49,15 +50,11 @@ def read(path: pathlib.Path) -> RunFiles:
     Raises:
         UserError: it is no work directory, or a file in it is damaged.
     """
-    try:
-        config = load_config(path)
-    except UserError as error:
-        raise UserError(str(error).replace("--workdir=", "--runs: ", 1)) from error
-    workdir = Workdir(path)
-    summary = _json(workdir.summary, dict) if workdir.summary.exists() else {}
+    config, workdir = config_of(path), Workdir(path)
+    summary = _json(workdir.summary, dict)
     ranks_file = path / "ranks.parquet"
     ranks = rank_file.read(ranks_file) if summary and ranks_file.exists() else None
-    tables = _analysed(path / "analysis/tables.json", dict) if summary else {}
+    tables = _json(path / "analysis/tables.json", dict) if summary else {}
     if ranks is not None:
         tables |= {name: frame.to_dicts() for name, frame in from_ranks.tables(ranks).items()}
     return RunFiles(
@@ -68,22 +65,21 @@ def read(path: pathlib.Path) -> RunFiles:
         events=read_events(workdir),
         ranks=ranks,
         tables=tables,
-        stories=_analysed(path / "analysis/stories.json", list) if summary else [],
+        stories=_json(path / "analysis/stories.json", list) if summary else [],
         projection=_projection(path / "analysis/projection.parquet") if summary else None,
         digest=_digest(workdir.data),
     )
 
 
 def _digest(path: pathlib.Path) -> str:
-    found = _json(path, dict) if path.exists() else {}
+    found = _json(path, dict)
     return str(found.get("interactions", found.get("digest", "")))
 
 
-def _analysed(path: pathlib.Path, kind: type) -> Any:
-    return _json(path, kind) if path.exists() else kind()
-
-
 def _json(path: pathlib.Path, kind: type) -> Any:
+    """Returns the content of a file that holds a ``kind``; an empty one where there is no file."""
+    if not path.exists():
+        return kind()
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(value, kind):

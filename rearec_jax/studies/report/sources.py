@@ -20,8 +20,7 @@ class DataSet:
 
     name: str  # the name of the data, with the rules of ranking where they are not the usual ones
     runs: tuple[RunFiles, ...]
-    # the comparison of the finished runs, where several can be compared
-    comparison: Comparison | None
+    comparison: Comparison | None  # of the finished runs, where several can be compared
     why_not: str  # the reason why finished runs cannot be compared; "" where there is none
 
 
@@ -58,34 +57,19 @@ def read(names: Sequence[str], options: AnalysisConfig) -> Sources:
             "--mode=report needs --runs=DIR,DIR,... (work directories of runs, roots of studies),"
             " or --workdir=DIR of one run"
         )
-    paths = [pathlib.Path(name) for name in names]
-    resolved = [path.resolve() for path in paths]
-    for number, path in enumerate(paths):
-        if resolved[number] in resolved[:number]:
-            raise UserError(f"--runs names {path} twice; name it once")
-    for path in paths:
-        _refuse_grid(path)
-    studies = [_study(path) for path in paths if _is_study(path)]
-    found = [run_files.read(path) for path in paths if not _is_study(path)]
-    return Sources(tuple(_data_sets(found, options)), tuple(studies))
-
-
-def _is_study(path: pathlib.Path) -> bool:
-    return not (path / "config.json").exists() and sweep_table.is_sweep(path)
-
-
-def _refuse_grid(path: pathlib.Path) -> None:
-    """Raises UserError for the root of a grid without variants.
-
-    It may hold runs of many data sets, which make no good report.
-    """
-    if not (path / "config.json").exists() and not sweep_table.is_sweep(path):
-        cells = sorted(path.glob("*/*/summary.json"))
-        if cells:
-            raise UserError(
+    runs, studies = [], []
+    for path in comparable_runs.distinct(names):
+        is_run = (path / "config.json").exists()
+        if not is_run and sweep_table.is_sweep(path):
+            studies.append(_study(path))
+        elif not is_run and (cells := sorted(path.glob("*/*/summary.json"))):
+            raise UserError(  # its runs may be of many data sets, which make no good report
                 f"--runs: {path} is the root of a grid; name the cells to report, such as"
                 f" {cells[0].parent}"
             )
+        else:
+            runs.append(run_files.read(path))
+    return Sources(tuple(_data_sets(runs, options)), tuple(studies))
 
 
 def _study(path: pathlib.Path) -> Study:

@@ -37,8 +37,7 @@ class Member:
     setup: Setup  # the set-up of its candidate
     workdir: Workdir  # its work directory, which is open
     journal: Journal  # its checkpoints, log and history
-    # "partial" until it has reached the rung ("done") or has failed ("failed")
-    status: str = PARTIAL
+    status: str = PARTIAL  # until it has reached the rung (DONE) or has FAILED
 
     @property
     def history(self) -> History:

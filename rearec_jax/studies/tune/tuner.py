@@ -41,14 +41,12 @@ class Request:
     """A search, as the command line describes it."""
 
     root: pathlib.Path  # the directory of the search
-    # the configuration where the search starts, before it is resolved
-    options: config_dict.ConfigDict
+    options: config_dict.ConfigDict  # where the search starts, not resolved yet
     arguments: tuple[str, ...]  # the arguments that set it: --config=FILE --config.name=value ...
     space: tuple[str, ...]  # the values of --space, each OPTION=VALUES; none for the default space
     minutes: float = 60.0  # the budget of the whole search, also over several starts of the command
     trials: int = 0  # the number of candidates at most; 0 for as many as the minutes allow
-    # the number of candidates that train at once; 0 for one on CPUs and PARALLEL elsewhere
-    parallel: int = 0
+    parallel: int = 0  # candidates that train at once; 0 for one on CPUs and PARALLEL elsewhere
     first_epochs: int = 3  # the epochs of the first rung
     command: str = ""  # the command line, for the docstring of best.py
 
