@@ -85,16 +85,8 @@ def _refused(error: str, products: float, arguments: Any, seconds: float) -> Nee
     reason = error.partition("RESOURCE_EXHAUSTED: ")[2].splitlines()[0]
     return Needs(
         arguments=sum(_shard_bytes(leaf) for leaf in jax.tree.leaves(arguments)),
-        outputs=0,
-        aliased=0,
         temporaries=required(reason),
-        code=0,
         products=products,
-        xla_flops=0,
-        xla_bytes=0,
-        cycles=0,
-        unknown_loops=0,
-        sent={},
         compile_seconds=seconds,
         refused=reason,
     )

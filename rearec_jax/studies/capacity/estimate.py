@@ -13,18 +13,18 @@ ADAM = 12  # bytes a parameter takes with its two moments, in float32
 class Needs(NamedTuple):
     """The memory and time that a call of a compiled function needs of a chip."""
 
-    arguments: float  # the bytes of the arguments, such as state and batch
-    outputs: float  # the bytes of the results
-    aliased: float  # the bytes of results that take the memory of arguments
-    temporaries: float  # the bytes of all other arrays
-    code: float  # the bytes of the code
-    products: float  # the FLOPs of matrix products; the body of a loop counts as often as it runs
-    xla_flops: float  # the FLOPs by XLA's count, which takes the body of a loop once
-    xla_bytes: float  # the bytes read or written, in HBM or on the chip, by the same count
-    cycles: float  # the cycles by XLA's cost model, without collectives
-    unknown_loops: int  # the number of loops whose rounds are unknown; they count once
-    sent: dict[str, float]  # the bytes that leave the chip, by kind of collective
-    compile_seconds: float  # the seconds that compilation took
+    arguments: float = 0  # the bytes of the arguments, such as state and batch
+    outputs: float = 0  # the bytes of the results
+    aliased: float = 0  # the bytes of results that take the memory of arguments
+    temporaries: float = 0  # the bytes of all other arrays
+    code: float = 0  # the bytes of the code
+    products: float = 0  # the FLOPs of matrix products; a loop's body counts as often as it runs
+    xla_flops: float = 0  # the FLOPs by XLA's count, which takes the body of a loop once
+    xla_bytes: float = 0  # the bytes read or written, in HBM or on the chip, by the same count
+    cycles: float = 0  # the cycles by XLA's cost model, without collectives
+    unknown_loops: int = 0  # the number of loops whose rounds are unknown; they count once
+    sent: dict[str, float] = {}  # noqa: RUF012 - the bytes that leave the chip, by collective
+    compile_seconds: float = 0  # the seconds that compilation took
     refused: str = ""  # the compiler's reason where it found no room; only sizes are known then
 
     @property

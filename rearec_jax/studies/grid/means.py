@@ -33,6 +33,7 @@ class Row:
     seeds: int = 0  # the number of seeds
     best_epoch: float | None = None  # the best epoch, the mean over seeds
     minutes: float | None = None  # the minutes of training, the mean over seeds
+    valid: float | None = None  # the validation NDCG@20, the mean over seeds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,8 +67,8 @@ def compare(results: Sequence[Result], requested: Iterable[tuple[str, str]]) -> 
     compared = []
     for dataset in dict.fromkeys(dataset for dataset, _ in wanted):
         own = [result for result in results if result.dataset == dataset]
-        backbones = sorted((b for d, b in wanted if d == dataset), key=_order_of_backbone)
-        blocks = tuple(_block(dataset, backbone, own) for backbone in backbones)
+        backbones = {order(b, config_lib.BACKBONES): b for d, b in wanted if d == dataset}
+        blocks = tuple(_block(dataset, backbones[place], own) for place in sorted(backbones))
         compared.append(Comparison(dataset, _popularity(own), blocks))
     return compared
 
@@ -101,22 +102,21 @@ def _differing_options(results: Sequence[Result]) -> set[str]:
     return {line.split(": ")[0] for options in known for line in clashes(known[0], options)}
 
 
-def _order_of_backbone(name: str) -> tuple[int, str]:
-    known = list(config_lib.BACKBONES)
-    return (known.index(name) if name in known else len(known)), name
+def order(name: str, known: Iterable[str]) -> tuple[int, str]:
+    """Returns a key that sorts names as ``known`` has them, and others behind them."""
+    places = list(known)
+    return (places.index(name) if name in places else len(places)), name
 
 
 def _block(dataset: str, backbone: str, results: Sequence[Result]) -> Block:
     own = [result for result in results if result.backbone == backbone]
     names = {result.method for result in own}.union(in_paper())
-    order = [*METHODS, *sorted(names.difference(METHODS))]
-    rows = {
-        name: row(label(name), [result for result in own if result.method == name])
-        for name in order
-        if name in names
-    }
+    rows = tuple(
+        row(label(name), [result for result in own if result.method == name])
+        for name in sorted(names, key=lambda name: order(name, METHODS))
+    )
     improvement = tuple(_improvement(own, metric) for metric in METRICS)
-    return Block(dataset, backbone, tuple(rows.values()), improvement)
+    return Block(dataset, backbone, rows, improvement)
 
 
 def label(method: str) -> str:
@@ -133,6 +133,7 @@ def row(label: str, results: Sequence[Result]) -> Row:
         seeds=len(results),
         best_epoch=_mean([_number(s, "best_epoch") for s in summaries]),
         minutes=_mean([_minutes(s) for s in summaries]),
+        valid=_mean([_number(s.get("valid", {}), "ndcg@20") for s in summaries]),
     )
 
 

@@ -37,8 +37,12 @@ class SweepRow:
     backbone: str
     method: str
     options: str  # the combination, such as "method.steps=3"; "" where the method reads none of it
-    valid: float | None  # the validation NDCG@20, the mean over seeds; None where one is missing
-    row: Row  # the test metrics
+    row: Row  # the metrics
+
+    @property
+    def valid(self) -> float | None:
+        """The validation NDCG@20, by which values are chosen."""
+        return self.row.valid
 
 
 def is_sweep(root: pathlib.Path) -> bool:
@@ -52,7 +56,7 @@ def read(root: pathlib.Path) -> tuple[list[SweepRow], list[str]]:
     notes: list[str] = []
     varied: set[str] = set()
     _, *variants = summaries.by_variant(root)
-    for directory, results, unread in sorted(variants, key=lambda variant: _natural(variant[0])):
+    for directory, results, unread in sorted(variants, key=lambda variant: _order(variant[0])):
         notes += unread
         varied |= studies.names(directory)
         name = "" if directory == studies.AS_GIVEN else directory
@@ -60,20 +64,8 @@ def read(root: pathlib.Path) -> tuple[list[SweepRow], list[str]]:
             key = (result.dataset, result.backbone, result.method, name)
             found.setdefault(key, []).append(result)
     notes += means.remarks(list(itertools.chain(*found.values())), varied)
-    keys = sorted(found, key=lambda key: (*key[:2], _order_of_method(key[2])))
-    return [_row(key, found[key]) for key in keys], notes
-
-
-def _order_of_method(name: str) -> tuple[int, str]:
-    order = list(METHODS)
-    return (order.index(name) if name in order else len(order)), name
-
-
-def _row(key: tuple[str, str, str, str], results: Sequence[Result]) -> SweepRow:
-    valid = [result.summary.get("valid", {}).get("ndcg@20") for result in results]
-    known = [float(value) for value in valid if isinstance(value, int | float)]
-    mean = sum(known) / len(known) if known and len(known) == len(valid) else None
-    return SweepRow(*key, mean, means.row(means.label(key[2]), results))
+    keys = sorted(found, key=lambda key: (*key[:2], means.order(key[2], METHODS)))
+    return [SweepRow(*key, means.row(means.label(key[2]), found[key])) for key in keys], notes
 
 
 def print_table(rows: Sequence[SweepRow], remarks: Sequence[str]) -> None:
@@ -108,13 +100,13 @@ def _pairs(row: SweepRow) -> list[str]:
     return [pair for pair in row.options.split(",") if pair]
 
 
-def _natural(name: str) -> list[tuple[float, str]]:
-    """Returns a key that sorts numbers by value: 2 comes before 10."""
-    keys = []
-    for part in name.split(","):
-        _, _, value = part.partition("=")
-        try:
-            keys.append((float(value), ""))
-        except ValueError:
-            keys.append((0.0, value))
-    return keys
+def _order(directory: str) -> list[tuple[float, str]]:
+    return [natural(part.partition("=")[2]) for part in directory.split(",")]
+
+
+def natural(value: str) -> tuple[float, str]:
+    """Returns a key that sorts numbers by value, 2 before 10, and words after them."""
+    try:
+        return float(value), ""
+    except ValueError:
+        return float("inf"), value

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rearec_jax.evaluation.summary_table import COLUMNS
 from rearec_jax.studies.analysis.paired_tests import Difference
+from rearec_jax.studies.grid.sweep_table import natural
 from rearec_jax.studies.report import style
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def sweep(
 
     ``level`` holds the means of methods that do not read the option, which are level lines.
     """
-    values = sorted({value for each in lines for value in each.values}, key=_number)
+    values = sorted({value for each in lines for value in each.values}, key=natural)
     for number, (label, height) in enumerate(level.items()):
         axes.axhline(height, label=label, color=style.INK, linestyle=style.DASHES[1 + number % 3])
     for number, each in enumerate(lines, start=1):
@@ -82,14 +83,6 @@ def sweep(
         )
     style.categories(axes, values, option)
     axes.set_ylabel(metric)
-
-
-def _number(value: str) -> tuple[float, str]:
-    """Returns a key that sorts 2 before 10, and words after numbers."""
-    try:
-        return float(value), ""
-    except ValueError:
-        return float("inf"), value
 
 
 @style.figure

@@ -91,7 +91,7 @@ def _dots(source: Study, about: str, rows: Sequence[SweepRow], metric: str, kind
         value = _value(row, kind)
         options = ", ".join(f"{_short(k)}={v}" for k, v in _options(row).items())
         if value is not None:
-            found.append((f"{row.row.label} {options}".strip(), *value))
+            found.append((f"{row.row.label} {options}".strip(), value.mean, value.deviation))
     return Drawing(
         numbers.file_name(source.path.name, about, kind),
         comparison_figures.dots(found, metric[0].upper() + metric[1:]),
