@@ -15,6 +15,7 @@ from absl import flags
 from ml_collections import config_dict, config_flags
 
 from rearec_jax import config as config_lib
+from rearec_jax.config.compare import flattened
 from rearec_jax.errors import UserError
 
 _OVERRIDE = re.compile(r"--?config\.([\w.]+)(?:=(.*))?", re.DOTALL)
@@ -77,40 +78,34 @@ def rejoined(pieces: Sequence[str]) -> list[str]:
     names: list[str] = []
     left = list(pieces)
     while left:
-        count = _pieces_of_first(left)
+        exist = (n for n in range(1, len(left)) if pathlib.Path(left[n]).exists())
+        longest = next(exist, len(left))
+        joined = (n for n in range(1, longest + 1) if pathlib.Path(",".join(left[:n])).is_dir())
+        count = next(joined, 1)
         names.append(",".join(left[:count]))
         left = left[count:]
     return names
 
 
-def _pieces_of_first(pieces: Sequence[str]) -> int:
-    for count in range(1, len(pieces) + 1):
-        if count > 1 and pathlib.Path(pieces[count - 1]).exists():
-            break
-        if pathlib.Path(",".join(pieces[:count])).is_dir():
-            return count
-    return 1
-
-
 def _check_overrides(argv: Sequence[str], path: str | None) -> None:
     """Raises UserError for the first --config.name that names no option."""
+    known = flattened(config_lib.default().to_dict())
     for argument in argv:
         match = _OVERRIDE.fullmatch(argument)
         if match is None:
             continue
         if path is None:
             raise UserError(f"{argument} needs --config=FILE, the file whose option it changes")
-        option: Any = config_lib.default()
-        for key in match[1].split("."):
-            if not isinstance(option, config_dict.ConfigDict) or key not in option:
-                config_lib.resolve(_nested(match[1], match[2]))
-                raise UserError(f"unknown option config.{match[1]}")
-            option = option[key]
-        if isinstance(option, config_dict.ConfigDict):
+        name, value = match.groups()
+        inside = next((option for option in known if option.startswith(f"{name}.")), None)
+        if inside is not None:
             raise UserError(
-                f"{argument}: config.{match[1]} is a group of options; set one of them, such as"
-                f" --config.{match[1]}.{next(iter(option))}=..."
+                f"{argument}: config.{name} is a group of options; set one of them, such as"
+                f" --config.{inside}=..."
             )
+        if name not in known:
+            config_lib.resolve(_nested(name, value))
+            raise UserError(f"unknown option config.{name}")
 
 
 def _check_loaded(path: str | None, values: flags.FlagValues) -> None:

@@ -11,15 +11,22 @@ PIPE_COLUMNS = 120  # the width of a line where there is no terminal
 MISSING = "-"
 
 
-def wide_console() -> Console:
+def wide_console(console: Console | None = None) -> Console:
     """Returns a console of the terminal's width, or of PIPE_COLUMNS where there is no terminal."""
-    console = Console()
-    return console if console.is_terminal else Console(width=PIPE_COLUMNS)
+    console = console or Console()
+    return console if console.is_terminal else Console(file=console.file, width=PIPE_COLUMNS)
 
 
 def say(text: str, console: Console | None = None) -> None:
     """Prints a text as it is, without markup, colours or line breaks of its own."""
     (console or Console()).print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def show(shown: Table, remarks: Iterable[str], console: Console) -> None:
+    """Prints a table, and remarks below it."""
+    console.print(shown)
+    for remark in remarks:
+        say(remark, console)
 
 
 def table(headings: Sequence[str], words: int = 1) -> Table:

@@ -146,18 +146,16 @@ def _vector_column(path: Path, schema: dict[str, Any], config: Config) -> str:
 
 def _matrix(path: Path, frame: pl.DataFrame) -> np.ndarray:
     vectors = frame["vector"]
-    kind = vectors.dtype
-    if isinstance(kind, pl.List):
-        lengths = vectors.list.len().to_numpy()
-        width = int(lengths[0])
-        other = np.flatnonzero(lengths != width)
-        if len(other):
-            row = frame["row"][int(other[0])]
-            raise UserError(
-                f"{path}, row {row}: {lengths[other[0]]} numbers where the first has {width}"
-            )
-    else:
-        width = kind.shape[0]  # type: ignore[union-attr]
+    if isinstance(vectors.dtype, pl.Array):
+        vectors = vectors.arr.to_list()
+    lengths = vectors.list.len().to_numpy()
+    width = int(lengths[0])
+    other = np.flatnonzero(lengths != width)
+    if len(other):
+        row = frame["row"][int(other[0])]
+        raise UserError(
+            f"{path}, row {row}: {lengths[other[0]]} numbers where the first has {width}"
+        )
     if width == 0:
         raise UserError(f"{path}: its vectors are empty")
     values = vectors.explode().cast(pl.Float32, strict=False).to_numpy()

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float32
 import numpy as np
 import polars as pl
 
-from rearec_jax.config import Config, TextConfig
+from rearec_jax.config import Config
 from rearec_jax.data.interactions import Interactions
 from rearec_jax.data.item_vectors import language_model, tfidf, vector_files
 from rearec_jax.data.own_files import tables
@@ -67,9 +67,10 @@ def _make(config: Config, data: Interactions, path: Path) -> Float32[np.ndarray,
     parts = path.with_suffix(".parts")
     vectors = build(config, data, parts)
     if not vectors.any():
+        source = config.text.vectors or f"text.encoder={config.text.encoder}"
         raise UserError(
-            f"no item has a vector that tells it from others ({_source(config)}); are these the"
-            " items' texts?"
+            f"no item has a vector that tells it from others ({source}); are these the items'"
+            " texts?"
         )
     try:
         save_array(path, vectors)
@@ -84,7 +85,10 @@ def build(config: Config, data: Interactions, parts: Path) -> Float32[np.ndarray
     """Makes the vectors from the file or the texts; ``parts``: the directory of unfinished work."""
     if config.text.vectors:
         given, found = vector_files.read_vectors(config, data.item_ids)
-        return _spread(_narrow(given[found], config.text.width), found)
+        vectors, width = given[found], config.text.width
+        if vectors.shape[1] > width:
+            vectors = principal_components(vectors, width)
+        return _spread(vectors, found)
     return fit(config, _texts(data), parts)[0]
 
 
@@ -144,9 +148,8 @@ def fit_components(
     centred = vectors - mean
     mean_square = float(np.mean(np.sum(np.square(centred, dtype=np.float64), axis=1)))
     if not mean_square:  # all are equal
-        return np.zeros((len(vectors), width), np.float32), lambda others: np.zeros(
-            (len(others), width), np.float32
-        )
+        zeros = lambda others: np.zeros((len(others), width), np.float32)  # noqa: E731
+        return zeros(vectors), zeros
     pca = PCA(width, svd_solver="covariance_eigh")  # pyrefly: ignore[bad-argument-type]
     scale = np.float32(np.sqrt(mean_square))
     reduced = pca.fit_transform(centred / scale)
@@ -156,10 +159,6 @@ def fit_components(
         return (pca.transform((others - mean) / scale) / length).astype(np.float32)
 
     return (reduced / length).astype(np.float32), project
-
-
-def _narrow(vectors: Float32[np.ndarray, "M D"], width: int) -> Float32[np.ndarray, "M F"]:
-    return vectors if vectors.shape[1] <= width else principal_components(vectors, width)
 
 
 def _spread(
@@ -180,10 +179,6 @@ def _texts(data: Interactions) -> pl.Series:
             " or your own vectors with text.vectors=FILE"
         )
     return data.item_text
-
-
-def _source(config: Config) -> str:
-    return config.text.vectors or f"text.encoder={config.text.encoder}"
 
 
 def _kept(path: Path, items: int) -> Float32[np.ndarray, "N F"] | None:
@@ -209,15 +204,12 @@ def _key(config: Config, data: Interactions) -> str:
         path = tables.existing_file(text.vectors, "text.vectors")
         recipe += [_digest(path), _digest(path.with_suffix(".ids.txt")), path.suffix]
         recipe += [text.vectors_column, config.data.text_id_column, data.item_ids.to_list()]
+    elif text.encoder == "tfidf":
+        recipe += [text.encoder, tfidf.TERMS, _texts(data).to_list()]
     else:
-        recipe += [*_encoder(text), _texts(data).to_list()]
+        model = language_model.identity(text.model_path)
+        recipe += [text.encoder, model, text.max_tokens, _texts(data).to_list()]
     return hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:32]
-
-
-def _encoder(text: TextConfig) -> list[object]:
-    if text.encoder == "tfidf":
-        return [text.encoder, tfidf.TERMS]
-    return [text.encoder, language_model.identity(text.model_path), text.max_tokens]
 
 
 def _digest(path: Path) -> str:

@@ -11,7 +11,7 @@ from rearec_jax.evaluation.metrics import METRICS
 from rearec_jax.evaluation.summary_table import COLUMNS
 from rearec_jax.studies.analysis.paired_tests import Comparison, Difference
 from rearec_jax.studies.analysis.significance import stars
-from rearec_jax.studies.terminal import MISSING, PIPE_COLUMNS, markdown_table, say, table
+from rearec_jax.studies.terminal import MISSING, markdown_table, say, table, wide_console
 
 DIFFERENCES = ("Metric", "Difference", "Relative", "95% interval", "p (t)", "p (Holm)")
 DIFFERENCES += ("p (boot)", "p (seeds)", "d")
@@ -23,9 +23,7 @@ def print_comparison(compared: Comparison, with_holm: bool, console: Console | N
 
     ``with_holm``: whether stars are those of the p that Holm's correction gives.
     """
-    console = console or Console()
-    if not console.is_terminal and console.width < PIPE_COLUMNS:
-        console = Console(file=console.file, width=PIPE_COLUMNS)
+    console = wide_console(console)
     for headings, rows in _shown(compared, with_holm):
         shown = table(headings)
         previous = ""

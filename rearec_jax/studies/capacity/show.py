@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rearec_jax.devices.mesh import Devices
+from rearec_jax.studies import terminal
 from rearec_jax.studies.capacity import estimate
 from rearec_jax.studies.capacity.chips import GIB, Chip
 from rearec_jax.studies.capacity.compiled import RANKING, TABLE, UPDATE
@@ -101,22 +102,17 @@ def _epoch(result: Result) -> dict[str, float] | None:
     return epoch | ({"price": hours * price} if price else {})
 
 
-def show(result: Result, console: Console | None = None) -> None:
-    """Prints the result for people; to standard output by default."""
-    console = console or Console()
+def show(result: Result) -> None:
+    """Prints the result for people."""
     options, work = result.options, result.workload
     rows, tokens, queries = work.setup.batches.shape
-    lines = [
+    say(
         f"{options.name} on {options.topology}: {_plural(result.devices.count, 'chip')}"
-        f" of {result.chip.name}, catalogue in {_plural(result.devices.model, 'shard')}",
+        f" of {result.chip.name}, catalogue in {_plural(result.devices.model, 'shard')}\n"
         f"{work.setup.task.num_items:,} items; an update: {rows} rows of {tokens} tokens and"
-        f" {queries} queries, {work.targets_per_update:,.0f} targets",
-    ]
-    for line in lines:
-        say(line, console)
-    console.print(_table(result))
-    for line in _sentences(result):
-        say(line, console)
+        f" {queries} queries, {work.targets_per_update:,.0f} targets"
+    )
+    terminal.show(_table(result), _sentences(result), Console())
 
 
 def _table(result: Result) -> Table:

@@ -11,7 +11,7 @@ from rearec_jax.studies.terminal import (
     MISSING,
     fraction,
     markdown_table,
-    say,
+    show,
     table,
     wide_console,
 )
@@ -31,9 +31,7 @@ def print_table(compared: Sequence[Comparison], remarks: Sequence[str] = ()) -> 
     shown = table(("Test", *HEADINGS))
     for comparison in compared:
         _add_sections(shown, comparison, narrow=console.width < WIDE_COLUMNS)
-    console.print(shown)
-    for remark in remarks:
-        say(remark, console)
+    show(shown, remarks, console)
 
 
 def markdown(compared: Sequence[Comparison], remarks: Sequence[str] = ()) -> str:

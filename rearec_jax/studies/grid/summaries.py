@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 import dataclasses
+import itertools
 import json
 import pathlib
 import re
@@ -65,7 +66,12 @@ def by_variant(root: pathlib.Path) -> Iterator[tuple[str, list[Result], list[str
 
 def note_command(root: pathlib.Path, arguments: Sequence[str]) -> None:
     """Adds the grid's command to ROOT/commands.txt, once. Raises UserError if it cannot."""
-    line = shlex.join(["python", "-m", "rearec_jax.studies.grid", *_without_markdown(arguments)])
+    kept = [  # all but --markdown, which changes nothing in the results: it makes no other command
+        argument
+        for previous, argument in itertools.pairwise(["", *arguments])
+        if "--markdown" not in (previous, argument.partition("=")[0])
+    ]
+    line = shlex.join(["python", "-m", "rearec_jax.studies.grid", *kept])
     if line in read_commands(root):
         return
     try:
@@ -83,20 +89,6 @@ def read_commands(root: pathlib.Path) -> list[str]:
     """Returns the commands that filled a root, oldest first."""
     path = root / "commands.txt"
     return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-
-
-def _without_markdown(arguments: Sequence[str]) -> list[str]:
-    """Returns the arguments without --markdown.
-
-    It changes nothing in the results, so it makes no second command.
-    """
-    kept = []
-    previous = ""
-    for argument in arguments:
-        if previous != "--markdown" and argument.partition("=")[0] != "--markdown":
-            kept.append(argument)
-        previous = argument
-    return kept
 
 
 def _read_summary(path: pathlib.Path) -> dict[str, Any]:

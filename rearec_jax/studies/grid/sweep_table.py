@@ -16,7 +16,7 @@ from rearec_jax.studies.terminal import (
     MISSING,
     fraction,
     markdown_table,
-    say,
+    show,
     table,
     wide_console,
 )
@@ -70,15 +70,12 @@ def read(root: pathlib.Path) -> tuple[list[SweepRow], list[str]]:
 
 def print_table(rows: Sequence[SweepRow], remarks: Sequence[str]) -> None:
     """Prints the table and the remarks to standard output."""
-    console = wide_console()
     shown = table(HEADINGS, len(WORDS))
     for row in rows:
         found = cells(row)
         found[3] = "\n".join(pair.partition(".")[2] for pair in _pairs(row))  # short, as lines are
         shown.add_row(*map(Text, found))
-    console.print(shown)
-    for remark in remarks:
-        say(remark, console)
+    show(shown, remarks, wide_console())
 
 
 def markdown(rows: Sequence[SweepRow], remarks: Sequence[str]) -> str:

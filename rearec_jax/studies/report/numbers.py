@@ -13,9 +13,9 @@ def share(value: float | None) -> str:
     return MISSING if value is None else fraction(value)
 
 
-def percent(value: float | None) -> str:
+def percent(value: float) -> str:
     """Formats a share: 12.3 % of .123."""
-    return MISSING if value is None else f"{value:.1%}".replace("%", " %")
+    return f"{value:.1%}".replace("%", " %")
 
 
 def count(value: int | None) -> str:

@@ -27,14 +27,6 @@ class About(NamedTuple):
     command: str  # the command that makes the page again
 
 
-class Figure(NamedTuple):
-    """A drawing as the page shows it: its number, and the parts of its SVG (``drawing.Inline``)."""
-
-    number: int
-    view_box: str
-    shapes: str
-
-
 @dataclasses.dataclass(frozen=True)
 class Section:
     """A section of the page."""
@@ -93,7 +85,7 @@ def drawings(found: Sequence[Section]) -> Iterator[Drawing]:
 def page(about: About, found: Sequence[Section], files: Mapping[str, bytes]) -> str:
     """Returns the whole HTML file. ``files`` holds the SVG file of each drawing, by its name."""
     figures = {
-        each.name: Figure(number, *drawing.inline(each, files[each.name]))
+        each.name: (number, drawing.inline(each, files[each.name]))
         for number, each in enumerate(drawings(found), start=1)
     }
     template = templates().get_template("page.html")

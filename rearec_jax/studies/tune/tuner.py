@@ -246,10 +246,9 @@ def _at_once(requested: int, config: Config) -> int:
 def _check(request: Request) -> None:
     if not 0 < request.minutes < math.inf:
         raise UserError(f"--minutes={request.minutes:g} must be a positive number of minutes")
-    if request.parallel < 0:
-        raise UserError(f"--parallel={request.parallel} must not be negative (0 = as fits)")
-    if request.trials < 0:
-        raise UserError(f"--trials={request.trials} must not be negative (0 = no limit)")
+    for flag, zero in {"parallel": "as fits", "trials": "no limit"}.items():
+        if (value := getattr(request, flag)) < 0:
+            raise UserError(f"--{flag}={value} must not be negative (0 = {zero})")
     if request.first_epochs < 1:
         raise UserError(f"--first_epochs={request.first_epochs} must be at least 1")
     if files.is_remote(request.root):
