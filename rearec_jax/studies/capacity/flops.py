@@ -83,11 +83,7 @@ def _sum(values: list[Any], of: Callable[[Any], Products]) -> Products:
 
 
 def _inner(parameters: dict[str, Any]) -> list[Any]:
-    found = []
-    for value in jax.tree.leaves(parameters, is_leaf=_is_jaxpr):
-        if _is_jaxpr(value):
-            found.append(value)
-    return found
+    return list(filter(_is_jaxpr, jax.tree.leaves(parameters, is_leaf=_is_jaxpr)))
 
 
 def _is_jaxpr(value: Any) -> bool:

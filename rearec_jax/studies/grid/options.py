@@ -50,25 +50,19 @@ def parse(arguments: Sequence[str]) -> Options:
         UserError: a flag is unknown, a file does not exist, or values contradict each other.
     """
     flags, rest = _parser().parse_known_args(arguments)
-    overrides = _overrides(rest)
-    study = _study(flags.study)
-    vary = dict(study.vary) | _vary(flags.vary, overrides)
-    configs = _configs(flags.configs, must_exist=not flags.table or bool(flags.configs))
-    return Options(
-        configs=configs,
-        has_configs=bool(flags.configs),
-        backbones=_names("--backbones", flags.backbones),
-        methods=_names("--methods", flags.methods) if flags.methods is not None else study.methods,
-        seeds=_seeds(flags.seeds),
-        vary=vary,
-        root=pathlib.Path(flags.root),
-        data=_files("--data", flags.data, configs),
-        text=_files("--text", flags.text, configs),
-        overrides=overrides,
-        dry_run=flags.dry_run,
-        table=flags.table,
-        markdown=_writable(flags.markdown),
-    )
+    study = _study(vars(flags).pop("study"))
+    flags.overrides = _overrides(rest)
+    flags.vary = dict(study.vary) | _vary(flags.vary, flags.overrides)
+    flags.has_configs = bool(flags.configs)
+    flags.configs = _configs(flags.configs, must_exist=flags.has_configs or not flags.table)
+    flags.backbones = _names("--backbones", flags.backbones)
+    named = flags.methods is not None
+    flags.methods = _names("--methods", flags.methods) if named else study.methods
+    flags.seeds = _seeds(flags.seeds)
+    flags.data = _files("--data", flags.data, flags.configs)
+    flags.text = _files("--text", flags.text, flags.configs)
+    _check_writable(flags.markdown)
+    return Options(**vars(flags))
 
 
 def _parser() -> Parser:
@@ -91,9 +85,8 @@ def _parser() -> Parser:
         help="such as method.steps=1,2,3: a cell for each value, and each combination of several",
     )
     add("--seeds", default="0", help="default: %(default)s")
-    add(
-        "--root", default="runs/grid", help="a work directory a cell below it; default: %(default)s"
-    )
+    below = "a work directory a cell below it; default: %(default)s"
+    add("--root", type=pathlib.Path, default="runs/grid", help=below)
     add("--data", action="append", default=[], metavar="NAME=FILE", help="data.path of NAME.py")
     add("--text", action="append", default=[], metavar="NAME=FILE", help="data.item_text of it")
     add("--dry_run", action="store_true", help="print the commands of the cells that are not done")
@@ -176,10 +169,9 @@ def _overrides(rest: Sequence[str]) -> tuple[str, ...]:
     return tuple(rest)
 
 
-def _writable(path: str) -> str:
+def _check_writable(path: str) -> None:
     """Checks that a file can be written, before hours of work rather than after."""
     if path and not pathlib.Path(path).absolute().parent.is_dir():
         raise UserError(f"--markdown={path}: its directory does not exist; make it first")
     if path and pathlib.Path(path).is_dir():
         raise UserError(f"--markdown={path} is a directory; name a file")
-    return path

@@ -10,7 +10,7 @@ import subprocess
 from types import FrameType, TracebackType
 from typing import Any
 
-from rearec_jax.errors import UserError
+from rearec_jax.run.workdir import explained
 from rearec_jax.studies.grid.cells import Cell
 
 
@@ -137,14 +137,9 @@ class _Children:
 @contextlib.contextmanager
 def _locked(cell: Cell) -> Iterator[int | None]:
     """Locks a cell; yields the lock's file descriptor, or None while another grid has it."""
-    try:
+    with explained(cell.lock, "--root"):
         cell.lock.parent.mkdir(parents=True, exist_ok=True)
         file = cell.lock.open("a")
-    except OSError as error:
-        raise UserError(
-            f"cannot write {cell.lock}: {error.strerror or error}; make room and permission there,"
-            " or choose another --root"
-        ) from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

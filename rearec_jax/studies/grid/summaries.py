@@ -11,7 +11,7 @@ from typing import Any
 
 from rearec_jax import config as config_lib
 from rearec_jax.errors import UserError
-from rearec_jax.run.workdir import Workdir, load_config
+from rearec_jax.run.workdir import Workdir, explained, load_config
 from rearec_jax.studies.grid import variants
 
 _CELL = re.compile(r"([a-z0-9_]+)-([a-z0-9_]+)-seed(\d+)")
@@ -74,15 +74,11 @@ def note_command(root: pathlib.Path, arguments: Sequence[str]) -> None:
     line = shlex.join(["python", "-m", "rearec_jax.studies.grid", *kept])
     if line in read_commands(root):
         return
-    try:
+    path = root / "commands.txt"
+    with explained(path, "--root"):
         root.mkdir(parents=True, exist_ok=True)
-        with (root / "commands.txt").open("a", encoding="utf-8") as file:
+        with path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
-    except OSError as error:
-        raise UserError(
-            f"cannot write {root}/commands.txt: {error.strerror or error}; make room and permission"
-            " there, or choose another --root"
-        ) from error
 
 
 def read_commands(root: pathlib.Path) -> list[str]:

@@ -107,7 +107,6 @@ def templates() -> Any:
         lstrip_blocks=True,
     )
     environment.filters["class_name"] = lambda block: type(block).__name__
-    environment.filters["item_name"] = stories.item_name
     return environment
 
 

@@ -57,7 +57,7 @@ def accuracy_by_group(axes: Axes, runs: Labelled, metric: str, by: str) -> None:
         if own:
             values = [row[metric] for row in own]
             axes.plot(range(len(own)), values, label=label, **style.line(number))
-    _groups(axes, next(rows for _, rows in runs if rows), by)
+    style.categories(axes, group_names(next(rows for _, rows in runs if rows)), by)
     axes.set_ylim(bottom=0)
     axes.set_ylabel(f"Test {COLUMNS[metric]}")
 
@@ -78,12 +78,8 @@ def gain_by_group(axes: Axes, rows: Rows, metric: str, by: str) -> None:
         ]
         axes.plot(range(len(own)), gains, label=name, **style.line(number))
     axes.axhline(0, color=style.INK, linewidth=0.8)
-    _groups(axes, rows, by)
-    axes.set_ylabel(f"{COLUMNS[metric]} against step 0 (%)")
-
-
-def _groups(axes: Axes, rows: Rows, by: str) -> None:
     style.categories(axes, group_names(rows), by)
+    axes.set_ylabel(f"{COLUMNS[metric]} against step 0 (%)")
 
 
 def group_names(rows: Rows) -> list[str]:
@@ -137,18 +133,13 @@ def rank_quantiles(axes: Axes, rows: Rows, paths: Sequence[tuple[str, Sequence[i
     axes.plot(places, [row["q50"] for row in rows], **style.line(1), label="median")
     for number, (name, ranks) in enumerate(paths, start=2):
         axes.plot(places, ranks, label=name, markersize=3, linewidth=0.9, **style.line(number))
-    _rank_axis(axes)
-    names = [row["representation"].removeprefix("step ") for row in rows]
-    style.categories(axes, names, "Reasoning step")
-
-
-def _rank_axis(axes: Axes) -> None:
-    """Makes the y axis logarithmic, with the best rank on top and numbers written out."""
     axes.set_yscale("log")
-    axes.invert_yaxis()
+    axes.invert_yaxis()  # the best rank on top
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.minorticks_off()
     axes.set_ylabel("Rank of the target (log)")
+    names = [row["representation"].removeprefix("step ") for row in rows]
+    style.categories(axes, names, "Reasoning step")
 
 
 @style.figure

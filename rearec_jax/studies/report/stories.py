@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from rearec_jax.studies.report.blocks import Block, Item, Note, Story
+from rearec_jax.studies.report.blocks import Block, Note, Story
 from rearec_jax.studies.report.sources import DataSet
 
 RECENT = 8  # items of the history that are shown at once
@@ -25,8 +25,3 @@ def stories(data: DataSet) -> Iterator[Block]:
         if length == len(recent):
             label = f"{length} items" if length > 1 else "One item"
         yield Story(f"{data.name}, {run.label}", told, label, recent, earlier)
-
-
-def item_name(item: Item) -> str:
-    """Returns an item's title as its file holds it, or its id where it has none."""
-    return item["title"] or str(item["id"])
