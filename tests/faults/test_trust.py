@@ -14,8 +14,12 @@ from rearec_jax.data.interactions import Interactions
 from rearec_jax.data.item_vectors import language_model, vectors
 from rearec_jax.errors import UserError
 from rearec_jax.run.checkpoint import Checkpoints
+from rearec_jax.studies.report import page, run_files, stories
+from rearec_jax.studies.report.sources import DataSet
 from tests.faults.tiny_run import tiny
 from tests.processes import ROOT
+from tests.studies.report import made_runs
+from tests.studies.report.html_check import check
 
 PACKAGE = ROOT / "rearec_jax"
 
@@ -82,6 +86,28 @@ def test_poisoned_checkpoint(tmp_path, poison):
     checkpoints = Checkpoints(tmp_path / "checkpoints")
     with checkpoints, pytest.raises(UserError, match="3: it cannot be read"):
         checkpoints.restore_last(wanted)
+
+
+@pytest.mark.parametrize(
+    "title",
+    [
+        "&lt;b&gt;",
+        "Salt &amp; Pepper",
+        "&amp;lt;",
+        "&#60;b&#62;",
+        "a < b & c",
+        "<script>x()</script>",
+    ],
+)
+def test_title_that_is_markup(title, tmp_path):
+    """The reader of a report sees what the file of item text holds, as on the server's page."""
+    pytest.importorskip("jinja2")
+    run = run_files.read(Path(made_runs.write(tmp_path / "run", title=title)))
+    blocks = list(stories.stories(DataSet("d", (run,), None, "")))
+    section = page.Section("s", "Single users", blocks)
+    shown = check(page.page(page.About("a", "b", "c"), [section], {}))
+    history, target, lists = 12, 1, made_runs.STEPS + 1
+    assert shown.text.count(title) == history + target + lists
 
 
 def test_nothing_unpickles_evaluates_or_unpacks():

@@ -50,21 +50,19 @@ def encode(
     """
     distinct = sorted(set(texts), key=lambda text: (-len(text), text))
     blocks = [distinct[start : start + PART] for start in range(0, len(distinct), PART)]
-    parts: list[np.ndarray | None] = [
-        _kept(_part(directory, number), len(block)) for number, block in enumerate(blocks)
-    ]
-    missing = [number for number, part in enumerate(parts) if part is None]
-    if missing:
-        model = (load or load_model)(config)
-        done = len(distinct) - sum(len(blocks[number]) for number in missing)
+    files = [directory / f"part-{number:06d}.npy" for number in range(len(blocks))]
+    kept = {file: _kept(file, len(block)) for file, block in zip(files, blocks, strict=True)}
+    parts = {file: part for file, part in kept.items() if part is not None}
+    if len(parts) < len(files):
+        model, done = (load or load_model)(config), sum(map(len, parts.values()))
         with _Progress(len(distinct), done, console or Console(stderr=True)) as progress:
-            for number in missing:
-                part = _encode_block(blocks[number], config, model, progress)
-                _keep(_part(directory, number), part)
-                parts[number] = part
+            for file, block in zip(files, blocks, strict=True):
+                if file not in parts:
+                    parts[file] = _encode_block(block, config, model, progress)
+                    _keep(file, parts[file])
             if not progress.console.is_terminal:
                 progress.catch_up()
-    vectors = np.concatenate([part for part in parts if part is not None])
+    vectors = np.concatenate([parts[file] for file in files])
     row_of = {text: row for row, text in enumerate(distinct)}
     return vectors[[row_of[text] for text in texts]]
 
@@ -194,10 +192,6 @@ def _encode_block(
             )
         progress.advance(len(batch))
     return np.concatenate(vectors)
-
-
-def _part(directory: Path, number: int) -> Path:
-    return directory / f"part-{number:06d}.npy"
 
 
 def _kept(path: Path, rows: int) -> np.ndarray | None:

@@ -96,11 +96,8 @@ def cycles(text: str) -> int:
     """
     read = _read(text)
     times = _loops(read).times
-    total = 0
-    for instruction in read.instructions:
-        if estimate := _CYCLES.search(instruction.rest):
-            total += times.get(instruction.computation, 0) * int(estimate[1])
-    return total
+    found = ((each.computation, _CYCLES.search(each.rest)) for each in read.instructions)
+    return sum(times.get(name, 0) * int(cycles[1]) for name, cycles in found if cycles)
 
 
 def _read(text: str) -> _Module:

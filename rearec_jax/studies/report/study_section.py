@@ -66,8 +66,7 @@ def _curve(
         options, found = _options(row), _value(row, kind)
         if found is None:
             continue
-        others = ", ".join(f"{_short(k)}={v}" for k, v in options.items() if k != name)
-        label = f"{row.row.label} {others}".strip()
+        label = _label(row, without=name)
         if name in options:
             lines.setdefault(label, {})[options[name]] = found
         else:
@@ -88,10 +87,8 @@ def _curve(
 def _dots(source: Study, about: str, rows: Sequence[SweepRow], metric: str, kind: str) -> Drawing:
     found: list[tuple[str, float, float | None]] = []
     for row in rows:
-        value = _value(row, kind)
-        options = ", ".join(f"{_short(k)}={v}" for k, v in _options(row).items())
-        if value is not None:
-            found.append((f"{row.row.label} {options}".strip(), value.mean, value.deviation))
+        if (value := _value(row, kind)) is not None:
+            found.append((_label(row), value.mean, value.deviation))
     return Drawing(
         numbers.file_name(source.path.name, about, kind),
         comparison_figures.dots(found, metric[0].upper() + metric[1:]),
@@ -100,10 +97,15 @@ def _dots(source: Study, about: str, rows: Sequence[SweepRow], metric: str, kind
     )
 
 
-def _short(name: str) -> str:
-    return {"method.temperature": "τ", "method.temperature_decay": "α"}.get(
-        name, name.removeprefix("method.").replace("_", " ")
-    )
+def _label(row: SweepRow, without: str = "") -> str:
+    """Returns the method with its options in short, such as "+PRL τ=1, α=1.5"."""
+    short = {"method.temperature": "τ", "method.temperature_decay": "α"}
+    options = [
+        f"{short.get(name, name.removeprefix('method.').replace('_', ' '))}={value}"
+        for name, value in _options(row).items()
+        if name != without
+    ]
+    return f"{row.row.label} {', '.join(options)}".strip()
 
 
 def _seeds(rows: Sequence[SweepRow], kind: str) -> str:

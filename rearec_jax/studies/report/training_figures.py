@@ -56,17 +56,31 @@ def validation_curve(label: str, events: Sequence[Mapping[str, Any]]) -> Curve:
 @style.figure
 def losses(axes: Axes, curves: Sequence[Curve], part: str) -> None:
     """Draws a line a run; a run without points keeps its look for other figures."""
-    for number, curve in enumerate(curves):
-        if not curve.x:
-            continue
-        axes.plot(curve.x, curve.y, label=curve.label, markersize=2.5, **_look(number, curve))
+    _draw(axes, curves)
     axes.set_xlabel("Update")
     axes.set_ylabel(part_label(part))
 
 
-def _look(number: int, curve: Curve) -> dict[str, Any]:
-    """Returns the look of a curve; a long one has no markers."""
-    return style.line(number) | ({"marker": ""} if len(curve.x) > MANY else {})
+@style.figure
+def validation(axes: Axes, curves: Sequence[Curve]) -> None:
+    """Draws a line a run, with its best epoch starred."""
+    _draw(axes, curves)
+    axes.set_xlabel("Epoch")
+    axes.set_ylabel("Validation NDCG@20")
+    axes.locator_params(axis="x", integer=True)
+
+
+def _draw(axes: Axes, curves: Sequence[Curve]) -> None:
+    """Draws the curves that have points; long ones have no markers."""
+    for number, curve in enumerate(curves):
+        if not curve.x:
+            continue
+        look = style.line(number) | ({"marker": ""} if len(curve.x) > MANY else {})
+        axes.plot(curve.x, curve.y, label=curve.label, markersize=3, **look)
+        if curve.best is not None:
+            star = {"marker": "*", "markersize": 10, "linestyle": "", "color": look["color"]}
+            star |= {"markeredgecolor": style.PAPER, "markeredgewidth": 0.6, "zorder": 5}
+            axes.plot([curve.best], [curve.y[list(curve.x).index(curve.best)]], **star)
 
 
 def part_label(part: str) -> str:
@@ -74,29 +88,3 @@ def part_label(part: str) -> str:
     words = part.replace("_", " ").capitalize()
     in_nats = any(word in part for word in ("entropy", "kl", "loss", "contrast"))
     return f"{words} (nats)" if in_nats else words
-
-
-@style.figure
-def validation(axes: Axes, curves: Sequence[Curve]) -> None:
-    """Draws a line a run, with its best epoch starred."""
-    for number, curve in enumerate(curves):
-        if not curve.x:
-            continue
-        look = _look(number, curve)
-        axes.plot(curve.x, curve.y, label=curve.label, markersize=3, **look)
-        if curve.best is not None:
-            value = curve.y[list(curve.x).index(curve.best)]
-            axes.plot(
-                [curve.best],
-                [value],
-                marker="*",
-                markersize=10,
-                linestyle="",
-                color=look["color"],
-                markeredgecolor=style.PAPER,
-                markeredgewidth=0.6,
-                zorder=5,
-            )
-    axes.set_xlabel("Epoch")
-    axes.set_ylabel("Validation NDCG@20")
-    axes.locator_params(axis="x", integer=True)

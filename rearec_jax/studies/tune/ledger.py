@@ -67,7 +67,8 @@ class Ledger:
             for row in found.select(list(_COLUMNS)).rows():
                 record = Record(*row)
                 self._records[record.trial, record.rung] = record
-            if self._numbered_otherwise(found):
+            unknown = any(trial >= len(candidates) for trial, _ in self._records)
+            if unknown or not found.equals(self.table()):
                 raise UserError(
                     f"{path} numbers its trials in another order than this version; choose another"
                     " --workdir"
@@ -118,12 +119,6 @@ class Ledger:
             self._records[key] = dataclasses.replace(record, seconds=seconds)
         with explained(self.path):
             files.write_whole(self.path, self.table().write_parquet)
-
-    def _numbered_otherwise(self, found: pl.DataFrame) -> bool:
-        """Says whether the trials of a file have other options than the candidates."""
-        if any(record.trial >= len(self._candidates) for record in self.records):
-            return True
-        return not found.equals(self.table())
 
     def table(self) -> pl.DataFrame:
         """Returns the table of trials.parquet.
