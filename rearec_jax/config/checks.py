@@ -146,20 +146,17 @@ def template_parts(template: str) -> list[tuple[str, str | None]]:
         UserError: There is an unclosed brace, empty braces, a conversion (!r) or a format (:>9).
     """
     example = 'it should look like "The title is {title}" ({{ and }} for braces)'
-    parts = []
     try:
-        for literal, column, form, conversion in string.Formatter().parse(template):
-            _require(column != "", f"data.text_template has braces without a column; {example}")
-            _require(
-                not form and not conversion,
-                f"data.text_template: {column!r} has a format or conversion; {example}",
-            )
-            parts.append((literal, column))
-    except UserError:
-        raise
+        parts = list(string.Formatter().parse(template))
     except ValueError as error:
         raise UserError(f"data.text_template={template!r}: {error}; {example}") from error
-    return parts
+    for _, column, form, conversion in parts:
+        _require(column != "", f"data.text_template has braces without a column; {example}")
+        _require(
+            not form and not conversion,
+            f"data.text_template: {column!r} has a format or conversion; {example}",
+        )
+    return [(literal, column) for literal, column, *_ in parts]
 
 
 def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:

@@ -1,6 +1,6 @@
 """Stories of single users: what they had, what each step recommends, where the target ranks."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -11,13 +11,7 @@ from rearec_jax.evaluation.rank_file import UserRanks
 from rearec_jax.studies.analysis.model_pass import Observations
 
 SHOWN = 5  # items of a list
-
-
-class Chosen(NamedTuple):
-    """An example that a story is about: its row in the ranks, and why it was chosen."""
-
-    row: int
-    why: str
+Chosen = tuple[int, str]  # the row in the ranks of the example that a story is about, and why
 
 
 def choose(ranks: UserRanks, options: AnalysisConfig) -> list[Chosen]:
@@ -39,17 +33,17 @@ def choose(ranks: UserRanks, options: AnalysisConfig) -> list[Chosen]:
             raise UserError(
                 f"analysis.story_users: {unknown[0]!r} has no test example; a user is {users[0]!r}"
             )
-        return [Chosen(users.index(name), "named") for name in named]
+        return [(users.index(name), "named") for name in named]
     chosen: list[Chosen] = []
     if ranks.steps > 1:
         gain = np.log(ranks.by_step[:, 0]) - np.log(ranks.final)
         if gain.max() > 0:
-            chosen.append(Chosen(int(gain.argmax()), "most improved"))
+            chosen.append((int(gain.argmax()), "most improved"))
         if gain.min() < 0:
-            chosen.append(Chosen(int(gain.argmin()), "most worsened"))
+            chosen.append((int(gain.argmin()), "most worsened"))
     rng = np.random.default_rng(options.seed)
     rows = rng.permutation(len(ranks.final))[: options.random_stories]
-    return chosen + [Chosen(int(row), "random") for row in rows]
+    return chosen + [(int(row), "random") for row in rows]
 
 
 def tell(

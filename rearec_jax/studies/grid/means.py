@@ -132,7 +132,7 @@ def row(label: str, results: Sequence[Result]) -> Row:
         values=tuple(_estimate([_number(s["test"], key) for s in summaries]) for key in METRICS),
         seeds=len(results),
         best_epoch=_mean([_number(s, "best_epoch") for s in summaries]),
-        minutes=_mean([_minutes(s) for s in summaries]),
+        minutes=_mean([_number(s.get("train") or {}, "seconds", 60) for s in summaries]),
         valid=_mean([_number(s.get("valid", {}), "ndcg@20") for s in summaries]),
     )
 
@@ -146,14 +146,9 @@ def _popularity(results: Sequence[Result]) -> Row | None:
     return None
 
 
-def _number(values: Mapping[str, Any], key: str) -> float | None:
+def _number(values: Mapping[str, Any], key: str, unit: float = 1) -> float | None:
     value = values.get(key)
-    return float(value) if isinstance(value, int | float) else None
-
-
-def _minutes(summary: Mapping[str, Any]) -> float | None:
-    seconds = _number(summary.get("train") or {}, "seconds")
-    return None if seconds is None else seconds / 60
+    return value / unit if isinstance(value, int | float) else None
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

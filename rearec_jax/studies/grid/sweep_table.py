@@ -40,6 +40,11 @@ class SweepRow:
     row: Row  # the metrics
 
     @property
+    def pairs(self) -> dict[str, str]:
+        """The values by option: {"method.temperature": "1", "method.temperature_decay": "1.5"}."""
+        return dict(pair.split("=", 1) for pair in self.options.split(",") if "=" in pair)
+
+    @property
     def valid(self) -> float | None:
         """The validation NDCG@20, by which values are chosen."""
         return self.row.valid
@@ -73,7 +78,8 @@ def print_table(rows: Sequence[SweepRow], remarks: Sequence[str]) -> None:
     shown = table(HEADINGS, len(WORDS))
     for row in rows:
         found = cells(row)
-        found[3] = "\n".join(pair.partition(".")[2] for pair in _pairs(row))  # short, as lines are
+        short = (f"{name.partition('.')[2]}={value}" for name, value in row.pairs.items())
+        found[3] = "\n".join(short)  # as lines are
         shown.add_row(*map(Text, found))
     show(shown, remarks, wide_console())
 
@@ -89,12 +95,7 @@ def cells(row: SweepRow) -> list[str]:
     """Returns the cells of a row, one for each of HEADINGS."""
     label, *numbers = paper_table.cells(row.row)
     valid = MISSING if row.valid is None else fraction(row.valid)
-    return [row.dataset, row.backbone, label, ", ".join(_pairs(row)), valid, *numbers]
-
-
-def _pairs(row: SweepRow) -> list[str]:
-    """Returns the options of a row: ["method.temperature=1", "method.temperature_decay=1.5"]."""
-    return [pair for pair in row.options.split(",") if pair]
+    return [row.dataset, row.backbone, label, row.options.replace(",", ", "), valid, *numbers]
 
 
 def _order(directory: str) -> list[tuple[float, str]]:

@@ -35,16 +35,12 @@ def study(source: Study) -> Iterator[Block]:
 
 
 def _figures(source: Study, about: str, rows: Sequence[SweepRow]) -> Iterator[Drawing]:
-    names = list(dict.fromkeys(name for row in rows for name in _options(row)))
-    many = [name for name in names if len({_options(row).get(name) for row in rows} - {None}) > FEW]
+    names = list(dict.fromkeys(name for row in rows for name in row.pairs))
+    many = [name for name in names if len({row.pairs.get(name) for row in rows} - {None}) > FEW]
     for metric, kind in METRICS.items():
         yield from (_curve(source, about, rows, name, metric, kind) for name in many)
         if not many:
             yield _dots(source, about, rows, metric, kind)
-
-
-def _options(row: SweepRow) -> dict[str, str]:
-    return dict(pair.split("=", 1) for pair in row.options.split(",") if "=" in pair)
 
 
 def _value(row: SweepRow, kind: str) -> Estimate | None:
@@ -63,7 +59,7 @@ def _curve(
     lines: dict[str, dict[str, Estimate]] = {}
     level: dict[str, float] = {}
     for row in rows:
-        options, found = _options(row), _value(row, kind)
+        options, found = row.pairs, _value(row, kind)
         if found is None:
             continue
         label = _label(row, without=name)
@@ -102,7 +98,7 @@ def _label(row: SweepRow, without: str = "") -> str:
     short = {"method.temperature": "τ", "method.temperature_decay": "α"}
     options = [
         f"{short.get(name, name.removeprefix('method.').replace('_', ' '))}={value}"
-        for name, value in _options(row).items()
+        for name, value in row.pairs.items()
         if name != without
     ]
     return f"{row.row.label} {', '.join(options)}".strip()

@@ -34,8 +34,6 @@ OPTIONS: dict[str, Any] = {
     "axes.linewidth": 0.6,
     "axes.spines.right": False,
     "axes.spines.top": False,
-    "axes.unicode_minus": True,
-    "figure.constrained_layout.use": True,
     "font.size": 8,
     "grid.color": RULE,
     "grid.linewidth": 0.6,
