@@ -146,7 +146,7 @@ def _popularity(results: Sequence[Result]) -> Row | None:
     return None
 
 
-def _number(values: Mapping[str, Any], key: str, unit: float = 1) -> float | None:
+def _number(values: Mapping[str, Any], key: str, unit: int = 1) -> float | None:
     value = values.get(key)
     return value / unit if isinstance(value, int | float) else None
 

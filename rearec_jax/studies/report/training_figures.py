@@ -75,12 +75,22 @@ def _draw(axes: Axes, curves: Sequence[Curve]) -> None:
     for number, curve in enumerate(curves):
         if not curve.x:
             continue
-        look = style.line(number) | ({"marker": ""} if len(curve.x) > MANY else {})
+        look = style.line(number)
+        if len(curve.x) > MANY:
+            look["marker"] = ""
         axes.plot(curve.x, curve.y, label=curve.label, markersize=3, **look)
         if curve.best is not None:
-            star = {"marker": "*", "markersize": 10, "linestyle": "", "color": look["color"]}
-            star |= {"markeredgecolor": style.PAPER, "markeredgewidth": 0.6, "zorder": 5}
-            axes.plot([curve.best], [curve.y[list(curve.x).index(curve.best)]], **star)
+            axes.plot(
+                [curve.best],
+                [curve.y[list(curve.x).index(curve.best)]],
+                marker="*",
+                markersize=10,
+                linestyle="",
+                color=look["color"],
+                markeredgecolor=style.PAPER,
+                markeredgewidth=0.6,
+                zorder=5,
+            )
 
 
 def part_label(part: str) -> str:
