@@ -33,8 +33,11 @@ def table(headings: Sequence[str], words: int = 1) -> Table:
     """Returns a table without rows: the first ``words`` columns hold words, the others numbers."""
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for number, heading in enumerate(headings):
-        justify = "left" if number < words else "right"
-        made.add_column(Text(heading), justify, overflow="fold")  # cut off, labels may look alike
+        made.add_column(
+            Text(heading),
+            justify="left" if number < words else "right",
+            overflow="fold",  # cut off, labels might look alike
+        )
     return made
 
 
