@@ -24,13 +24,13 @@ BY = {
 def accuracy(data: DataSet) -> Iterator[Block]:
     """Tabulates popularity, each run's steps and result, and the bounds."""
     shown = {  # in the order of the rows; what is the same for all runs has one row
-        ("" if name in (POPULARITY, BEST_POSSIBLE) else run.label, name): (metrics, style)
+        (name, "") if name in (POPULARITY, BEST_POSSIBLE) else (run.label, name): (metrics, style)
         for run in data.runs
         if run.summary.get("test")
         for name, metrics, style in summary_table.rows(run.summary)
     }
-    if ("", BEST_POSSIBLE) in shown:
-        shown["", BEST_POSSIBLE] = shown.pop(("", BEST_POSSIBLE))
+    if (BEST_POSSIBLE, "") in shown:
+        shown[BEST_POSSIBLE, ""] = shown.pop((BEST_POSSIBLE, ""))
     styles = [style for _, style in shown.values()]
     if shown:
         yield Table(
