@@ -229,6 +229,38 @@ class TestRealModels:
             hidden = model(**tokenizer(self.texts[0], return_tensors="pt")).last_hidden_state
         np.testing.assert_allclose(together[0], hidden[0].mean(dim=0).numpy(), atol=1e-5)
 
+    @pytest.mark.parametrize("kind", ["gpt2", "bart"])
+    def test_what_sentence_transformers_does_not_pool(self, kind, tmp_path):
+        """A tokenizer without a padding token, and an encoder-decoder, whose encoder counts."""
+        import tokenizers
+        import torch
+        import transformers
+
+        words = {word: n for n, word in enumerate(["</s>", "<unk>", *" ".join(self.texts).split()])}
+        made = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="<unk>"))
+        made.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+        tokens = dict(eos_token="</s>", unk_token="<unk>", model_max_length=90)
+        tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=made, **tokens)
+        tokenizer.save_pretrained(tmp_path / "model")
+        torch.manual_seed(0)
+        sizes = dict(vocab_size=99, eos_token_id=0, bos_token_id=0, num_hidden_layers=1)
+        if kind == "gpt2":
+            sizes |= dict(n_embd=8, n_head=2, n_positions=90)
+            model = transformers.GPT2Model(transformers.GPT2Config(**sizes)).eval()
+        else:
+            sizes |= dict(d_model=8, encoder_ffn_dim=8, decoder_ffn_dim=8, pad_token_id=0)
+            sizes |= dict(encoder_attention_heads=2, decoder_attention_heads=2, decoder_layers=1)
+            model = transformers.BartModel(transformers.BartConfig(**sizes)).eval()
+        model.save_pretrained(tmp_path / "model")
+        own = model.get_encoder() if kind == "bart" else model
+        vectors = encode(
+            self.texts, self.config(tmp_path / "model"), tmp_path / "p", console=quiet()
+        )
+        for text, vector in zip(self.texts, vectors, strict=True):
+            with torch.inference_mode():
+                hidden = own(**tokenizer(text, return_tensors="pt")).last_hidden_state[0]
+            np.testing.assert_allclose(vector, hidden.mean(dim=0).numpy(), atol=1e-5)
+
     def test_max_tokens_cuts(self, tiny_bert, tmp_path):
         short = self.config(tiny_bert, max_tokens=4)  # [CLS], two letters, [SEP]
         vectors = encode(["ab cdef", "ab cxyz", "xy"], short, tmp_path, console=quiet())
