@@ -5,16 +5,9 @@ from collections.abc import Iterator, Sequence
 from rich.table import Table
 from rich.text import Text
 
+from rearec_jax.studies import terminal
 from rearec_jax.studies.estimate import Estimate
 from rearec_jax.studies.grid.means import Block, Comparison, Row
-from rearec_jax.studies.terminal import (
-    MISSING,
-    fraction,
-    markdown_table,
-    show,
-    table,
-    wide_console,
-)
 
 HEADINGS = ("NDCG@10", "NDCG@20", "Recall@10", "Recall@20", "Seeds", "Epoch", "Minutes")
 CAPTION = (
@@ -27,11 +20,11 @@ WIDE_COLUMNS = 94  # the width of a terminal with room for means and deviations 
 
 def print_table(compared: Sequence[Comparison], remarks: Sequence[str] = ()) -> None:
     """Prints the table and the remarks to standard output."""
-    console = wide_console()
-    shown = table(("Test", *HEADINGS))
+    console = terminal.wide_console()
+    shown = terminal.table(("Test", *HEADINGS))
     for comparison in compared:
         _add_sections(shown, comparison, narrow=console.width < WIDE_COLUMNS)
-    show(shown, remarks, console)
+    terminal.show(shown, remarks, console)
 
 
 def markdown(compared: Sequence[Comparison], remarks: Sequence[str] = ()) -> str:
@@ -43,7 +36,7 @@ def markdown(compared: Sequence[Comparison], remarks: Sequence[str] = ()) -> str
         for backbone, cells, bold in _rows(comparison)
     ]
     headings = ("Data set", "Backbone", "Method", *HEADINGS)
-    lines = [*markdown_table(headings, rows, words=3), "", CAPTION]
+    lines = [*terminal.markdown_table(headings, rows, words=3), "", CAPTION]
     if remarks:
         lines += ["", *(f"- {remark}" for remark in remarks)]
     return "\n".join(lines) + "\n"
@@ -80,7 +73,7 @@ def _rows(comparison: Comparison) -> Iterator[tuple[str, list[str], list[bool]]]
         for row in block.rows:
             bold = [_mean(value) == top for value, top in zip(row.values, best, strict=True)]
             yield block.backbone, cells(row), [False, *bold, False, False, False]
-        gains = [MISSING if gain is None else f"{gain:+.1%}" for gain in block.improvement]
+        gains = [terminal.MISSING if gain is None else f"{gain:+.1%}" for gain in block.improvement]
         yield block.backbone, ["improvement", *gains, "", "", ""], plain
 
 
@@ -92,18 +85,18 @@ def _best(block: Block) -> list[str]:
 
 def cells(row: Row) -> list[str]:
     """Returns the cells of a row: the label, then one for each of HEADINGS."""
-    seeds = str(row.seeds) if row.seeds else MISSING
+    seeds = str(row.seeds) if row.seeds else terminal.MISSING
     values = map(_shown, row.values)
     return [row.label, *values, seeds, _rounded(row.best_epoch, 0), _rounded(row.minutes, 1)]
 
 
 def _rounded(value: float | None, digits: int) -> str:
-    return MISSING if value is None else f"{value:,.{digits}f}"
+    return terminal.MISSING if value is None else f"{value:,.{digits}f}"
 
 
 def _shown(value: Estimate | None) -> str:
-    return MISSING if value is None else str(value)
+    return terminal.MISSING if value is None else str(value)
 
 
 def _mean(value: Estimate | None) -> str:
-    return MISSING if value is None else fraction(value.mean)
+    return terminal.MISSING if value is None else terminal.fraction(value.mean)

@@ -7,7 +7,7 @@ import fcntl
 import shlex
 import signal
 import subprocess
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any
 
 from rearec_jax.run.workdir import explained
@@ -103,12 +103,7 @@ class _Children:
             self._previous[number] = signal.signal(number, self._stop)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 

@@ -8,18 +8,11 @@ import pathlib
 from rich.text import Text
 
 from rearec_jax.methods import METHODS
+from rearec_jax.studies import terminal
 from rearec_jax.studies.grid import means, paper_table, summaries
 from rearec_jax.studies.grid import variants as studies
 from rearec_jax.studies.grid.means import Row
 from rearec_jax.studies.grid.summaries import Result
-from rearec_jax.studies.terminal import (
-    MISSING,
-    fraction,
-    markdown_table,
-    show,
-    table,
-    wide_console,
-)
 
 WORDS = ("Data set", "Backbone", "Method", "Options")
 HEADINGS = (*WORDS, "Valid NDCG@20", *paper_table.HEADINGS)
@@ -75,18 +68,18 @@ def read(root: pathlib.Path) -> tuple[list[SweepRow], list[str]]:
 
 def print_table(rows: Sequence[SweepRow], remarks: Sequence[str]) -> None:
     """Prints the table and the remarks to standard output."""
-    shown = table(HEADINGS, len(WORDS))
+    shown = terminal.table(HEADINGS, len(WORDS))
     for row in rows:
         found = cells(row)
         short = (f"{name.partition('.')[2]}={value}" for name, value in row.pairs.items())
         found[3] = "\n".join(short)  # as lines are
         shown.add_row(*map(Text, found))
-    show(shown, remarks, wide_console())
+    terminal.show(shown, remarks, terminal.wide_console())
 
 
 def markdown(rows: Sequence[SweepRow], remarks: Sequence[str]) -> str:
     """Returns the table, its caption and the remarks as Markdown."""
-    lines = markdown_table(HEADINGS, map(cells, rows), len(WORDS))
+    lines = terminal.markdown_table(HEADINGS, map(cells, rows), len(WORDS))
     lines += ["", CAPTION, *(f"- {remark}" for remark in remarks)]
     return "\n".join(lines) + "\n"
 
@@ -94,7 +87,7 @@ def markdown(rows: Sequence[SweepRow], remarks: Sequence[str]) -> str:
 def cells(row: SweepRow) -> list[str]:
     """Returns the cells of a row, one for each of HEADINGS."""
     label, *numbers = paper_table.cells(row.row)
-    valid = MISSING if row.valid is None else fraction(row.valid)
+    valid = terminal.MISSING if row.valid is None else terminal.fraction(row.valid)
     return [row.dataset, row.backbone, label, row.options.replace(",", ", "), valid, *numbers]
 
 

@@ -5,18 +5,11 @@ import dataclasses
 import itertools
 from typing import Any, NamedTuple
 
-from rearec_jax.studies.report import (
-    drawing,
-    overview,
-    results,
-    steps,
-    stories,
-    study_section,
-    style,
-)
+from rearec_jax.studies.report import drawing, overview, results, steps, stories, style
 from rearec_jax.studies.report.blocks import Block, Heading
 from rearec_jax.studies.report.drawing import Drawing
 from rearec_jax.studies.report.sources import DataSet, Sources
+from rearec_jax.studies.report.study_section import study
 
 
 class About(NamedTuple):
@@ -70,9 +63,9 @@ def sections(sources: Sources) -> list[Section]:
             blocks += written
         if blocks:
             found.append(Section(name, title, blocks))
-    for number, study in enumerate(sources.studies, start=1):
-        title = f"Study {study.path.name}"
-        found.append(Section(f"study-{number}", title, list(study_section.study(study))))
+    for number, source in enumerate(sources.studies, start=1):
+        title = f"Study {source.path.name}"
+        found.append(Section(f"study-{number}", title, list(study(source))))
     return _distinct(found)
 
 
