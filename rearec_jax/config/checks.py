@@ -74,6 +74,7 @@ def _check_counts(config: Config) -> None:
         "text.max_tokens": config.text.max_tokens,
         "model.width": model.width,
         "model.layers": model.layers,
+        "model.taps": model.taps,
         "model.experts": model.experts,
         "model.heads": model.heads,
         "model.hidden": model.hidden,
@@ -157,6 +158,11 @@ def _check_together(config: Config) -> None:
     _require(
         model.width % model.heads == 0,
         f"model.width={model.width} must be a multiple of model.heads={model.heads}",
+    )
+    _require(
+        not model.relative_positions or model.attention == "causal",
+        "model.relative_positions are distances to earlier items and need model.attention=causal,"
+        f" got {model.attention}",
     )
     _require(method.steps <= LONGEST, f"method.steps={method.steps} must be at most {LONGEST}")
     _require(
