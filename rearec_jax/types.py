@@ -44,10 +44,13 @@ class KVCache(NamedTuple):
 
     Those of items have the shape [B, T, H, D/H], and those of a step, of one reasoning token of
     each query and view, [B, V, Q, H, D/H].
+
+    inputs: The inputs of the layer, where later tokens read them too; None where they do not.
     """
 
     keys: Float[Array, "*tokens H Dh"]
     values: Float[Array, "*tokens H Dh"]
+    inputs: Float[Array, "*tokens D"] | None = None
 
 
 Caches = tuple[KVCache, ...]

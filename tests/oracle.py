@@ -11,7 +11,7 @@ import numpy as np
 _erf = np.vectorize(math.erf)
 
 
-def layer_norm(x: np.ndarray, norm: Any, epsilon: float) -> np.ndarray:
+def layer_norm(x: np.ndarray, norm: Any, epsilon: float = 1e-12) -> np.ndarray:
     centred = x - x.mean(-1, keepdims=True)
     scaled = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + epsilon)
     return scaled * norm["scale"] + norm["bias"]
@@ -21,41 +21,120 @@ def dense(x: np.ndarray, layer: Any) -> np.ndarray:
     return x @ layer["kernel"] + layer["bias"]
 
 
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+def silu(x: np.ndarray) -> np.ndarray:
+    return x * sigmoid(x)
+
+
 def softmax(x: np.ndarray) -> np.ndarray:
     e = np.exp(x - x.max(-1, keepdims=True))
     return e / e.sum(-1, keepdims=True)
 
 
-def transformer(
+def encoder(
     inputs: np.ndarray,
     encoder: Any,
     heads: int,
     causal: np.ndarray,
-    epsilon: float = 1e-12,
+    kind: str = "transformer",
     attention: list[np.ndarray] | None = None,
 ) -> np.ndarray:
-    """Post-LayerNorm encoder of one sequence [S, D]; ``causal`` [S, S] says who sees whom.
+    """The layers of one sequence [S, D]; ``causal`` [S, S] says who sees whom.
 
     Into ``attention`` go each layer's weights, the mean over heads.
     """
-    x = layer_norm(inputs, encoder["input_norm"], epsilon)
+    x = layer_norm(inputs, encoder["input_norm"])
     for number in range(sum(name.startswith("layers_") for name in encoder)):
         layer = encoder[f"layers_{number}"]
-        q, k, v = np.split(dense(x, layer["attention"]["qkv"]), 3, axis=-1)
-        mixed, given = [], []
-        for own in np.split(np.arange(x.shape[-1]), heads):
-            scores = q[:, own] @ k[:, own].T / math.sqrt(len(own))
-            given.append(softmax(np.where(causal, scores, -np.inf)))
-            mixed.append(given[-1] @ v[:, own])
+        x, given = LAYERS[kind](x, layer, heads, causal)
         if attention is not None:
-            attention.append(np.mean(given, axis=0))
-        attended = dense(np.concatenate(mixed, axis=-1), layer["attention"]["output"])
-        x = layer_norm(x + attended, layer["attention_norm"], epsilon)
-        hidden = dense(x, layer["feed_forward"]["expand"])
-        hidden = hidden * 0.5 * (1 + _erf(hidden / math.sqrt(2)))
-        fed = dense(hidden, layer["feed_forward"]["contract"])
-        x = layer_norm(x + fed, layer["feed_forward_norm"], epsilon)
+            attention.append(given)
     return x
+
+
+def transformer(
+    x: np.ndarray, layer: Any, heads: int, causal: np.ndarray, share: float = 1.0, mixed: Any = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Post-LayerNorm, as in BERT; what a token takes is ``share`` of attention, and ``mixed``."""
+    attended, given = softmax_attention(x, layer["attention"], heads, causal)
+    attended = dense(attended, layer["attention"]["output"])
+    x = layer_norm(x + share * attended + mixed, layer["attention_norm"])
+    hidden = dense(x, layer["feed_forward"]["expand"])
+    hidden = hidden * 0.5 * (1 + _erf(hidden / math.sqrt(2)))
+    fed = dense(hidden, layer["feed_forward"]["contract"])
+    return layer_norm(x + fed, layer["feed_forward_norm"]), given
+
+
+def filtered(
+    x: np.ndarray, layer: Any, heads: int, causal: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The same where half of what a token takes is each channel's convolution with its taps."""
+    columns = [
+        np.convolve(x[:, channel], layer["taps"][:, channel])[: len(x)]
+        for channel in range(x.shape[1])
+    ]
+    return transformer(x, layer, heads, causal, 0.5, 0.5 * np.stack(columns, axis=1))
+
+
+def ligr(
+    x: np.ndarray, layer: Any, heads: int, causal: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pre-LayerNorm with gated residuals."""
+    entered = layer_norm(x, layer["attention_norm"])
+    attended, given = softmax_attention(entered, layer["attention"], heads, causal)
+    attended = dense(attended, layer["attention"]["output"])
+    x = x + sigmoid(dense(x, layer["attention_gate"])) * attended
+    entered = layer_norm(x, layer["swiglu_norm"])
+    gate, value = np.split(dense(entered, layer["swiglu"]["expand"]), 2, axis=-1)
+    fed = dense(silu(gate) * value, layer["swiglu"]["contract"])
+    return x + sigmoid(dense(x, layer["swiglu_gate"])) * fed, given
+
+
+def hstu(
+    x: np.ndarray, layer: Any, heads: int, causal: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pointwise attention, normalised by the longest length (tests/tiny.py: 6)."""
+    entered = layer_norm(x, layer["norm"])
+    mixed, given = [], []
+    for q, k, v, bias in _by_head(silu(dense(entered, layer["attention"]["qkv"])), layer, heads):
+        weights = np.where(causal, silu(q @ k.T + bias) / 6, 0)
+        given.append(abs(weights) / abs(weights).sum(-1, keepdims=True))
+        mixed.append(weights @ v)
+    attended = layer_norm(np.concatenate(mixed, axis=-1), layer["attended_norm"])
+    gated = attended * silu(dense(entered, layer["gate"]))
+    return x + dense(gated, layer["output"]), np.mean(given, axis=0)
+
+
+LAYERS = {"transformer": transformer, "filtered": filtered, "ligr": ligr, "hstu": hstu}
+
+
+def softmax_attention(
+    x: np.ndarray, attention: Any, heads: int, causal: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """What every token takes, before the output layer, and the mean weights of the heads."""
+    mixed, given = [], []
+    projected = dense(x, attention["qkv"])
+    for q, k, v, bias in _by_head(projected, {"attention": attention}, heads):
+        scores = q @ k.T / math.sqrt(q.shape[1]) + bias
+        given.append(softmax(np.where(causal, scores, -np.inf)))
+        mixed.append(given[-1] @ v)
+    return np.concatenate(mixed, axis=-1), np.mean(given, axis=0)
+
+
+def _by_head(projected: np.ndarray, layer: Any, heads: int) -> Any:
+    """Queries, keys, values and the bias of each distance, head by head."""
+    q, k, v = np.split(projected, 3, axis=-1)
+    places = np.arange(len(q))
+    for head, own in enumerate(np.split(np.arange(q.shape[-1]), heads)):
+        bias = np.zeros(())
+        if "by_distance" in layer["attention"]:
+            by_distance = layer["attention"]["by_distance"][head]
+            distance = places[:, None] - places[None]
+            bias = by_distance[np.clip(distance, 0, len(by_distance) - 1)]
+        yield q[:, own], k[:, own], v[:, own], bias
 
 
 def reason(
@@ -66,6 +145,7 @@ def reason(
     noise: np.ndarray | None = None,
     bidirectional: bool = False,
     attention: list[np.ndarray] | None = None,
+    kind: str = "transformer",
 ) -> tuple[np.ndarray, np.ndarray]:
     """r_0 .. r_K [K+1, D] of one history of item ids, and r~_1 .. r~_K where noise [K, D] is given.
 
@@ -73,17 +153,18 @@ def reason(
     weights of the last token at each step (of the noisy view too).
     """
     params = _float64(variables["params"])
-    encoder = params["encoder"]
+    own_encoder = params["encoder"]
     width = params["items"]["table"].shape[1]
-    embeddings = encoder.get("reasoning_position", np.zeros((steps, width)))
-    items = params["items"]["table"][history] + encoder["position"][: len(history)]
+    embeddings = own_encoder.get("reasoning_position", np.zeros((steps, width)))
+    items = params["items"]["table"][history] + own_encoder["position"][: len(history)]
 
     def encode(own: list[np.ndarray]) -> np.ndarray:
         visible = np.tri(len(items) + len(own), dtype=bool)
         if bidirectional:
             visible[: len(items), : len(items)] = True
         given: list[np.ndarray] = []
-        state = transformer(np.stack([*items, *own]), encoder, heads, visible, attention=given)[-1]
+        tokens = np.stack([*items, *own])
+        state = encoder(tokens, own_encoder, heads, visible, kind, given)[-1]
         if attention is not None:
             attention.append(given[-1][-1])
         return state

@@ -18,7 +18,7 @@ from rearec_jax.data.prepare import prepare
 from rearec_jax.errors import UserError
 from rearec_jax.evaluation import metrics
 from rearec_jax.methods.method import Method
-from rearec_jax.models import transformer
+from rearec_jax.models import encoder
 from rearec_jax.models.backbones import item_table
 from rearec_jax.models.reasoning import encode_and_reason
 from rearec_jax.recommend import export
@@ -107,9 +107,7 @@ def test_a_loss_is_a_function_of_arrays():
 
 
 def test_a_layer_is_chosen_by_name(monkeypatch):
-    monkeypatch.setitem(
-        transformer.LAYERS, "gated", module("rearec_jax/models/gated.py").GatedLayer
-    )
+    monkeypatch.setitem(encoder.LAYERS, "gated", module("rearec_jax/models/gated.py").GatedLayer)
     monkeypatch.setattr(checks, "LAYERS", ("transformer", "gated"))
     batch = tiny_model.pack([tiny_model.sequences([5], 9)], 6, 9)
 

@@ -86,6 +86,11 @@ def _check_together(config: Config) -> None:
         model.width % model.heads == 0,
         f"model.width={model.width} must be a multiple of model.heads={model.heads}",
     )
+    _require(
+        not model.relative_positions or model.attention == "causal",
+        "model.relative_positions are distances to earlier items and need model.attention=causal,"
+        f" got {model.attention}",
+    )
     _require(method.steps <= LONGEST, f"method.steps={method.steps} must be at most {LONGEST}")
     _require(
         method.steps >= 1 or not METHODS[method.name].reasons,

@@ -19,7 +19,7 @@ BACKBONES = {  # the items, attention and similarity of each backbone
 }
 ITEMS = ("ids", "whitening", "projection")
 TEMPERATURES = {"dot": 1.0, "cosine": 0.07}  # the temperatures where method.temperature is 0
-LAYERS = ("transformer",)
+LAYERS = ("transformer", "filtered", "ligr", "hstu")
 SOURCES = ("demo", "sequences", "table", "recbole", "tfds")
 BUILDERS = ("yelp", "video_games", "software", "cds_and_vinyl", "baby_products")
 SPLITS = ("leave_one_out", "time", "time_fraction", "given")
@@ -112,7 +112,9 @@ class ModelConfig:
     item_ids: bool = False  # whether text backbones add a free vector for each item (UniSRec)
     experts: Count = 8  # items=whitening: the number of experts
     text_dropout: Fraction = 0.2  # the dropout of the text vectors
-    layer: str = "transformer"  # the layers of the encoder: a name of LAYERS in models/
+    layer: str = "transformer"  # transformer | filtered | ligr | hstu (docs/backbones.md)
+    taps: Count = 12  # layer=filtered: the length of the filters, in items
+    relative_positions: bool = False  # whether attention learns a bias for each distance
     width: Count = 256  # D
     layers: Count = 2
     heads: Count = 2

@@ -74,6 +74,8 @@ def rows(summary: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any], s
             step = metrics["step"]
             yield f"step {step}" if step else "step 0 (no reasoning)", metrics, ""
     yield "final representation", summary.get("test", {}), "bold"
+    if summary.get("test_untied", {}).get("examples", 0):
+        yield "targets alone in their time", summary["test_untied"], ""
     if len(by_step) > 1 and "test_best_step_in_hindsight" in summary:
         # This step is chosen for each user by the answer, so that it is a bound and no result.
         yield "best step in hindsight", summary["test_best_step_in_hindsight"], "dim"

@@ -6,12 +6,13 @@ from typing import Any, cast
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from rearec_jax.config import Config
 from rearec_jax.methods import METHODS
+from rearec_jax.models.encoder import Encoder, rows_of
 from rearec_jax.models.items import Text, item_encoder
-from rearec_jax.models.transformer import Encoder, rows_of
+from rearec_jax.models.prefixes import Prefixes
 from rearec_jax.types import Caches, PRNGKey, ReasoningCaches
 
 Variables = dict[str, Any]
@@ -46,11 +47,11 @@ class Backbone(nn.Module):
         items: Caches,
         reasoning: ReasoningCaches,
         index: Int[Array, ""],
-        visible: Bool[Array, "B Q T"],
+        read: Prefixes,
         train: bool,
     ) -> tuple[Float[Array, "B V Q D"], ReasoningCaches]:
         """Takes a reasoning step with `Encoder.step`."""
-        return self.encoder.step(inputs, items, reasoning, index, visible, train)
+        return self.encoder.step(inputs, items, reasoning, index, read, train)
 
     def step_embeddings(self) -> Float[Array, "K D"]:
         """Returns the embeddings of the reasoning steps, `Encoder.step_embeddings`."""

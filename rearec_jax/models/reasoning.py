@@ -6,10 +6,12 @@ from typing import Any, cast
 import chex
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float
 
+from rearec_jax.models import prefixes
 from rearec_jax.models.attention import WEIGHTS
 from rearec_jax.models.backbones import Backbone, Variables
+from rearec_jax.models.prefixes import Prefixes
 from rearec_jax.types import Batch, Caches, KVCache, PRNGKey, Reasoning, ReasoningCaches
 
 # The most steps that are compiled as straight-line code. XLA then need not copy what the backward
@@ -60,21 +62,8 @@ def encode_and_reason(
     first, caches = cast(tuple[Array, Caches], encoded)
     if dropout_key is not None:
         first = jnp.take_along_axis(first, batch.queries[..., None], axis=1)
-    visible = visible_items(batch.segments, batch.queries, model.encoder.causal)
-    return reason(model, variables, first, caches, visible, steps, noise, dropout_key, weights)
-
-
-def visible_items(
-    segments: Int[Array, "B T"], queries: Int[Array, "B Q"], causal: bool = True
-) -> Bool[Array, "B Q T"]:
-    """Says which items each query may attend to: of its segment and, if causal, not later ones."""
-    of_query = jnp.take_along_axis(segments, queries, axis=1)
-    same = of_query[..., None] == segments[:, None, :]
-    if not causal:
-        return same
-    tokens = jnp.arange(segments.shape[1], dtype=queries.dtype)
-    earlier = tokens[None, None] <= queries[..., None]
-    return same & earlier
+    read = prefixes.of_queries(batch.positions, batch.segments, batch.queries, model.encoder.causal)
+    return reason(model, variables, first, caches, read, steps, noise, dropout_key, weights)
 
 
 def reason(
@@ -82,7 +71,7 @@ def reason(
     variables: Variables,
     first: Float[Array, "B Q D"],
     caches: Caches,
-    visible: Bool[Array, "B Q T"],
+    read: Prefixes,
     steps: int,
     noise: Float[Array, "K B Q D"] | None = None,
     dropout_key: PRNGKey | None = None,
@@ -116,11 +105,11 @@ def reason(
         inputs = jnp.stack([clean] if step_noise is None else [clean, clean + step_noise], 1)
         rngs = {"dropout": jax.random.fold_in(dropout_key, index + 1)} if train else None
         stepped, given = apply(
-            inputs, caches, reasoning, index, visible, train=train, rngs=rngs, method="step"
+            inputs, caches, reasoning, index, read, train=train, rngs=rngs, method="step"
         )
         outputs, reasoning = cast(tuple[Array, ReasoningCaches], stepped)
         # Only the attention of the clean view to the items is kept.
-        items = None if given is None else given[:, : first.shape[1], : visible.shape[2]]
+        items = None if given is None else given[:, : first.shape[1], : read.visible.shape[2]]
         return (outputs[:, 0], reasoning), (outputs, items)
 
     xs = (jnp.arange(steps), embeddings, noise)
@@ -157,7 +146,7 @@ def _unwritten(items: Caches, tokens: Sequence[Any], steps: int) -> ReasoningCac
     """Returns zeros for the reasoning tokens of all steps; sizes may be symbols of an export."""
 
     def one(cache: KVCache) -> tuple[KVCache, ...]:
-        zeros = jnp.zeros((*tokens, *cache.keys.shape[-2:]), cache.keys.dtype)
-        return (KVCache(zeros, zeros),) * steps
+        zeros = jax.tree.map(lambda x: jnp.zeros((*tokens, *x.shape[2:]), x.dtype), cache)
+        return (zeros,) * steps
 
     return tuple(one(cache) for cache in items)

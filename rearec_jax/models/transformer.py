@@ -1,19 +1,12 @@
-"""The sequence encoder: a post-LayerNorm Transformer that takes and returns its caches."""
-
-from collections.abc import Callable
+"""The post-LayerNorm Transformer layer, of which the other kinds of layers are made."""
 
 from flax import linen as nn
-import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from rearec_jax.config import ModelConfig
 from rearec_jax.models import attention, layers
-from rearec_jax.types import Caches, KVCache, ReasoningCaches
-
-
-def rows_of(table: Float[Array, "N D"], ids: Int[Array, "*shape"]) -> Float[Array, "*shape D"]:
-    """Looks up the vectors of the items ``ids``."""
-    return table[ids]
+from rearec_jax.models.prefixes import Prefixes
+from rearec_jax.types import KVCache
 
 
 class FeedForward(nn.Module):
@@ -30,7 +23,11 @@ class FeedForward(nn.Module):
 
 
 class TransformerLayer(nn.Module):
-    """A layer: x -> LN(x + dropout(attention(x))) -> LN(x + dropout(feed_forward(x)))."""
+    """A layer: x -> LN(x + dropout(attention(x))) -> LN(x + dropout(feed_forward(x))).
+
+    A layer of another kind overrides `enter`, what attention reads; `attend` and `attend_step`, how
+    tokens read others; or `finish`, what is made of that.
+    """
 
     config: ModelConfig
 
@@ -42,26 +39,11 @@ class TransformerLayer(nn.Module):
         self.dropout = layers.Dropout(self.config.dropout)
 
     def prefill(
-        self,
-        x: Float[Array, "B T D"],
-        visible: Bool[Array, "B T T"],
-        train: bool,
-        queries: Int[Array, "B Q"] | None = None,
-    ) -> tuple[Float[Array, "B P D"], KVCache]:
-        """Encodes the tokens of the rows and returns their states, keys and values.
-
-        Args:
-            queries: The positions in the rows whose states are returned, P = Q; None returns all,
-                P = T.
-        """
-        if queries is None:
-            q, k, v = self.attention.project(x)
-        else:
-            k, v = self.attention.keys_and_values(x)
-            x, visible = _take(x, queries), _take(visible, queries)
-            q = self.attention.queries(x)
-        attended = self.attention.over_items(q, k, v, visible, train)
-        return self.finish(x, attended, train), KVCache(k, v)
+        self, x: Float[Array, "B T D"], read: Prefixes, train: bool
+    ) -> tuple[Float[Array, "B Q D"], KVCache]:
+        """Encodes the queries of the rows and returns their states, and the cache of all tokens."""
+        attended, cache = self.attend(x, read, train)
+        return self.finish(read.take(x), attended, train), cache
 
     def step(
         self,
@@ -69,16 +51,49 @@ class TransformerLayer(nn.Module):
         items: KVCache,
         reasoning: tuple[KVCache, ...],
         index: Int[Array, ""],
-        visible: Bool[Array, "B Q T"],
+        read: Prefixes,
         train: bool,
     ) -> tuple[Float[Array, "B V Q D"], tuple[KVCache, ...]]:
-        """Encodes a reasoning token of every query and view."""
-        q, k, v = self.attention.project(x)
-        reasoning = (KVCache(k, v), *reasoning[:-1])
-        attended = self.attention.over_items_and_reasoning(
-            q, items, reasoning, visible, index, train
-        )
+        """Encodes a reasoning token of every query and view.
+
+        Args:
+            reasoning: The caches of the earlier steps, newest first; then those of the steps that
+                are still to come, which are zeros.
+            index: The number of earlier steps.
+        """
+        attended, reasoning = self.attend_step(x, items, reasoning, index, read, train)
         return self.finish(x, attended, train), reasoning
+
+    def attend(
+        self, x: Float[Array, "B T D"], read: Prefixes, train: bool
+    ) -> tuple[Float[Array, "B Q D"], KVCache]:
+        """Computes what the queries take from the tokens that they read."""
+        entered = self.enter(x)
+        if read.queries is None:
+            q, k, v = self.attention.project(entered)
+        else:
+            k, v = self.attention.keys_and_values(entered)
+            q = self.attention.queries(read.take(entered))
+        return self.attention.over_items(q, k, v, read, train), KVCache(k, v)
+
+    def attend_step(
+        self,
+        x: Float[Array, "B V Q D"],
+        items: KVCache,
+        reasoning: tuple[KVCache, ...],
+        index: Int[Array, ""],
+        read: Prefixes,
+        train: bool,
+    ) -> tuple[Float[Array, "B V Q D"], tuple[KVCache, ...]]:
+        """Computes what reasoning tokens take from items and from reasoning tokens."""
+        q, k, v = self.attention.project(self.enter(x))
+        reasoning = (KVCache(k, v), *reasoning[:-1])
+        attended = self.attention.over_items_and_reasoning(q, items, reasoning, read, index, train)
+        return attended, reasoning
+
+    def enter(self, x: Float[Array, "*tokens D"]) -> Float[Array, "*tokens D"]:
+        """Returns what attention reads of the inputs."""
+        return x
 
     def finish(
         self, x: Float[Array, "*tokens D"], attended: Float[Array, "*tokens D"], train: bool
@@ -86,113 +101,3 @@ class TransformerLayer(nn.Module):
         """Computes the states of tokens from what they attended to."""
         x = self.attention_norm(x + self.dropout(attended, train))
         return self.feed_forward_norm(x + self.dropout(self.feed_forward(x), train))
-
-
-LAYERS: dict[str, type[TransformerLayer]] = {"transformer": TransformerLayer}
-
-
-class Encoder(nn.Module):
-    """A Transformer that encodes rows of items and then takes reasoning steps from queries."""
-
-    config: ModelConfig
-    steps: int  # K, the number of step embeddings to learn; 0 is the plain backbone
-    step_positions: bool = True  # whether steps have embeddings; those of `naive` have none
-    causal: bool = True  # whether attention is causal; otherwise it is bidirectional in a segment
-    cloze: bool = False  # whether token N is the mask, which has a vector that is learned
-    rows: Callable[[Array, Array], Array] = rows_of  # the function that looks items up
-
-    def setup(self) -> None:
-        config = self.config
-        init = nn.initializers.normal(config.init_stddev)
-        dtype = layers.parameter_dtype(config)
-        self.position = self.param("position", init, (config.max_length, config.width), dtype)
-        if self.steps and self.step_positions:
-            self.reasoning_position = self.param(
-                "reasoning_position", init, (self.steps, config.width), dtype
-            )
-        if self.cloze:
-            self.mask = self.param("mask", init, (config.width,), dtype)
-        self.input_norm = layers.layer_norm(config)
-        self.input_dropout = layers.Dropout(config.embedding_dropout)
-        self.layers = [LAYERS[config.layer](config) for _ in range(config.layers)]
-
-    def lookup(
-        self, table: Float[Array, "N D"], tokens: Int[Array, "B T"]
-    ) -> Float[Array, "B T D"]:
-        """Looks up the vectors of the tokens."""
-        if not self.cloze:
-            return self.rows(table, tokens)
-        items = self.rows(table, jnp.minimum(tokens, table.shape[0] - 1))
-        masked = (tokens == table.shape[0])[..., None]
-        return jnp.where(masked, self.mask.astype(items.dtype)[None, None], items)
-
-    def prefill(
-        self,
-        vectors: Float[Array, "B T D"],
-        positions: Int[Array, "B T"],
-        segments: Int[Array, "B T"],
-        train: bool,
-        queries: Int[Array, "B Q"] | None = None,
-    ) -> tuple[Float[Array, "B P D"], Caches]:
-        """Encodes every token of every row.
-
-        Args:
-            vectors: The vectors of the items. Those of padding (segment 0) reach no other segment.
-            queries: The positions in the rows whose states are returned, P = Q; None returns all,
-                P = T. Of other tokens the last layer then computes only keys and values.
-
-        Returns:
-            The hidden states of the last layer, and the keys and values of every layer.
-        """
-        visible = segments[:, :, None] == segments[:, None, :]
-        if self.causal:
-            visible &= jnp.tri(segments.shape[1], dtype=bool)[None]
-        x = self._enter(vectors + self.position[positions], train)
-        caches = []
-        for layer in self.layers[:-1]:
-            x, cache = layer.prefill(x, visible, train)
-            caches.append(cache)
-        x, cache = self.layers[-1].prefill(x, visible, train, queries)
-        return x, (*caches, cache)
-
-    def step(
-        self,
-        inputs: Float[Array, "B V Q D"],
-        items: Caches,
-        reasoning: ReasoningCaches,
-        index: Int[Array, ""],
-        visible: Bool[Array, "B Q T"],
-        train: bool,
-    ) -> tuple[Float[Array, "B V Q D"], ReasoningCaches]:
-        """Takes reasoning step k = index + 1 of every query and view.
-
-        Args:
-            inputs: r_{k-1} + p_k, with noise in the noisy view, before the LayerNorm of inputs.
-            items: The caches of the rows from `prefill`, which the views share.
-            reasoning: The caches of the earlier steps, newest first; then those of the steps that
-                are still to come.
-            visible: The items that each query may attend to.
-
-        Returns:
-            r_k of every view, and `reasoning` with the cache of this step as the newest.
-        """
-        x = self._enter(inputs, train)
-        caches = []
-        for layer, layer_items, layer_reasoning in zip(self.layers, items, reasoning, strict=True):
-            x, cache = layer.step(x, layer_items, layer_reasoning, index, visible, train)
-            caches.append(cache)
-        return x, tuple(caches)
-
-    def step_embeddings(self) -> Float[Array, "K D"]:
-        """Returns p_1 .. p_K, which are zeros where the method has none."""
-        if self.steps and self.step_positions:
-            return self.reasoning_position
-        return jnp.zeros((self.steps, self.config.width), layers.parameter_dtype(self.config))
-
-    def _enter(self, x: Array, train: bool) -> Array:
-        return self.input_dropout(self.input_norm(x), train)
-
-
-def _take(x: Array, queries: Int[Array, "B Q"]) -> Array:
-    """Takes the queries of x: [B, T, n] -> [B, Q, n]."""
-    return jnp.take_along_axis(x, queries[..., None], axis=1)

@@ -12,7 +12,7 @@ from rearec_jax.data import demo
 from rearec_jax.data.interactions import TEST, VALIDATION, Interactions
 from rearec_jax.devices import hosts
 from rearec_jax.devices.mesh import make_devices
-from rearec_jax.evaluation import evaluator, popularity, rank_file, summary_table
+from rearec_jax.evaluation import evaluator, popularity, rank_file, summary_table, ties
 from rearec_jax.evaluation.popularity import metrics_by_popularity
 from rearec_jax.evaluation.ranks import Ranks
 from rearec_jax.models.backbones import Variables
@@ -82,6 +82,7 @@ def summarise(
             "epochs": history.epochs,
         },
         **results,
+        **ties.metrics_of_untied(data, ranks.examples, ranks.final, cutoffs),
         "test_by_popularity": by_popularity,
         "popularity": evaluator.metrics(by_popularity_alone, cutoffs),
         "evaluation_seconds": seconds,

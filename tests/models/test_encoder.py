@@ -5,10 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rearec_jax.models import backbones, reasoning
+from rearec_jax.errors import UserError
+from rearec_jax.models import backbones, prefixes, reasoning
 from rearec_jax.models.backbones import Backbone
+from rearec_jax.models.encoder import LAYERS, Encoder
 from rearec_jax.models.items import ItemIds
-from rearec_jax.models.transformer import Encoder
 from tests import oracle, tiny
 
 ITEMS, TOKENS, STEPS = 13, 7, 2
@@ -33,15 +34,16 @@ def batch(rows):
     return tiny.pack(rows, TOKENS, ITEMS, every_position=True)
 
 
-def prefixes(rows):
+def histories(rows):
     """(row, query, history) of every query: all prefixes of all sequences."""
     for b, row in enumerate(rows):
         histories = [user[: n + 1] for user in row for n in range(len(user))]
         yield from ((b, q, history) for q, history in enumerate(histories))
 
 
-def make(causal=True, heads=2):
-    config = tiny.config("rpe", STEPS, model__dtype="float64", model__heads=heads)
+def make(causal=True, heads=2, **options):
+    changes = {"model__dtype": "float64", "model__heads": heads, **options}
+    config = tiny.config("rpe", STEPS, **changes)
     model = Backbone(
         ItemIds(config.model, ITEMS), Encoder(config.model, steps=STEPS, causal=causal)
     )
@@ -53,10 +55,14 @@ def make(causal=True, heads=2):
     return unroll, variables
 
 
-@pytest.fixture(scope="module")
-def causal():
-    unroll, variables = make()
-    return tiny.jit(unroll), variables
+KINDS = [(kind, relative) for kind in LAYERS for relative in (False, True)]
+
+
+@pytest.fixture(scope="module", params=KINDS, ids=[f"{k}-relative" if r else k for k, r in KINDS])
+def causal(request):
+    kind, relative = request.param
+    unroll, variables = make(model__layer=kind, model__relative_positions=relative, model__taps=4)
+    return tiny.jit(unroll), variables, kind
 
 
 def table_of(variables):
@@ -64,11 +70,11 @@ def table_of(variables):
 
 
 def test_every_prefix_of_packed_users_equals_that_prefix_alone(rows, batch, causal):
-    unroll, variables = causal
+    unroll, variables, kind = causal
     states = unroll(variables, table_of(variables), batch).states
     count = 0
-    for b, q, history in prefixes(rows):
-        expected, _ = oracle.reason(variables, history, heads=2, steps=STEPS)
+    for b, q, history in histories(rows):
+        expected, _ = oracle.reason(variables, history, heads=2, steps=STEPS, kind=kind)
         np.testing.assert_allclose(states[b, q], expected, rtol=1e-11, atol=1e-11)
         count += 1
     assert count == int(batch.weights.sum()) == 19
@@ -89,8 +95,9 @@ def test_bidirectional_encoder_sees_the_whole_segment():
     assert abs(states[0, 0] - one_way).max() > 1e-3
 
 
-def test_gradient_is_zero_but_for_the_items_of_the_prefix(batch):
-    unroll, variables = make()
+@pytest.mark.parametrize("kind", LAYERS)
+def test_gradient_is_zero_but_for_the_items_of_the_prefix(batch, kind):
+    unroll, variables = make(model__layer=kind)
     # Each place has a vector of its own, so that the table's gradient is that of the places.
     places = np.arange(batch.tokens.size).reshape(batch.tokens.shape)
     vectors = jnp.asarray(np.random.default_rng(1).normal(size=(places.size, 8)))
@@ -117,7 +124,7 @@ def test_gradient_is_zero_but_for_the_items_of_the_prefix(batch):
 
 
 def test_values_at_padding_in_other_segments_and_later_change_nothing(batch, causal):
-    unroll, variables = causal
+    unroll, variables, _ = causal
     before = unroll(variables, table_of(variables), batch).states
     # Query 2 of row 1 stands at the second item of the second user: places 0, 3, 4.. are others'.
     b, q = 1, 2
@@ -132,12 +139,22 @@ def test_values_at_padding_in_other_segments_and_later_change_nothing(batch, cau
     assert abs(after[b, q + 1] - before[b, q + 1]).max() > 1e-3
 
 
-def test_visible_items_of_a_worked_example():
-    segments = jnp.asarray([[1, 1, 1, 2, 2, 0]])
-    visible = reasoning.visible_items(segments, jnp.asarray([[1, 4, 3]]))
+def test_prefixes_of_a_worked_example():
+    positions, segments = jnp.asarray([[[0, 1, 2, 0, 1, 0]], [[1, 1, 1, 2, 2, 0]]])
+    queries = jnp.asarray([[1, 4, 3]])
+    read = prefixes.of_queries(positions, segments, queries, causal=True)
     np.testing.assert_array_equal(
-        visible[0], [[1, 1, 0, 0, 0, 0], [0, 0, 0, 1, 1, 0], [0, 0, 0, 1, 0, 0]]
+        read.visible[0], [[1, 1, 0, 0, 0, 0], [0, 0, 0, 1, 1, 0], [0, 0, 0, 1, 0, 0]]
     )
+    of_all = prefixes.of_all_tokens(positions, segments, causal=True)
+    np.testing.assert_array_equal(of_all.only(queries).visible, read.visible)
+    np.testing.assert_array_equal(of_all.distance()[:, queries[0]], read.distance())
+    np.testing.assert_array_equal(read.distance(2)[0, 0], [3, 2, 1, 0, -1, -2])
+
+
+def test_relative_positions_are_of_causal_attention():
+    with pytest.raises(UserError, match=r"model\.relative_positions.*model\.attention=causal"):
+        tiny.config("rpe", model__backbone="bert4rec", model__relative_positions=True)
 
 
 def test_initial_parameters():

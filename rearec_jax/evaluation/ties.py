@@ -1,0 +1,48 @@
+"""Targets that are alone in their time, and those whose order among others is the file's.
+
+Data with days for times order the purchases of a day as the file happens to have them. Such a
+target might as well have been one of the others, so that metrics over all targets hold chance.
+"""
+
+from typing import Any
+
+from jaxtyping import Bool, Int32, Int64
+import numpy as np
+
+from rearec_jax.data.interactions import Interactions
+from rearec_jax.evaluation.metrics import MetricSums
+
+
+def untied(data: Interactions, examples: Int64[np.ndarray, " M"]) -> Bool[np.ndarray, " M"] | None:
+    """Says of each target whether none of its user's other interactions has the same time.
+
+    Args:
+        examples: The index of each target in ``data.items``.
+
+    Returns:
+        None where the data have no times.
+    """
+    if data.timestamps is None:
+        return None
+    # An interaction shares its time with the one before it in the same sequence.
+    shares = np.zeros(len(data.items) + 1, bool)
+    shares[1:-1] = data.timestamps[1:] == data.timestamps[:-1]
+    shares[data.offsets] = False
+    return ~(shares[examples] | shares[examples + 1])
+
+
+def metrics_of_untied(
+    data: Interactions,
+    examples: Int64[np.ndarray, " M"],
+    ranks: Int32[np.ndarray, " M"],
+    cutoffs: tuple[int, ...],
+) -> dict[str, Any]:
+    """Returns the entry of summary.json about untied targets, none where the data have no times.
+
+    It has the number of these targets and their metrics, if there are any.
+    """
+    alone = untied(data, examples)
+    if alone is None:
+        return {}
+    found = MetricSums.empty(cutoffs).add(ranks[alone]).means() if alone.any() else {}
+    return {"test_untied": {"examples": int(alone.sum()), **found}}

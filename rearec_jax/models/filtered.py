@@ -1,0 +1,83 @@
+"""The layer `filtered`: half attention, half a learned causal filter along the sequence.
+
+Each channel of a token is mixed with the same channel of the tokens just before it,
+y_t = sum_s w_s * x_{t-s}. In short histories attention of two layers hardly sees order, and filters
+do: FMLP-Rec (Zhou et al. 2022, https://arxiv.org/abs/2202.13556) and BSARec (Shin et al. 2024,
+https://arxiv.org/abs/2312.10325) learn them in the frequencies of padded rows. There they are
+circular and see later items; these are causal, and stay within a segment of a packed row.
+"""
+
+from typing import Any, cast
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from rearec_jax.models import layers
+from rearec_jax.models.prefixes import Prefixes
+from rearec_jax.models.transformer import TransformerLayer
+from rearec_jax.types import KVCache
+
+
+class FilteredLayer(TransformerLayer):
+    """A Transformer layer in which (attention + filter) / 2 takes the place of attention.
+
+    A reasoning token continues the sequence: its filter reads the reasoning tokens before it and
+    the last items of the prefix.
+    """
+
+    def setup(self) -> None:
+        super().setup()
+        shape, dtype = (self.config.taps, self.config.width), layers.parameter_dtype(self.config)
+        self.taps = self.param("taps", _decaying, shape, dtype)
+
+    def attend(
+        self, x: Float[Array, "B T D"], read: Prefixes, train: bool
+    ) -> tuple[Float[Array, "B Q D"], KVCache]:
+        """Computes what the queries take from the tokens that they read."""
+        attended, cache = super().attend(x, read, train)
+        filtered = read.take(causal_filter(x, self.taps.astype(x.dtype), read.positions))
+        return (attended + filtered) / 2, cache._replace(inputs=x)
+
+    def attend_step(
+        self,
+        x: Float[Array, "B V Q D"],
+        items: KVCache,
+        reasoning: tuple[KVCache, ...],
+        index: Int[Array, ""],
+        read: Prefixes,
+        train: bool,
+    ) -> tuple[Float[Array, "B V Q D"], tuple[KVCache, ...]]:
+        """Computes what reasoning tokens take from items and from reasoning tokens."""
+        attended, reasoning = super().attend_step(x, items, reasoning, index, read, train)
+        reasoning = (reasoning[0]._replace(inputs=x), *reasoning[1:])
+        taps = self.taps.astype(x.dtype)
+        # From the token of this step, the last item of the prefix is index + 1 tokens away.
+        later = jax.lax.dynamic_slice_in_dim(
+            jnp.pad(taps, ((0, len(reasoning)), (0, 0))), index + 1, self.config.taps
+        )
+        items_part = read.take(causal_filter(cast(Array, items.inputs), later, read.positions))
+        # The tokens of steps to come are zeros, and so add nothing.
+        tokens_part = sum(
+            cast(Array, token.inputs) * taps[age][None, None, None]
+            for age, token in enumerate(reasoning[: self.config.taps])
+        )
+        return (attended + items_part[:, None] + tokens_part) / 2, reasoning
+
+
+def causal_filter(
+    x: Float[Array, "B T D"], taps: Float[Array, "S D"], positions: Int[Array, "B T"]
+) -> Float[Array, "B T D"]:
+    """Computes y_t = sum_s taps_s * x_{t-s} over the tokens of the same segment."""
+    taps = taps[:, None, None]
+    filtered = x * taps[0]
+    for age in range(1, min(len(taps), x.shape[1])):
+        earlier = jnp.pad(x[:, :-age], ((0, 0), (age, 0), (0, 0)))
+        filtered += jnp.where((positions >= age)[..., None], earlier, 0) * taps[age]
+    return filtered
+
+
+def _decaying(key: Any, shape: tuple[int, int], dtype: jnp.dtype) -> Float[Array, "S D"]:
+    """Returns .3 exp(-s / 3) for the tap of the s-th token before; nothing is drawn."""
+    ages = jnp.arange(shape[0], dtype=dtype)
+    return jnp.broadcast_to(0.3 * jnp.exp(-ages / 3)[:, None], shape)
