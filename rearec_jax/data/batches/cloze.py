@@ -8,7 +8,7 @@ masks the last item, to predict the next one.
 
 import dataclasses
 
-from jaxtyping import Bool, Int, Int32, Int64, UInt8, UInt64
+from jaxtyping import Bool, Float64, Int, Int32, Int64, UInt8, UInt64
 import numpy as np
 
 from rearec_jax.data.batches.packing import PackedBatch
@@ -16,6 +16,7 @@ from rearec_jax.data.batches.windows import (
     Windows,
     evaluation_windows,
     latest_windows,
+    sums_over,
     training_windows,
 )
 from rearec_jax.data.interactions import TRAIN, Sequences
@@ -102,6 +103,20 @@ def mask_some(
     counts = is_target & ~(alone & (rank > 0))
     at = (b[chosen], t[chosen])
     return _masked(packed, at, index[chosen], data.items, masking.mask, counts[chosen])
+
+
+def expected_targets(
+    windows: Windows, is_target: Bool[np.ndarray, "total"], last_only: float
+) -> Float64[np.ndarray, "total"]:
+    """Returns how often an epoch masks each position and counts it, on average; see `mask_some`."""
+    end = windows.start + windows.length
+    before = np.append(0, np.cumsum(is_target))
+    targets = before[end] - before[windows.start]
+    share = (1 - last_only) * np.minimum(1, windows.queries / np.maximum(targets, 1))
+    expected = is_target * sums_over(windows.start, end, share, len(is_target))
+    last = np.flatnonzero(is_target)[before[end] - 1]
+    np.add.at(expected, last, last_only * (targets > 0))
+    return expected
 
 
 def mask_last(
