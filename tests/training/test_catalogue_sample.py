@@ -130,14 +130,13 @@ class TestInBatch:
     def test_the_sum_over_batches_is_that_over_all_targets(self, data, epochs, error, options):
         """Of an epoch's batches: exactly, where the batches hold each target once."""
         config = tiny.config(
-            "base", train__loss="in_batch", train__batch_size=20, mesh__data=1, **options
+            "base", train__loss="in_batch", train__batch_size=6, mesh__data=1, **options
         )
         setup = make_setup(config, data)
         assert setup.steps_per_epoch > 2
         exponentials = np.exp(np.random.default_rng(0).normal(size=ITEMS))
-        weigh = jax.jit(
-            lambda batch: catalogue_sample.draw(config.train, setup.catalogue, batch, None)
-        )
+        known, key = setup.catalogue, jax.random.key(0)
+        weigh = jax.jit(lambda batch: catalogue_sample.draw(config.train, known, batch, key))
         size, total, targets = 0.0, 0.0, set()
         for number in range(epochs * setup.steps_per_epoch):
             batch = setup.batches.batch(*divmod(number, setup.steps_per_epoch))
