@@ -174,7 +174,7 @@ class _Loop:
         """Trains and validates epoch after epoch until the training ends."""
         with self.progress:
             batches, asked = self.setup.batches, self.setup.config.train.batch_size
-            if asked > batches.targets_per_epoch:
+            if asked > batches.targets_per_epoch and batches.steps_per_epoch == 1:
                 self.progress.message(
                     f"train.batch_size={asked:,}, and the data have {batches.targets_per_epoch:,}"
                     " targets: each update takes them all"

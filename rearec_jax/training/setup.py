@@ -184,12 +184,9 @@ def _catalogue(
     if config.train.loss == "full":
         return Catalogue(text=text)
     if config.train.loss == "in_batch":
-        counts = np.bincount(
-            data.items, batches.expected_targets()[: len(data.items)], data.num_items
-        )
-        return Catalogue(
-            text, log_probability=placed(catalogue_sample.log_shares(counts), devices.whole)
-        )
+        expected = batches.expected_targets()[: len(data.items)]
+        shares = catalogue_sample.log_shares(np.bincount(data.items, expected, data.num_items))
+        return Catalogue(text, log_probability=placed(shares, devices.whole))
     counts = np.bincount(data.items[data.split == TRAIN], minlength=data.num_items)
     drawn = catalogue_sample.distribution(counts, config.train.sampling_power)
     cumulative = placed(drawn.cumulative, devices.whole)

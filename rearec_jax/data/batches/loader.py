@@ -93,11 +93,6 @@ class TrainingBatches:
         """The number of batches of an epoch; the last one may hold empty rows."""
         return -(-self.plan.rows // self.rows_per_batch)
 
-    @property
-    def fill(self) -> float:
-        """The share in use of the slots (tokens or queries) that limit the number of rows."""
-        return self.plan.fill
-
     def expected_targets(self) -> Float64[np.ndarray, " total"]:
         """Returns how often an epoch has each position of the data as a target, on average."""
         windows, is_target = self.plan.windows, self.data.split == TRAIN
