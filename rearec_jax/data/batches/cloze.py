@@ -14,7 +14,6 @@ import numpy as np
 from rearec_jax.data.batches.packing import PackedBatch
 from rearec_jax.data.batches.windows import (
     Windows,
-    evaluation_windows,
     latest_windows,
     sums_over,
     training_windows,
@@ -54,21 +53,16 @@ def masked_windows(
     return Windows(windows.start, windows.length + 1, masked, windows.user)
 
 
-def evaluation_windows_with_target(
-    offsets: Int64[np.ndarray, "users_plus_1"],
-    split: UInt8[np.ndarray, "total"],
-    which: int,
-    max_length: int,
-) -> Windows:
-    """Returns the last ``max_length - 1`` items before each target, and the target's position."""
-    return _one_longer(evaluation_windows(offsets, split, which, max_length - 1))
-
-
 def latest_windows_with_target(
     offsets: Int64[np.ndarray, "users_plus_1"], max_length: int
 ) -> Windows:
     """Returns the last ``max_length - 1`` items of each user, and the position that comes next."""
-    return _one_longer(latest_windows(offsets, max_length - 1))
+    return one_longer(latest_windows(offsets, max_length - 1))
+
+
+def one_longer(windows: Windows) -> Windows:
+    """Returns windows that hold the position of the target too, or that of what comes next."""
+    return Windows(windows.start, windows.length + 1, windows.queries, windows.user)
 
 
 def mask_some(
@@ -149,10 +143,6 @@ def _masked(
     fields["weights"][is_query] = counts
     fields["examples"][is_query] = index
     return PackedBatch(**fields)
-
-
-def _one_longer(windows: Windows) -> Windows:
-    return Windows(windows.start, windows.length + 1, windows.queries, windows.user)
 
 
 def _rank_in_group(*keys: Int[np.ndarray, "n"]) -> Int64[np.ndarray, "n"]:

@@ -231,12 +231,8 @@ def evaluation_batches(
         mask: the id of the mask token, which stands in the target's position (models of the cloze
             objective); None for other models.
     """
-    if mask is None:
-        windows = evaluation_windows(data.offsets, data.split, which, size.max_length)
-    else:
-        windows = cloze.evaluation_windows_with_target(
-            data.offsets, data.split, which, size.max_length
-        )
+    seen = size.max_length - (mask is not None)
+    windows = evaluation_windows(data.offsets, data.split, which, seen)
     if 0 < max_users < len(windows):
         words = np.random.Philox(key=0).random_raw(len(windows))
         windows = windows.take(np.sort(np.argsort(words, kind="stable")[:max_users]))
@@ -253,10 +249,7 @@ def latest_batches(
 
     The future is unknown: examples weigh 1, and their targets are 0.
     """
-    if mask is None:
-        windows = latest_windows(offsets, size.max_length)
-    else:
-        windows = cloze.latest_windows_with_target(offsets, size.max_length)
+    windows = latest_windows(offsets, size.max_length - (mask is not None))
     data = Sequences(items, offsets, np.zeros(len(items), np.uint8))
     return _last_positions(data, windows, None, size, mask)
 
@@ -327,7 +320,7 @@ def _last_positions(
     data: Sequences, windows: Windows, which: int | None, size: BatchSize, mask: int | None
 ) -> EvaluationBatches:
     if mask is not None:
-        data = _with_room(data)
+        data, windows = _with_room(data), cloze.one_longer(windows)
     plan = packing.plan(windows, size.max_length)
     rows = size.rows(len(windows), plan, training=False)
     return EvaluationBatches(data, plan, rows, which, packing.fixed_order(plan), mask)
