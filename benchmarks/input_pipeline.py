@@ -65,7 +65,7 @@ def training(data: Sequences, arguments: argparse.Namespace) -> dict:
         "rows": batches.plan.rows,
         "steps_per_epoch": steps,
         "targets_per_epoch": batches.targets_per_epoch,
-        "fill": round(batches.fill, 4),
+        "fill": round(batches.plan.fill, 4),
         "token_fill": round(batches.plan.token_fill, 4),
         "query_fill": round(batches.plan.query_fill, 4),
         "plan_seconds": round(planned, 4),

@@ -66,7 +66,8 @@ class Catalogue(NamedTuple):
 
     text:            The vectors of their texts.
     cumulative:      The cumulative probability, in 32 bits, with which each is drawn as a negative.
-    log_probability: The logarithm of that probability (see `training.catalogue_sample`).
+    log_probability: The logarithm of that probability, or of an item's share of the targets (see
+                     `training.catalogue_sample`).
     """
 
     text: Float[Array, "N F"] | None = None

@@ -31,7 +31,7 @@ def evaluate_run(path: str, given: Config | None) -> Summary:
     run = restore(path, given)
     with interruptible():
         summary, ranks = summarise(
-            run.config, str(run.workdir.config), run.data, run.variables, run.history
+            str(run.workdir.config), run.validate, run.variables, run.history
         )
     target = run.workdir.path / ".".join(["summary", *run.changes, "json"])
     finish(run.workdir, target, summary, run.data, ranks)

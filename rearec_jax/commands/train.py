@@ -43,7 +43,7 @@ def train_run(path: str, config: Config, name: str, started: float) -> Summary:
         hosts.first_then_others(lambda: keep_items(workdir, data))
         _announce(config, data, workdir)
         with interruptible(), loop.trained(config, data, workdir, started) as outcome:
-            summary, ranks = summarise(config, name, data, outcome.variables, outcome.history)
+            summary, ranks = summarise(name, outcome.validate, outcome.variables, outcome.history)
         finish(workdir, workdir.summary, summary, data, ranks)
     return summary
 

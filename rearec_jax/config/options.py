@@ -140,7 +140,7 @@ class TrainConfig:
     lazy_adam: bool = False  # whether items that an update does not touch stay (not with full)
     epochs: Count = 300
     max_steps: Size = 0  # the most updates; 0 = no limit
-    batch_size: Count = 2048  # the number of targets in an update, rounded to whole rows
+    batch_size: Count = 2048  # targets in an update, rounded to whole rows; at most an epoch's
     rows_multiple: Size = 0  # the factor of a batch's number of rows; 0 = a suitable power of two
     learning_rate: Positive = 1e-3
     schedule: str = "constant"  # constant | cosine (to 0 over `epochs`)

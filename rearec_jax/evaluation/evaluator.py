@@ -22,10 +22,10 @@ from rearec_jax.data.batches.loader import (
 )
 from rearec_jax.data.interactions import Interactions
 from rearec_jax.devices.mesh import ONE, Devices, placed
-from rearec_jax.evaluation import sharded_ranking
 from rearec_jax.evaluation.metrics import MetricSums
 from rearec_jax.evaluation.ranking import Examples, target_ranks
 from rearec_jax.evaluation.ranks import Ranks
+from rearec_jax.evaluation.seen import seen_items
 from rearec_jax.losses.similarity import comparable
 from rearec_jax.methods import METHODS
 from rearec_jax.models.backbones import Backbone, Variables, item_table
@@ -38,21 +38,20 @@ from rearec_jax.types import Batch
 class Evaluator:
     """A function that ranks the targets of a split by the parameters of a model.
 
-    It is compiled once, and called again whenever the parameters have changed.
+    Its programs are compiled once, also for the other splits, and called again whenever the
+    parameters have changed.
 
-    batches:      The batches of the split.
-    data:         The interactions of the data set.
-    exclude_seen: Whether items that the user has had are left out of the ranking.
-    ranked_steps: The number S of steps whose states rank the targets as well; 0 if none do.
-    table:        Computes the vectors of the catalogue from the parameters.
-    rank:         Computes the ranks of a batch from parameters, catalogue, batch and items seen.
-    devices:      The devices that share the work.
+    config:  The options of the run.
+    data:    The interactions of the data set.
+    batches: The batches of the split.
+    table:   Computes the vectors of the catalogue from the parameters.
+    rank:    Computes the ranks of a batch from parameters, catalogue, batch and items seen.
+    devices: The devices that share the work.
     """
 
-    batches: EvaluationBatches
+    config: Config
     data: Interactions
-    exclude_seen: bool
-    ranked_steps: int
+    batches: EvaluationBatches
     table: Callable[[Variables], Float[Array, "N D"]]
     rank: Callable[[Variables, Array, Batch, Array | np.ndarray], Int[Array, "B Q S"]]
     devices: Devices = ONE
@@ -68,34 +67,29 @@ class Evaluator:
             ranks.append(np.asarray(self.rank(variables, table, batch, seen))[real])
             examples.append(example[real])
         order = np.argsort(np.concatenate(examples))
-        table = np.concatenate(ranks)[order]
-        by_step, final = table[:, : self.ranked_steps], table[:, -1]
-        return Ranks(np.concatenate(examples)[order], by_step, final)
+        every = np.concatenate(ranks)[order]
+        ranked_steps = _steps(self.config) + 1 if self.config.eval.by_step else 0
+        return Ranks(np.concatenate(examples)[order], every[:, :ranked_steps], every[:, -1])
 
     def inputs(self) -> Iterator[tuple[Batch, Int64[np.ndarray, "B Q"], np.ndarray]]:
         """Yields batches, the index of each target in the data, and the items seen [B, Q, L].
 
         The index is -1 in padding. The ids of items seen are filled up with N, the number of items,
-        and L is 0 without ``eval.exclude_seen``.
+        L changes from batch to batch, and it is 0 without ``eval.exclude_seen``.
         """
-        longest = self._longest_history()
-        with_seen = ((b, e, self._seen(e, longest)) for b, e in self.batches)
+        with_seen = ((batch, example, self._seen(example)) for batch, example in self.batches)
         return iter(prefetch(with_seen, sharding=self.devices.rows))
 
-    def _longest_history(self) -> int:
-        return int(self.data.lengths.max()) if self.exclude_seen else 0
+    def of_split(self, which: int) -> "Evaluator":
+        """Returns the evaluator of another split, with the same programs."""
+        return dataclasses.replace(
+            self, batches=_batches(self.config, self.data, which, self.devices)
+        )
 
-    def _seen(self, examples: Int64[np.ndarray, "B Q"], longest: int) -> np.ndarray:
-        """Returns the items before each target, without the target; N fills the rest."""
-        nothing = self.data.num_items
-        seen = np.full((*examples.shape, longest), nothing, np.int32)
-        if longest:
-            starts = self.data.offsets[np.searchsorted(self.data.offsets, examples, "right") - 1]
-            back = examples[..., None] - 1 - np.arange(longest)
-            inside = (back >= starts[..., None]) & (examples[..., None] >= 0)
-            seen[inside] = self.data.items[back[inside]]
-            seen[seen == self.data.items[np.maximum(examples, 0)][..., None]] = nothing
-        return seen
+    def _seen(self, examples: Int64[np.ndarray, "B Q"]) -> Int32[np.ndarray, "B Q L"]:
+        if not self.config.eval.exclude_seen:
+            return np.empty((*examples.shape, 0), np.int32)
+        return seen_items(self.data, examples)
 
 
 def make_evaluator(
@@ -110,47 +104,43 @@ def make_evaluator(
 
     On a mesh every host gets all ranks, which are small, so that all compute the same metrics.
     """
-    batches = evaluation_batches(
-        data.sequences,
-        which,
-        BatchSize(
-            config.model.max_length,
-            config.eval.batch_size,
-            rows_multiple=devices.data,
-        ),
-        max_users=config.eval.max_users,
-        mask=data.num_items if config.train.objective == "cloze" else None,
-    )
-    steps = config.method.steps if config.eval.steps < 0 else config.eval.steps
-    shape = data.num_items, config.model.width
 
     def table(variables: Variables, text: Text) -> Array:
         return item_table(model, variables, None if text is None else devices.by_rows(text))
 
+    shape = data.num_items, config.model.width
     make_table = jax.jit(table, out_shardings=devices.table(shape))
-    rank = jax.jit(_ranker(model, config, steps, devices), out_shardings=devices.whole)
     return Evaluator(
-        batches,
+        config,
         data,
-        config.eval.exclude_seen,
-        ranked_steps=steps + 1 if config.eval.by_step else 0,
+        _batches(config, data, which, devices),
         table=functools.partial(make_table, text=text),
-        rank=rank,
+        rank=jax.jit(_ranker(model, config, devices), out_shardings=devices.whole),
         devices=devices,
     )
 
 
+def _batches(config: Config, data: Interactions, which: int, devices: Devices) -> EvaluationBatches:
+    size = BatchSize(config.model.max_length, config.eval.batch_size, rows_multiple=devices.data)
+    mask = data.num_items if config.train.objective == "cloze" else None
+    return evaluation_batches(
+        data.sequences, which, size, max_users=config.eval.max_users, mask=mask
+    )
+
+
+def _steps(config: Config) -> int:
+    return config.method.steps if config.eval.steps < 0 else config.eval.steps
+
+
 def _ranker(
-    model: Backbone, config: Config, steps: int, devices: Devices
+    model: Backbone, config: Config, devices: Devices
 ) -> Callable[[Variables, Array, Batch, Array | np.ndarray], Int[Array, "B Q S"]]:
     """Returns a function that ranks by the vectors of `_ranked`, last the representation."""
-    ranks_of = target_ranks
-    if devices.mesh is not None:
-        ranks_of = functools.partial(sharded_ranking.target_ranks, devices=devices)
 
     def rank(variables: Variables, table: Array, batch: Batch, seen: Array | np.ndarray) -> Array:
         table = devices.by_rows(table)
-        vectors = _ranked(encode_and_reason(model, variables, table, batch, steps).states, config)
+        reasoning = encode_and_reason(model, variables, table, batch, _steps(config))
+        vectors = _ranked(reasoning.states, config)
         table = comparable(table, config.model.similarity)  # the length of a state changes no rank
         count = batch.targets.size
         examples = Examples(
@@ -158,7 +148,7 @@ def _ranker(
             batch.targets.reshape(count),
             jnp.asarray(seen).reshape(count, -1),
         )
-        ranks = ranks_of(examples, table, config.eval.score_mib)
+        ranks = target_ranks(examples, table, config.eval.score_mib, devices)
         return ranks.reshape(*batch.targets.shape, -1)
 
     return rank

@@ -4,6 +4,7 @@ from jaxtyping import Int, Int64
 import numpy as np
 
 from rearec_jax.data.interactions import Interactions
+from rearec_jax.evaluation import seen
 from rearec_jax.evaluation.metrics import MetricSums
 
 GROUPS = ("rarest quarter", "second quarter", "third quarter", "popular quarter")
@@ -59,9 +60,8 @@ def popularity_ranks(
     of_targets = counts[data.items[examples]]
     ranks = len(counts) - np.searchsorted(ascending, of_targets, "left")
     if exclude_seen:
-        starts = data.offsets[np.searchsorted(data.offsets, examples, "right") - 1]
-        for row, (start, example) in enumerate(zip(starts, examples, strict=True)):
-            seen = np.unique(data.items[start:example])
-            above = (counts[seen] >= of_targets[row]) & (seen != data.items[example])
-            ranks[row] -= int(above.sum())
+        for part in seen.in_parts(data, examples):
+            rows, items = seen.seen_pairs(data, examples[part])
+            above = counts[items] >= of_targets[part][rows]
+            ranks[part] -= np.bincount(rows[above], minlength=part.stop - part.start)
     return ranks

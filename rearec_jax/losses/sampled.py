@@ -3,9 +3,9 @@
     -log( exp(s_y) / (exp(s_y) + sum_{n in sample, n != y} exp(s_n) / c_n) ),    s = h . e / tau
 
 c_n is the expected number of times that item n is in the sample (the logQ correction, Yi et al.
-2019, https://doi.org/10.1145/3298689.3346996). The sum is then an unbiased estimate of that over
-the whole catalogue. Its logarithm, and so the loss, is biased a little downwards, and gradients are
-noisy.
+2019, https://doi.org/10.1145/3298689.3346996). Where the sample does not depend on the state, the
+sum is then an unbiased estimate of that over all items that can be drawn. Its logarithm, and so the
+loss, is biased a little downwards, and gradients are noisy.
 """
 
 from typing import NamedTuple

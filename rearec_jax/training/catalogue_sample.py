@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Float32, Int, UInt32
+from jaxtyping import Array, Float, Float32, Float64, Int, UInt32
 import numpy as np
 
 from rearec_jax.config import TrainConfig
@@ -43,19 +43,27 @@ def distribution(counts: Int[np.ndarray, "N"], power: float) -> Distribution:
     return Distribution((ends - 1).astype(np.uint32), np.log(widths / WORDS).astype(np.float32))
 
 
+def log_shares(counts: Float64[np.ndarray, "N"]) -> Float32[np.ndarray, "N"]:
+    """Returns the logarithm of each item's share of the targets; -inf for an item that is none."""
+    with np.errstate(divide="ignore"):
+        return np.log(counts / counts.sum()).astype(np.float32)
+
+
 def draw(config: TrainConfig, catalogue: Catalogue, batch: Batch, key: PRNGKey) -> Sample:
     """Draws the items of a loss over a sample.
 
     With `train.loss=sampled` they come from the distribution, with replacement. With `in_batch`
-    they are the targets of the batch.
+    they are the targets of the batch, drawn in proportion to how often items are targets. Over all
+    batches their sum is then that over the items that are targets at all. For a single user it is
+    more: the other targets of the user are in the batch for certain and weigh like the rest.
     """
-    if catalogue.cumulative is None or catalogue.log_probability is None:
-        raise ValueError("a loss over a sample needs the distribution of the items")
+    assert catalogue.log_probability is not None
     if config.loss == "in_batch":
         items = batch.targets.reshape(-1)
         real = batch.weights.reshape(-1) > 0
         size = jnp.maximum(real.sum(), 1).astype(jnp.float32)
     else:
+        assert catalogue.cumulative is not None
         words = jax.random.bits(key, (config.sampled_items,), "uint32")
         items = jnp.searchsorted(catalogue.cumulative, words).astype(jnp.int32)
         real, size = jnp.ones(items.shape, bool), jnp.float32(config.sampled_items)

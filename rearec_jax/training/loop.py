@@ -13,6 +13,7 @@ from rearec_jax.data.interactions import Interactions
 from rearec_jax.devices import hosts
 from rearec_jax.errors import DivergedError, UserError
 from rearec_jax.evaluation import evaluator
+from rearec_jax.evaluation.evaluator import Evaluator
 from rearec_jax.evaluation.ranks import Ranks
 from rearec_jax.models.backbones import Variables
 from rearec_jax.run.checkpoint import Checkpoints
@@ -32,10 +33,12 @@ class Outcome(NamedTuple):
 
     variables: The parameters of the best epoch.
     history:   The progress up to the last epoch.
+    validate:  The evaluator of the validation split.
     """
 
     variables: Variables
     history: History
+    validate: Evaluator
 
 
 class Limits(NamedTuple):
@@ -90,7 +93,7 @@ def trained(
             raise KeyboardInterrupt
         if best is None:
             raise UserError(f"{workdir.checkpoints} has lost its best epoch; train it again")
-        yield Outcome(best[0].variables, loop.history)
+        yield Outcome(best[0].variables, loop.history, setup.validate)
         checkpoints.wait()  # raises if the last one could not be written
 
 
@@ -170,6 +173,12 @@ class _Loop:
     def run(self) -> None:
         """Trains and validates epoch after epoch until the training ends."""
         with self.progress:
+            batches, asked = self.setup.batches, self.setup.config.train.batch_size
+            if asked > batches.targets_per_epoch and batches.steps_per_epoch == 1:
+                self.progress.message(
+                    f"train.batch_size={asked:,}, and the data have {batches.targets_per_epoch:,}"
+                    " targets: each update takes them all"
+                )
             while not self._stopped():
                 if self.history.epochs < self.setup.epochs_done(self.step):
                     self._validate()

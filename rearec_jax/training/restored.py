@@ -15,6 +15,7 @@ from rearec_jax.data.interactions import Interactions
 from rearec_jax.data.read import read_data
 from rearec_jax.devices import hosts
 from rearec_jax.errors import UserError
+from rearec_jax.evaluation.evaluator import Evaluator
 from rearec_jax.models import backbones
 from rearec_jax.models.backbones import Backbone, Variables
 from rearec_jax.run import files
@@ -41,6 +42,7 @@ class Restored:
     model:     Its backbone.
     variables: The parameters of its best epoch.
     history:   The progress up to its last epoch.
+    validate:  The evaluator of its validation split.
     """
 
     workdir: Workdir
@@ -50,6 +52,7 @@ class Restored:
     model: Backbone
     variables: Variables
     history: History
+    validate: Evaluator
 
 
 def restore(path: str, given: Config | None) -> Restored:
@@ -63,7 +66,7 @@ def restore(path: str, given: Config | None) -> Restored:
     changes = _changes(trained, config)
     workdir = Workdir(files.place(path))
     if not workdir.is_trained:
-        raise UserError(f"{workdir.path} holds no finished epoch yet; train it first")
+        raise _no_epoch(workdir)
     data = hosts.first_then_others(lambda: read_data(config))
     workdir.check_data(data.digests())
     setup = make_setup(config, data)
@@ -71,7 +74,7 @@ def restore(path: str, given: Config | None) -> Restored:
     if not setup.ends(setup.step_after(history.epochs), history):
         changes = ["unfinished", *changes]
     model = backbones.build(config, data.num_items)
-    return Restored(workdir, config, changes, data, model, variables, history)
+    return Restored(workdir, config, changes, data, model, variables, history, setup.validate)
 
 
 def _changes(trained: Config, given: Config) -> list[str]:
@@ -130,10 +133,14 @@ def _best(workdir: Workdir, state: TrainState) -> tuple[Variables, History]:
         state: shapes, types and places of what is read.
     """
     if not workdir.is_trained:
-        raise UserError(f"{workdir.path} holds no finished epoch yet; train it first")
+        raise _no_epoch(workdir)
     with Checkpoints(workdir.checkpoints) as checkpoints:
         found = checkpoints.restore_best(state)
         last = checkpoints.last_progress()
     if found is None:
-        raise UserError(f"{workdir.path} holds no finished epoch yet; train it first")
+        raise _no_epoch(workdir)
     return found[0].variables, History(**(last or found[1]))
+
+
+def _no_epoch(workdir: Workdir) -> UserError:
+    return UserError(f"{workdir.path} holds no finished epoch yet; train it first")

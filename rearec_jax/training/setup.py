@@ -160,7 +160,7 @@ def make_setup(config: Config, data: Interactions) -> Setup:
             f" {total_steps} updates for train.schedule=cosine; choose fewer"
         )
     transform = optimizer.build(config.train, total_steps)
-    catalogue = _catalogue(config, data, devices)
+    catalogue = _catalogue(config, data, batches, devices)
     validate = evaluator.make_evaluator(
         task.model, config, data, VALIDATION, catalogue.text, devices
     )
@@ -177,13 +177,18 @@ def text_vectors(data: Interactions, devices: Devices = ONE) -> jax.Array | None
     return placed(scaled, devices.table(scaled.shape))
 
 
-def _catalogue(config: Config, data: Interactions, devices: Devices) -> Catalogue:
+def _catalogue(
+    config: Config, data: Interactions, batches: TrainingBatches, devices: Devices
+) -> Catalogue:
     text = text_vectors(data, devices)
     if config.train.loss == "full":
         return Catalogue(text=text)
+    if config.train.loss == "in_batch":
+        expected = batches.expected_targets()[: len(data.items)]
+        shares = catalogue_sample.log_shares(np.bincount(data.items, expected, data.num_items))
+        return Catalogue(text, log_probability=placed(shares, devices.whole))
     counts = np.bincount(data.items[data.split == TRAIN], minlength=data.num_items)
-    power = 1.0 if config.train.loss == "in_batch" else config.train.sampling_power
-    drawn = catalogue_sample.distribution(counts, power)
+    drawn = catalogue_sample.distribution(counts, config.train.sampling_power)
     cumulative = placed(drawn.cumulative, devices.whole)
     return Catalogue(text, cumulative, placed(drawn.log_probability, devices.whole))
 

@@ -9,50 +9,38 @@ from rich.console import Console
 
 from rearec_jax.config import Config
 from rearec_jax.data import demo
-from rearec_jax.data.interactions import TEST, VALIDATION, Interactions
+from rearec_jax.data.interactions import TEST, Interactions
 from rearec_jax.devices import hosts
-from rearec_jax.devices.mesh import make_devices
 from rearec_jax.evaluation import evaluator, popularity, rank_file, summary_table, ties
+from rearec_jax.evaluation.evaluator import Evaluator
 from rearec_jax.evaluation.popularity import metrics_by_popularity
 from rearec_jax.evaluation.ranks import Ranks
 from rearec_jax.models.backbones import Variables
-from rearec_jax.run.workdir import (
-    Workdir,
-    explained,
-)
+from rearec_jax.run.workdir import Workdir, explained
 from rearec_jax.training.history import History
-from rearec_jax.training.setup import text_vectors
-from rearec_jax.training.task import build_model
 
 Summary = dict[str, Any]
 
 
 def summarise(
-    config: Config,
-    name: str,
-    data: Interactions,
-    variables: Variables,
-    history: History,
+    name: str, validate: Evaluator, variables: Variables, history: History
 ) -> tuple[Summary, Ranks]:
     """Ranks validation and test with these parameters.
 
     Args:
-        config: of the run.
         name: of the configuration file.
-        data: with both splits.
+        validate: the evaluator of the validation split.
         variables: the parameters of the best epoch.
         history: of the training.
 
     Returns:
         The content of summary.json, and the ranks of the test split.
     """
+    config, data = validate.config, validate.data
     cutoffs = config.eval.cutoffs
     results: Summary = {}
     seconds = 0.0
-    devices = make_devices(config.mesh.data, config.mesh.model)
-    model, text = build_model(config, data.num_items, devices), text_vectors(data, devices)
-    for split, which in (("valid", VALIDATION), ("test", TEST)):
-        evaluate = evaluator.make_evaluator(model, config, data, which, text, devices)
+    for split, evaluate in (("valid", validate), ("test", validate.of_split(TEST))):
         clock = time.perf_counter()
         ranks = evaluate(variables)
         seconds += time.perf_counter() - clock

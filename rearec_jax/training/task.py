@@ -12,11 +12,6 @@ from rearec_jax.models import backbones
 from rearec_jax.models.backbones import Backbone
 
 
-def build_model(config: Config, num_items: int, devices: Devices) -> Backbone:
-    """Builds the backbone that the options name; its items may lie on several devices."""
-    return backbones.build(config, num_items, devices.look_up)
-
-
 @dataclasses.dataclass(frozen=True)
 class Task:
     """A model to train on batches of one shape, on the devices that share the work.
@@ -37,7 +32,7 @@ class Task:
     @functools.cached_property
     def model(self) -> Backbone:
         """The backbone, whose items may lie on several devices."""
-        return build_model(self.config, self.num_items, self.devices)
+        return backbones.build(self.config, self.num_items, self.devices.look_up)
 
     @property
     def queries_per_batch(self) -> int:

@@ -15,7 +15,7 @@ from rearec_jax.config import Config
 from rearec_jax.data.batches.loader import place
 from rearec_jax.data.batches.packing import Share
 from rearec_jax.devices.mesh import ONE, Devices, filled, make_devices, placed
-from rearec_jax.evaluation import ranking, sharded_ranking
+from rearec_jax.evaluation import ranking
 from rearec_jax.losses import partition, sharded
 from rearec_jax.training import catalogue_sample, objective, step
 from rearec_jax.training.task import Task
@@ -123,7 +123,7 @@ def ranks(report: dict[str, float]) -> None:
         for data, model in MESHES[1:]:
             devices = make_devices(data, model)
             args = examples, table, mib, devices
-            got = tiny.jit(lambda a=args: sharded_ranking.target_ranks(*a))()
+            got = tiny.jit(lambda a=args: ranking.target_ranks(*a))()
             report[f"ranks {grid} {mib} {data}x{model}"] = gap(got, want)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rearec_jax.data.interactions import TEST, VALIDATION
-from rearec_jax.evaluation import evaluator, metrics, popularity, ranking
+from rearec_jax.evaluation import evaluator, metrics, popularity, ranking, seen
 from rearec_jax.evaluation.ranks import Ranks
 from tests import oracle, tiny
 
@@ -105,8 +105,9 @@ def test_validation_targets_are_their_own_examples(data, rank):
 
 @pytest.mark.parametrize("cut", ["_in_blocks_of_users", "_in_blocks_of_items"])
 def test_blocks_change_nothing(data, rank, monkeypatch, cut):
-    def in_blocks(examples, table, score_mib):
-        return getattr(ranking, cut)(examples, table, 3)
+    def in_blocks(examples, table, *_):
+        part = ranking._Slice(table, 0, ITEMS, lambda x: x)
+        return 1 + getattr(ranking, cut)(examples, part, 3)
 
     monkeypatch.setattr(evaluator, "target_ranks", in_blocks)
     model, variables = built("erl")
@@ -162,8 +163,43 @@ def test_one_evaluator_ranks_new_parameters(data):
     assert evaluate.rank._cache_size() == 1
 
 
+class TestLongHistories:
+    """One user of thousands of events among users of a few."""
+
+    ITEMS, LENGTHS = 1500, [5] * 40 + [4000] + [6] * 40
+
+    @pytest.fixture
+    def evaluate(self):
+        data = tiny.interactions(tiny.sequences(self.LENGTHS, self.ITEMS, seed=1), self.ITEMS)
+        model, variables = tiny.build(tiny.config("rpe", 1, model__layers=1), self.ITEMS)
+        chosen = tiny.config("rpe", 1, eval__exclude_seen=True, eval__batch_size=8, model__layers=1)
+        return evaluator.make_evaluator(model, chosen, data, TEST), variables
+
+    def test_each_item_once_without_the_target(self, evaluate):
+        data = evaluate[0].data
+        for _, examples, hidden in evaluate[0].inputs():
+            rows = hidden.reshape(examples.size, -1)
+            for example, items in zip(examples.ravel(), rows, strict=True):
+                had = set(history(data, example)) - {data.items[example]} if example >= 0 else set()
+                assert sorted(items[items < self.ITEMS]) == sorted(had)
+
+    def test_few_programs_and_the_ranks_of_the_widest(self, evaluate):
+        evaluate, variables = evaluate
+        got = evaluate(variables)
+        assert evaluate.rank._cache_size() == 2
+        table = evaluate.table(variables)
+        for batch, examples, hidden in evaluate.inputs():
+            wide = np.full((*examples.shape, self.ITEMS), self.ITEMS, np.int32)
+            wide[..., : hidden.shape[2]] = hidden
+            want = np.asarray(evaluate.rank(variables, table, batch, wide))[examples >= 0]
+            at = np.searchsorted(got.examples, examples[examples >= 0])
+            np.testing.assert_array_equal(got.final[at], want[:, -1])
+
+
+@pytest.mark.parametrize("at_once", [1, 10, seen.MOST])
 @pytest.mark.parametrize("exclude_seen", [False, True])
-def test_popularity_equals_brute_force(data, exclude_seen):
+def test_popularity_equals_brute_force(data, exclude_seen, at_once, monkeypatch):
+    monkeypatch.setattr(seen, "MOST", at_once)
     examples = data.offsets[1:] - 1
     got = popularity.popularity_ranks(data, examples, exclude_seen)
     training = np.concatenate(

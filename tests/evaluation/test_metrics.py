@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from rearec_jax.evaluation.metrics import MetricSums, ndcg, recall, reciprocal_rank
-from rearec_jax.evaluation.ranking import rank_of_target
+from rearec_jax.evaluation.ranking import count_not_lower
 
 SCORES = st.one_of(
     st.integers(-2, 2).map(float), st.sampled_from([math.inf, -math.inf, 0.5, 1e-30])
@@ -23,8 +23,14 @@ def brute_force_rank(scores: np.ndarray, target: int) -> int:
     return order.index(target) + 1
 
 
+@jax.jit
+def count(scores: jax.Array, targets: jax.Array) -> jax.Array:
+    own = jnp.take_along_axis(scores, targets[:, None], axis=1)[:, 0]
+    return count_not_lower(scores, own, jnp.arange(scores.shape[1])[None] != targets[:, None])
+
+
 def ranks(scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    return np.asarray(jax.jit(rank_of_target)(jnp.asarray(scores), jnp.asarray(targets)))
+    return 1 + np.asarray(count(jnp.asarray(scores), jnp.asarray(targets)))
 
 
 class TestRank:

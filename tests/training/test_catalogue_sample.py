@@ -9,10 +9,12 @@ from rearec_jax.losses import cross_entropy as full
 from rearec_jax.losses import sampled
 from rearec_jax.losses.sampled import Sample
 from rearec_jax.training import catalogue_sample, optimizer, step
+from rearec_jax.training.setup import make_setup
 from rearec_jax.types import Catalogue
 from tests import tiny
 
 ITEMS = 60
+CLOZE = {"model__backbone": "bert4rec", "train__objective": "cloze"}
 LAZY = {
     "train__loss": "sampled",
     "train__sampled_items": 7,
@@ -108,6 +110,47 @@ class TestLoss:
         error = estimates.std(axis=0) / np.sqrt(len(keys))
         assert (abs(estimates.mean(axis=0) - partition) < 4 * error).all()
         assert (error < 0.02 * partition).all()
+
+
+class TestInBatch:
+    @pytest.fixture
+    def data(self):
+        return tiny.interactions(tiny.sequences([3, 4, 9, 14, 6, 5, 30, 8], ITEMS), ITEMS)
+
+    @pytest.mark.parametrize(
+        ("epochs", "error", "options"),
+        [
+            (1, 1e-5, {}),
+            (1, 1e-5, {"train__stride": 2}),
+            (1, 1e-5, {"model__backbone": "bert4rec"}),
+            (60, 0.03, CLOZE),
+            (60, 0.03, CLOZE | {"train__mask_last_only": 0.9}),
+        ],
+    )
+    def test_the_sum_over_batches_is_that_over_all_targets(self, data, epochs, error, options):
+        """Of an epoch's batches: exactly, where the batches hold each target once."""
+        config = tiny.config(
+            "base", train__loss="in_batch", train__batch_size=6, mesh__data=1, **options
+        )
+        setup = make_setup(config, data)
+        assert setup.steps_per_epoch > 2
+        exponentials = np.exp(np.random.default_rng(0).normal(size=ITEMS))
+        known, key = setup.catalogue, jax.random.key(0)
+        weigh = jax.jit(lambda batch: catalogue_sample.draw(config.train, known, batch, key))
+        size, total, targets = 0.0, 0.0, set()
+        for number in range(epochs * setup.steps_per_epoch):
+            batch = setup.batches.batch(*divmod(number, setup.steps_per_epoch))
+            sample = jax.device_get(weigh(batch))
+            count = batch.weights.sum()
+            total += count * np.exp(np.float64(sample.log_weight)) @ exponentials[sample.items]
+            size += count
+            targets |= set(batch.targets[batch.weights > 0].tolist())
+        assert len(targets) < ITEMS
+        assert total / size == pytest.approx(exponentials[sorted(targets)].sum(), rel=error)
+
+    def test_an_item_that_is_no_target_has_no_share(self):
+        shares = catalogue_sample.log_shares(np.array([3.0, 0.0, 1.0]))
+        np.testing.assert_allclose(np.exp(shares), [0.75, 0.0, 0.25])
 
 
 def updated(config, batch, steps=1):

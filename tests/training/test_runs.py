@@ -458,6 +458,23 @@ class TestTracing:
         fit(tmp_path / "run", config)
         assert count == traces
 
+    def test_the_evaluation_at_the_end_takes_the_programs_of_validation(
+        self, tmp_path, monkeypatch
+    ):
+        """Its batches of the test split may have another shape, and their table has not."""
+        traced = []
+        for name in ("item_table", "encode_and_reason"):
+            original = getattr(evaluator, name)
+
+            def noting(*arguments, original=original, name=name):
+                traced.append(name)
+                return original(*arguments)
+
+            monkeypatch.setattr(evaluator, name, noting)
+        run(tmp_path / "run", tiny(train__epochs=1))
+        assert traced.count("item_table") == 1
+        assert traced.count("encode_and_reason") <= 2
+
 
 class TestEvaluate:
     def test_the_saved_run_gives_the_same_numbers(self, whole):

@@ -8,14 +8,14 @@ masks the last item, to predict the next one.
 
 import dataclasses
 
-from jaxtyping import Bool, Int, Int32, Int64, UInt8, UInt64
+from jaxtyping import Bool, Float64, Int, Int32, Int64, UInt8, UInt64
 import numpy as np
 
 from rearec_jax.data.batches.packing import PackedBatch
 from rearec_jax.data.batches.windows import (
     Windows,
-    evaluation_windows,
     latest_windows,
+    sums_over,
     training_windows,
 )
 from rearec_jax.data.interactions import TRAIN, Sequences
@@ -53,21 +53,16 @@ def masked_windows(
     return Windows(windows.start, windows.length + 1, masked, windows.user)
 
 
-def evaluation_windows_with_target(
-    offsets: Int64[np.ndarray, "users_plus_1"],
-    split: UInt8[np.ndarray, "total"],
-    which: int,
-    max_length: int,
-) -> Windows:
-    """Returns the last ``max_length - 1`` items before each target, and the target's position."""
-    return _one_longer(evaluation_windows(offsets, split, which, max_length - 1))
-
-
 def latest_windows_with_target(
     offsets: Int64[np.ndarray, "users_plus_1"], max_length: int
 ) -> Windows:
     """Returns the last ``max_length - 1`` items of each user, and the position that comes next."""
-    return _one_longer(latest_windows(offsets, max_length - 1))
+    return one_longer(latest_windows(offsets, max_length - 1))
+
+
+def one_longer(windows: Windows) -> Windows:
+    """Returns windows that hold the position of the target too, or that of what comes next."""
+    return Windows(windows.start, windows.length + 1, windows.queries, windows.user)
 
 
 def mask_some(
@@ -104,6 +99,20 @@ def mask_some(
     return _masked(packed, at, index[chosen], data.items, masking.mask, counts[chosen])
 
 
+def expected_targets(
+    windows: Windows, is_target: Bool[np.ndarray, "total"], last_only: float
+) -> Float64[np.ndarray, "total"]:
+    """Returns how often an epoch masks each position and counts it, on average; see `mask_some`."""
+    end = windows.start + windows.length
+    before = np.append(0, np.cumsum(is_target))
+    targets = before[end] - before[windows.start]
+    share = (1 - last_only) * np.minimum(1, windows.queries / np.maximum(targets, 1))
+    expected = is_target * sums_over(windows.start, end, share, len(is_target))
+    last = np.flatnonzero(is_target)[before[end] - 1]
+    np.add.at(expected, last, last_only * (targets > 0))
+    return expected
+
+
 def mask_last(
     packed: PackedBatch, items: Int32[np.ndarray, "total"] | None, mask: int
 ) -> PackedBatch:
@@ -134,10 +143,6 @@ def _masked(
     fields["weights"][is_query] = counts
     fields["examples"][is_query] = index
     return PackedBatch(**fields)
-
-
-def _one_longer(windows: Windows) -> Windows:
-    return Windows(windows.start, windows.length + 1, windows.queries, windows.user)
 
 
 def _rank_in_group(*keys: Int[np.ndarray, "n"]) -> Int64[np.ndarray, "n"]:

@@ -4,16 +4,16 @@ A batch is a pure function of (data, seed, epoch, index), so there is no iterato
 run that is resumed goes on with the next index.
 """
 
-from collections import OrderedDict, deque
-from collections.abc import Generator, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 import dataclasses
+import functools
 import itertools
-import threading
 from typing import Any, TypeVar
 
 import jax
-from jaxtyping import Int32, Int64
+from jaxtyping import Float64, Int32, Int64
 import numpy as np
 
 from rearec_jax.data.batches import cloze, packing
@@ -24,6 +24,7 @@ from rearec_jax.data.batches.windows import (
     count_targets,
     evaluation_windows,
     latest_windows,
+    sums_over,
     training_windows,
 )
 from rearec_jax.data.interactions import TRAIN, Sequences
@@ -34,30 +35,13 @@ T = TypeVar("T")
 _END = object()
 
 
-class _EpochOrders:
-    """The orders of epochs, of which the two newest stay: prefetching may be one epoch ahead."""
-
-    def __init__(self, plan: packing.Plan, seed: int):
-        self._plan, self._seed = plan, seed
-        self._orders: OrderedDict[int, packing.Order] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def __call__(self, epoch: int) -> packing.Order:
-        with self._lock:
-            if epoch not in self._orders:
-                self._orders[epoch] = packing.epoch_order(self._plan, self._seed, epoch)
-            self._orders.move_to_end(epoch)
-            if len(self._orders) > 2:
-                self._orders.popitem(last=False)
-            return self._orders[epoch]
-
-
 @dataclasses.dataclass(frozen=True)
 class BatchSize:
     """The size of batches.
 
     max_length:    the items of a window, and the tokens of a row.
-    targets:       the targets or examples of a batch, on average; rounded to whole rows.
+    targets:       the targets or examples of a batch, on average; rounded to whole rows. A batch
+        has no more rows than all of them need.
     rows_multiple: the rows of a batch are a multiple of it, so that devices divide them. 0: 1, and
         in training the largest power of two that is at most a quarter of the rows (41 rows become
         40, 328 become 320, 3 stay). That depends on the data and ``targets`` alone: batches are
@@ -68,6 +52,15 @@ class BatchSize:
     targets: int
     rows_multiple: int = 0
 
+    def rows(self, targets: int, plan: packing.Plan, training: bool) -> int:
+        """Returns the rows of a batch, where the plan's rows hold ``targets`` of them."""
+        asked = self.targets / max(1.0, targets / max(1, plan.rows))
+        multiple = self.rows_multiple or 1
+        if training and not self.rows_multiple:
+            quarter = round(min(asked, plan.rows)) // 4
+            multiple = 1 << max(0, quarter.bit_length() - 1)
+        return multiple * max(1, min(round(asked / multiple), -(-plan.rows // multiple)))
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainingBatches:
@@ -77,7 +70,7 @@ class TrainingBatches:
     plan:              the rows of an epoch.
     rows_per_batch:    the rows of a batch, B.
     targets_per_epoch: the number of targets of an epoch.
-    orders:            the order of each epoch.
+    orders:            returns the order of an epoch.
     seed:              the seed of the masks.
     masking:           the settings of the cloze objective; None for the next item.
     """
@@ -86,7 +79,7 @@ class TrainingBatches:
     plan: packing.Plan
     rows_per_batch: int
     targets_per_epoch: int
-    orders: _EpochOrders
+    orders: Callable[[int], packing.Order]
     seed: int
     masking: Masking | None
 
@@ -100,10 +93,13 @@ class TrainingBatches:
         """The number of batches of an epoch; the last one may hold empty rows."""
         return -(-self.plan.rows // self.rows_per_batch)
 
-    @property
-    def fill(self) -> float:
-        """The share in use of the slots (tokens or queries) that limit the number of rows."""
-        return self.plan.fill
+    def expected_targets(self) -> Float64[np.ndarray, " total"]:
+        """Returns how often an epoch has each position of the data as a target, on average."""
+        windows, is_target = self.plan.windows, self.data.split == TRAIN
+        if self.masking:
+            return cloze.expected_targets(windows, is_target, self.masking.last_only)
+        end = windows.start + windows.length + 1
+        return is_target * sums_over(end - windows.queries, end, np.ones(len(end)), len(is_target))
 
     def batch(self, epoch: int, index: int, share: Share | None = None) -> Batch:
         """Returns batch ``index`` of ``epoch``, as numpy arrays; several threads may call it.
@@ -216,10 +212,10 @@ def training_batches(
         )
     plan = packing.plan(windows, length)
     targets = int(windows.queries.sum()) if masking else count_targets(data.split, windows, TRAIN)
-    per_row = targets / plan.rows
-    quarter = _rows_per_batch(size.targets, per_row, 1) // 4
-    rows = _rows_per_batch(size.targets, per_row, size.rows_multiple or _power_of_two(quarter))
-    return TrainingBatches(data, plan, rows, targets, _EpochOrders(plan, seed), seed, masking)
+    rows = size.rows(targets, plan, training=True)
+    # The two newest orders stay, because prefetching may be one epoch ahead.
+    orders = functools.lru_cache(2)(functools.partial(packing.epoch_order, plan, seed))
+    return TrainingBatches(data, plan, rows, targets, orders, seed, masking)
 
 
 def evaluation_batches(
@@ -235,12 +231,8 @@ def evaluation_batches(
         mask: the id of the mask token, which stands in the target's position (models of the cloze
             objective); None for other models.
     """
-    if mask is None:
-        windows = evaluation_windows(data.offsets, data.split, which, size.max_length)
-    else:
-        windows = cloze.evaluation_windows_with_target(
-            data.offsets, data.split, which, size.max_length
-        )
+    seen = size.max_length - (mask is not None)
+    windows = evaluation_windows(data.offsets, data.split, which, seen)
     if 0 < max_users < len(windows):
         words = np.random.Philox(key=0).random_raw(len(windows))
         windows = windows.take(np.sort(np.argsort(words, kind="stable")[:max_users]))
@@ -257,10 +249,7 @@ def latest_batches(
 
     The future is unknown: examples weigh 1, and their targets are 0.
     """
-    if mask is None:
-        windows = latest_windows(offsets, size.max_length)
-    else:
-        windows = cloze.latest_windows_with_target(offsets, size.max_length)
+    windows = latest_windows(offsets, size.max_length - (mask is not None))
     data = Sequences(items, offsets, np.zeros(len(items), np.uint8))
     return _last_positions(data, windows, None, size, mask)
 
@@ -331,24 +320,14 @@ def _last_positions(
     data: Sequences, windows: Windows, which: int | None, size: BatchSize, mask: int | None
 ) -> EvaluationBatches:
     if mask is not None:
-        data = _with_room(data)
+        data, windows = _with_room(data), cloze.one_longer(windows)
     plan = packing.plan(windows, size.max_length)
-    per_row = len(windows) / max(1, plan.rows)
-    rows = _rows_per_batch(size.targets, per_row, size.rows_multiple or 1)
+    rows = size.rows(len(windows), plan, training=False)
     return EvaluationBatches(data, plan, rows, which, packing.fixed_order(plan), mask)
 
 
 def _with_room(data: Sequences) -> Sequences:
     return Sequences(cloze.with_room(data.items), data.offsets, cloze.with_room(data.split))
-
-
-def _rows_per_batch(batch_size: int, per_row: float, multiple: int) -> int:
-    return multiple * max(1, round(batch_size / max(1.0, per_row) / multiple))
-
-
-def _power_of_two(most: int) -> int:
-    """Returns the largest power of two that is at most ``most``; 1 where there is none."""
-    return 1 << max(0, most.bit_length() - 1)
 
 
 def _check_index(index: int, count: int) -> None:

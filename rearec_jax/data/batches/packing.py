@@ -208,24 +208,24 @@ def pack_batch(
     if share is not None:
         chosen, rows = chosen[share.start : share.stop], share.stop - share.start
     counts = packing.row_starts[chosen + 1] - packing.row_starts[chosen]
-    row, number = np.repeat(np.arange(len(chosen)), counts), _within(counts)
+    row, number = np.repeat(np.arange(len(chosen)), counts), within(counts)
     slot = np.repeat(packing.row_starts[chosen], counts) + number
     window = packing.windows.take(order.windows[slot])
     token = _starts_in_row(window.length, counts)
     query = _starts_in_row(window.queries, counts)
 
     batch = _empty_batch(rows, packing.tokens_per_row, packing.queries_per_row)
-    within = _within(window.length)
-    slots = np.repeat(row, window.length), np.repeat(token, window.length) + within
-    batch.tokens[slots] = items[np.repeat(window.start, window.length) + within]
-    batch.positions[slots] = within
+    place = within(window.length)
+    slots = np.repeat(row, window.length), np.repeat(token, window.length) + place
+    batch.tokens[slots] = items[np.repeat(window.start, window.length) + place]
+    batch.positions[slots] = place
     batch.segments[slots] = np.repeat(number + 1, window.length)
 
-    within = _within(window.queries)
-    slots = np.repeat(row, window.queries), np.repeat(query, window.queries) + within
-    within += np.repeat(window.length - window.queries, window.queries)
-    example = np.repeat(window.start, window.queries) + within + 1
-    batch.queries[slots] = np.repeat(token, window.queries) + within
+    place = within(window.queries)
+    slots = np.repeat(row, window.queries), np.repeat(query, window.queries) + place
+    place += np.repeat(window.length - window.queries, window.queries)
+    example = np.repeat(window.start, window.queries) + place + 1
+    batch.queries[slots] = np.repeat(token, window.queries) + place
     batch.targets[slots] = 0 if which is None else items[example]
     batch.weights[slots] = 1 if which is None else split[example] == which
     batch.users[slots] = np.repeat(window.user, window.queries)
@@ -318,7 +318,7 @@ def _fill_row(
     return np.array(row)
 
 
-def _within(lengths: np.ndarray) -> np.ndarray:
+def within(lengths: np.ndarray) -> np.ndarray:
     """Returns 0 .. n-1 for each n of ``lengths``: [3, 1, 2] -> 0 1 2 0 0 1."""
     ends = np.cumsum(lengths, dtype=np.int64)
     return np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)

@@ -5,7 +5,7 @@ numpy only, no loop over users. `packing` lays windows into rows.
 
 import dataclasses
 
-from jaxtyping import Int, Int32, Int64, UInt8
+from jaxtyping import Float64, Int, Int32, Int64, UInt8
 import numpy as np
 
 from rearec_jax.data.interactions import TRAIN
@@ -97,6 +97,17 @@ def count_targets(split: UInt8[np.ndarray, "total"], windows: Windows, which: in
     before = np.concatenate([[0], np.cumsum(split == which, dtype=np.int64)])
     end = windows.start + windows.length + 1
     return int((before[end] - before[end - windows.queries]).sum())
+
+
+def sums_over(
+    start: Int64[np.ndarray, "W"],
+    end: Int64[np.ndarray, "W"],
+    values: Float64[np.ndarray, "W"],
+    total: int,
+) -> Float64[np.ndarray, "total"]:
+    """Returns for each position the sum of the values of the stretches start .. end - 1 with it."""
+    change = np.bincount(start, values, total + 1) - np.bincount(end, values, total + 1)
+    return np.cumsum(change)[:-1]
 
 
 def _targets(offsets: np.ndarray, split: np.ndarray, which: int) -> tuple[np.ndarray, np.ndarray]:

@@ -89,6 +89,8 @@ def remarks(compared: Comparison, with_holm: bool) -> list[str]:
             "The tests over users ask whether these trained models differ; that another seed would"
             " give the same, only several seeds can show (p (seeds))."
         )
+        if compared.users < 2:
+            lines.append("One user is no sample: the bootstrap has no p and no interval.")
     return lines
 
 
@@ -116,13 +118,15 @@ def _tests(compared: Comparison) -> Iterator[list[str]]:
             exact(t.p),
             exact(each.holm),
             exact(each.bootstrap.p),
-            MISSING if each.seeds is None else exact(each.seeds),
+            exact(each.seeds),
             f"{t.effect:+.3f}",
         ]
 
 
-def exact(p: float) -> str:
+def exact(p: float | None) -> str:
     """Returns a p value in three significant digits (.0312), or two below 0.0001 (4.1e-07)."""
+    if p is None:
+        return MISSING
     if 0 < p < 1e-4:
         return f"{p:.1e}"
     return f"{p:.3g}".replace("0.", ".", 1)

@@ -29,7 +29,7 @@ class Paired(NamedTuple):
     mean: float  # the mean difference
     low: float  # the lower end of the mean's confidence interval
     high: float  # the upper end
-    p: float  # the two-sided p value
+    p: float | None  # the two-sided p value; None where a bootstrap has fewer than two users
     # the mean over the standard deviation of the differences (Cohen's d_z); 0 where all differences
     # are 0
     effect: float
@@ -73,15 +73,18 @@ def bootstrap(
     """Computes the paired bootstrap: users are drawn with replacement, the same for both sides.
 
     The interval is one of percentiles. p is twice the share of resampled means on the other side
-    of 0, counted with the sample itself: 2 (1 + count) / (1 + resamples), so it is never 0.
+    of 0, counted with the sample itself: 2 (1 + count) / (1 + resamples), so it is never 0. Samples
+    of a single user are all the same and say nothing: there is no p, and the interval has no end.
     """
+    mean = float(differences.mean())
+    if len(differences) < 2:
+        return Paired(mean, -math.inf, math.inf, None, 0.0)
     found = resampled_means(differences, resamples, seed)
     tail = (1 - confidence) / 2
     low, high = np.quantile(found, [tail, 1 - tail])
     other = min(int((found <= 0).sum()), int((found >= 0).sum()))
     p = min(1.0, 2 * (1 + other) / (1 + resamples))
-    deviation = float(differences.std(ddof=1)) if len(differences) > 1 else 0.0
-    mean = float(differences.mean())
+    deviation = float(differences.std(ddof=1))
     return Paired(mean, float(low), float(high), p, mean / deviation if deviation else 0.0)
 
 
@@ -157,6 +160,6 @@ def welch(one: Float[np.ndarray, " a"], other: Float[np.ndarray, " b"]) -> float
     return 2 * float(special.stdtr(freedom, -abs(gap) / math.sqrt(sum(parts))))
 
 
-def stars(p: float) -> str:
+def stars(p: float | None) -> str:
     """Returns the stars of a p value: *** below 0.001, ** below 0.01, * below 0.05."""
-    return next((mark for level, mark in LEVELS if p < level), "")
+    return next((mark for level, mark in LEVELS if p is not None and p < level), "")

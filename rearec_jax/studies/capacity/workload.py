@@ -13,6 +13,7 @@ from rearec_jax.data.interactions import CONTEXT, TEST, TRAIN, VALIDATION, Inter
 from rearec_jax.data.prepare import prepare
 from rearec_jax.devices.mesh import Devices, make_devices
 from rearec_jax.evaluation import evaluator
+from rearec_jax.evaluation.seen import width
 from rearec_jax.studies.capacity.options import Options
 from rearec_jax.training.setup import Setup, make_setup
 from rearec_jax.training.step import TrainState
@@ -50,7 +51,9 @@ def workload(options: Options, devices: Sequence[jax.Device]) -> Workload:
     parts = shared.data
     ranked = _batch(validation.shape, parts)
     catalogue = _catalogue(config, data.num_items, options.text_width)
-    longest = int(data.lengths.max()) if config.eval.exclude_seen else 0
+    longest = 0
+    if config.eval.exclude_seen:
+        longest = width(int(data.lengths.max()), data.num_items)
     per_update = batches.targets_per_epoch / batches.steps_per_epoch
     if not is_real:  # its last batch may be half empty
         per_update = batches.targets_per_epoch / (batches.plan.rows / batches.rows_per_batch)
@@ -76,11 +79,11 @@ def _setups(config: Config, data: Interactions, shared: Devices) -> tuple[Setup,
 
 
 def generated(config: Config, items: int, history: int) -> Interactions:
-    """Generates enough users for two batches, split by leaving one out.
+    """Generates enough users for two batches of either kind, split by leaving one out.
 
     Each user has ``history`` training interactions.
     """
-    users = 2 * -(-max(config.train.batch_size, config.eval.batch_size) // (history - 1)) + 1
+    users = 2 * max(-(-config.train.batch_size // (history - 1)), config.eval.batch_size) + 1
     split = np.full((users, history + 2), TRAIN, np.uint8)
     split[:, 0], split[:, -2], split[:, -1] = CONTEXT, VALIDATION, TEST
     offsets = np.arange(users + 1, dtype=np.int64) * (history + 2)
@@ -94,12 +97,12 @@ def _catalogue(config: Config, items: int, text_width: int) -> Catalogue:
     """Returns the shapes of what an update reads of the items."""
     shape = cast(Any, jax.ShapeDtypeStruct)  # stands for an array, in types too
     reads_text = config.model.items != "ids"
-    drawn = config.train.loss != "full"
-    width = text_width or config.text.width
+    loss = config.train.loss
+    text = (items, text_width or config.text.width)
     return Catalogue(
-        text=shape((items, width), jnp.float32) if reads_text else None,
-        cumulative=shape((items,), jnp.uint32) if drawn else None,
-        log_probability=shape((items,), jnp.float32) if drawn else None,
+        text=shape(text, jnp.float32) if reads_text else None,
+        cumulative=shape((items,), jnp.uint32) if loss == "sampled" else None,
+        log_probability=shape((items,), jnp.float32) if loss != "full" else None,
     )
 
 

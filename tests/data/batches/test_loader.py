@@ -39,7 +39,7 @@ def training(data, max_length, batch_size, rows_multiple=0, **options):
 
 def full_rows(**options):
     """Of users with five training items each: one window a row, four targets in it."""
-    users = 50
+    users = 1100
     split = np.tile(np.array([CONTEXT, TRAIN, TRAIN, TRAIN, TRAIN], np.uint8), users)
     offsets = np.arange(users + 1, dtype=np.int64) * 5
     return training(Sequences(np.zeros(5 * users, np.int32), offsets, split), seed=0, **options)
@@ -121,6 +121,44 @@ def test_rows_are_a_power_of_two_or_a_few_of_one(exact):
     multiple = max(m for m in (1, 2, 4, 8, 16, 32, 64, 128, 256) if m <= max(1, exact // 4))
     assert rows % multiple == 0
     assert abs(rows - exact) <= multiple / 2 <= exact / 8 or rows == exact
+
+
+class TestLargerThanTheData:
+    """A batch has the rows that the data fill, and not those that were asked for."""
+
+    @pytest.mark.parametrize("rows_multiple", [0, 1, 4, 64])
+    @pytest.mark.parametrize("asked", [2_000, 20_000, 10**6])
+    def test_no_more_rows_than_all_targets_need(self, rows_multiple, asked):
+        batches = make(batch_size=asked, rows_multiple=rows_multiple)
+        rows = batches.rows_per_batch
+        assert batches.steps_per_epoch == 1
+        multiple = rows_multiple or max(m for m in (1, 2, 4, 8) if m <= max(1, rows // 4))
+        assert batches.plan.rows <= rows < batches.plan.rows + multiple and not rows % multiple
+        assert batches.batch(0, 0).weights.sum() == batches.targets_per_epoch
+
+    def test_the_batches_are_those_of_a_size_that_just_fits(self):
+        large = make(batch_size=10**6)
+        per_row = large.targets_per_epoch / large.plan.rows
+        fits = make(batch_size=int(per_row * large.rows_per_batch))
+        assert fits.shape == large.shape
+        for epoch in range(2):
+            assert same(fits.batch(epoch, 0), large.batch(epoch, 0))
+
+    def test_a_batch_that_is_not_larger_stays(self):
+        """So that runs of earlier versions go on: rows are rounded as they were."""
+        plan = make().plan
+        targets = make().targets_per_epoch
+        for asked in range(1, targets + 1, 7):
+            exact = max(1, round(asked / (targets / plan.rows)))
+            multiple = max(m for m in (1, 2, 4, 8, 16) if m <= max(1, exact // 4))
+            rows = multiple * max(1, round(asked / (targets / plan.rows) / multiple))
+            assert make(batch_size=asked).rows_per_batch == rows
+
+    def test_examples_of_evaluation(self):
+        batches = evaluation_batches(leave_one_out(), TEST, BatchSize(8, 10**6))
+        assert len(batches) == 1 and batches.rows_per_batch == batches.plan.rows
+        batches = evaluation_batches(leave_one_out(), TEST, BatchSize(8, 10**6, 8))
+        assert batches.rows_per_batch == -(-batches.plan.rows // 8) * 8
 
 
 @pytest.mark.parametrize("index", [-1, 10_000])

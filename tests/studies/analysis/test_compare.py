@@ -11,6 +11,7 @@ from rearec_jax.commands.compare import compare_runs
 from rearec_jax.config import AnalysisConfig
 from rearec_jax.errors import UserError
 from rearec_jax.studies.analysis import comparable_runs, comparison_table, paired_tests
+from rearec_jax.studies.terminal import MISSING
 from tests import markdown
 from tests.studies.analysis import made
 
@@ -128,7 +129,8 @@ def test_seeds_alone_are_a_table_without_tests(base, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("p", "shown"), [(0.0312, ".0312"), (4.123e-7, "4.1e-07"), (1.0, "1"), (0.0, "0")]
+    ("p", "shown"),
+    [(0.0312, ".0312"), (4.123e-7, "4.1e-07"), (1.0, "1"), (0.0, "0"), (None, MISSING)],
 )
 def test_exact_p(p, shown):
     assert comparison_table.exact(p) == shown

@@ -35,6 +35,13 @@ def test_one_user_proves_nothing():
     assert found.p == 1 and found.low == -np.inf
 
 
+def test_the_bootstrap_of_one_user_has_no_p():
+    found = bootstrap(np.array([0.3]), 99, 0)
+    assert found.p is None and found.mean == 0.3
+    assert (found.low, found.high) == (-np.inf, np.inf)
+    assert significance.stars(found.p) == ""
+
+
 def test_bootstrap_of_a_countable_case():
     # Two users, differences 0 and 1: means 0, 1/2, 1 with chances 1/4, 1/2, 1/4.
     means = significance.resampled_means(np.array([0.0, 1.0]), 40_000, seed=0)

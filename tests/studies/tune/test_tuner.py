@@ -56,7 +56,7 @@ def request_of(root: Path, **changes) -> Request:
 def searched(tmp_path_factory) -> Iterator[tuple[Path, Record, list[int]]]:
     """A finished search, its best record, and the splits that were asked for."""
     root, splits = tmp_path_factory.mktemp("search") / "tuned", []
-    original = evaluator.make_evaluator
+    original, of_split = evaluator.make_evaluator, evaluator.Evaluator.of_split
 
     def noting(model, config, data, which, *rest):
         splits.append(which)
@@ -64,6 +64,11 @@ def searched(tmp_path_factory) -> Iterator[tuple[Path, Record, list[int]]]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evaluator, "make_evaluator", noting)
+        patch.setattr(
+            evaluator.Evaluator,
+            "of_split",
+            lambda self, which: splits.append(which) or of_split(self, which),
+        )
         best = tune(request_of(root))
     assert best is not None
     yield root, best, splits
