@@ -19,7 +19,7 @@ from rearec_jax.methods import METHODS
 
 # Options that came later, and the values at which nothing changes: a fingerprint leaves them out,
 # so that the directories of earlier runs keep their names.
-NEWER = (("model", "layer", "transformer"),)
+NEWER = (("model", "layer", "transformer"), ("data", "single_users", "drop"))
 
 
 def default() -> config_dict.ConfigDict:

@@ -18,7 +18,7 @@ from rearec_jax.data.raw_ids import encode
 from rearec_jax.errors import UserError
 from rearec_jax.run.files import user_cache
 
-FORMAT = 1  # raise it whenever the same files and options would give other arrays
+FORMAT = 2  # raise it whenever the same files and options would give other arrays
 _NOT_IN_RECIPE = ("name", "path", "hint", "cache_dir", "item_text")
 
 
@@ -53,7 +53,7 @@ def prepare(config: DataConfig) -> Interactions:
 def build(config: DataConfig) -> Interactions:
     """Reads, filters and splits a user's files: ``prepare`` without the cache."""
     frame = filters.filter_ratings(readers.read(config), config)
-    frame = _core(frame, config)
+    frame = filters.drop_single(_core(frame, config), config)
     users, user_ids = encode(frame["user"])
     items, item_ids = encode(frame["item"])
     order = np.argsort(users, kind="stable")  # the reader has sorted by time, so each user stays so

@@ -39,7 +39,7 @@ def summarise(
     Args:
         config: of the run.
         name: of the configuration file.
-        data: with both splits.
+        data: with a test split.
         variables: the parameters of the best epoch.
         history: of the training.
 
@@ -52,6 +52,8 @@ def summarise(
     devices = make_devices(config.mesh.data, config.mesh.model)
     model, text = build_model(config, data.num_items, devices), text_vectors(data, devices)
     for split, which in (("valid", VALIDATION), ("test", TEST)):
+        if not (data.split == which).any():  # given splits may lack validation
+            continue
         evaluate = evaluator.make_evaluator(model, config, data, which, text, devices)
         clock = time.perf_counter()
         ranks = evaluate(variables)
@@ -86,15 +88,15 @@ def summarise(
         "popularity": evaluator.metrics(by_popularity_alone, cutoffs),
         "evaluation_seconds": seconds,
         "device": jax.devices()[0].device_kind,
-        "notes": _notes(config),
+        "notes": _notes(config, "valid" in results),
     }
     if config.data.source == "demo" and not config.eval.exclude_seen:
         summary["best_possible"] = demo.best_possible(data, config.data)
     return summary, ranks
 
 
-def _notes(config: Config) -> list[str]:
-    notes = []
+def _notes(config: Config, has_validation: bool) -> list[str]:
+    notes = [] if has_validation else ["no validation: the last epoch's parameters"]
     if config.eval.exclude_seen:
         notes.append("items that the user has had are not ranked")
     if config.eval.max_users:

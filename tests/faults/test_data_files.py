@@ -206,9 +206,15 @@ def test_empty_validation_split(make):
     assert "the data run from 2001-09-09 to 2001-09-09, so change data.valid_from" in said
 
 
-def test_user_with_one_item(make):
-    content = (TABLE + "lonely,i3,1000000000\n").encode()
-    assert "line 242: user lonely has one interaction only" in refused(make("a.csv", content))
+def test_user_with_one_item(make, caplog):
+    content = (TABLE + "lonely,rare,1000000000\nu0,scarce,1000000009\n").encode()
+    data = prepare.prepare(make("a.csv", content).data)
+    assert data.num_users == 40 and "1 users with one interaction are left out" in caplog.text
+    assert "scarce" in list(data.item_ids) and "rare" not in list(data.item_ids)
+    data = prepare.prepare(make("a.csv", content, data={"single_users": "keep"}).data)
+    assert data.num_users == 41 and {"rare", "scarce"} <= set(data.item_ids)
+    alone = b"user_id,item_id,timestamp\na,x,1\nb,x,1\n"
+    assert "all 2 users have one interaction only" in refused(make("b.csv", alone))
 
 
 def test_yelp_files_that_are_not_there(tmp_path):

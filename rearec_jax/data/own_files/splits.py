@@ -52,6 +52,8 @@ def assign(
     3. With ``known_items_only``, CONTEXT where a held-out target or an item of its history does
        not occur in the training period (whether as a target or as context).
 
+    Given splits may lack validation: such data train without early stopping.
+
     Raises:
         UserError: the data lack times or splits, the given splits of a user go back in time, or no
             target is left in training, validation or test.
@@ -65,7 +67,7 @@ def assign(
     if config.known_items_only:
         # This never changes a training target: all before it is training too.
         codes[_has_unknown(items, offsets, period)] = CONTEXT
-    _require_targets(codes, config, given.timestamps)
+    _require_targets(codes, period, config, given.timestamps)
     return Split(codes, _count_per_user(period == TRAIN, offsets))
 
 
@@ -174,11 +176,14 @@ def _count_per_user(
 
 def _require_targets(
     codes: UInt8[np.ndarray, "total"],
+    period: UInt8[np.ndarray, "total"],
     config: DataConfig,
     timestamps: Int64[np.ndarray, "total"] | None,
 ) -> None:
+    """Raises UserError where a split has no target; given splits need no validation."""
     for code, name in ((TRAIN, "training"), (VALIDATION, "validation"), (TEST, "test")):
-        if (codes == code).any():
+        not_given = config.split == "given" and code == VALIDATION and not (period == code).any()
+        if not_given or (codes == code).any():
             continue
         filters = f"data.min_history={config.min_history}"
         if config.known_items_only:

@@ -1,0 +1,313 @@
+"""Reads delimited files in blocks of whole records; a wrong record spoils no other.
+
+A block whose quotes are well formed goes to Polars. Any other is read record by record, which
+gives the same: a quoted field may hold line ends, and a record that is malformed ends with its
+first line.
+"""
+
+from collections.abc import Iterator, Sequence
+import contextlib
+import csv
+from pathlib import Path
+from typing import NamedTuple
+import zlib
+
+from jaxtyping import Int64
+import numpy as np
+import polars as pl
+
+from rearec_jax.data.own_files import cells
+from rearec_jax.data.own_files.cells import Format
+from rearec_jax.errors import UserError
+
+BLOCK = 16 * 2**20  # bytes that are read at once
+LONGEST = 64 * 2**20  # bytes after which a quote that is still open counts as never closed
+NOT_UTF8 = "not UTF-8 text; convert the file to UTF-8"
+_BARE_QUOTE = (
+    "a quote inside a field; put the whole field into quotes and double those inside, or write a"
+    " .tsv, which has none"
+)
+DAMAGED = (OSError, EOFError, zlib.error)  # what a damaged file may raise
+
+
+class Header(NamedTuple):
+    """The header of a delimited file.
+
+    form:  the format of its records.
+    names: the names of its columns.
+    """
+
+    form: Format
+    names: list[str]
+
+
+class Wrong(NamedTuple):
+    """A record that was left out.
+
+    line:   its first line in the file, where the header is 1; of Parquet, its row, from 1.
+    reason: what is wrong with it.
+    """
+
+    line: int
+    reason: str
+
+
+class Records(NamedTuple):
+    """The records of one block; blank ones are left out.
+
+    frame: the wanted columns as Strings, null where a field is empty.
+    lines: the first line of each record.
+    wrong: the malformed records.
+    """
+
+    frame: pl.DataFrame
+    lines: Int64[np.ndarray, "rows"]
+    wrong: list[Wrong]
+
+
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turns what goes wrong while a file is read or unpacked into a UserError."""
+    try:
+        yield
+    except DAMAGED as error:
+        raise UserError(f"{path} cannot be read: {cells.first_line(error)}") from error
+
+
+def read_header(path: Path, typed: bool) -> Header:
+    """Reads the first line; ``typed``: of RecBole's ``name:type`` fields, separated by tabs.
+
+    Raises:
+        UserError: there is no header, or the file is no text.
+    """
+    with explained(path), cells.open_bytes(path) as file:
+        raw = file.readline()
+    if raw[:2] == b"\x1f\x8b":
+        raise UserError(f"{path} is compressed by gzip; give it a name that ends in .gz")
+    try:
+        first = raw.decode("utf-8-sig").rstrip("\n")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}, line 1: {NOT_UTF8}") from error
+    if not first.strip():
+        raise UserError(f"{path} is empty or starts with an empty line; it needs a header line")
+    if b"\r" in raw.removesuffix(b"\r\n"):
+        raise UserError(f"{path}: lines end in CR alone; write them with LF or CR LF")
+    kind = cells.suffix(path)
+    is_tabbed = typed or kind == ".tsv" or (kind != ".csv" and "\t" in first)
+    form = cells.TABS if is_tabbed else cells.COMMAS
+    names = next(form.records([first.removesuffix("\r")]))
+    if not typed:
+        return Header(form, names)
+    for name in names:
+        if ":" not in name:
+            raise UserError(
+                f"{path}, line 1: column {name!r} has no type; a RecBole file starts with"
+                " name:type columns separated by tabs, for example user_id:token"
+            )
+    return Header(form, [name.rpartition(":")[0] for name in names])
+
+
+def read_records(path: Path, header: Header, wanted: Sequence[str]) -> Iterator[Records]:
+    """Yields the records after the header, about ``BLOCK`` bytes of them at a time.
+
+    Raises:
+        UserError: the file cannot be read on.
+    """
+    line, rest = 2, b""
+    with explained(path), cells.open_bytes(path) as file:
+        file.readline()
+        while True:
+            more = file.read(BLOCK)
+            text = rest + more
+            is_last = not more
+            if is_last and text and not text.endswith(b"\n"):
+                text += b"\n"
+            whole = text[: text.rfind(b"\n") + 1]
+            found, used = _parse(whole, line, header, wanted, is_last or len(whole) >= LONGEST)
+            if found is not None:
+                yield found
+            line += text.count(b"\n", 0, used)
+            rest = text[used:]
+            if is_last:
+                return
+
+
+def _parse(
+    text: bytes, line: int, header: Header, wanted: Sequence[str], is_last: bool
+) -> tuple[Records | None, int]:
+    """Parses whole lines, of which ``line`` is the first.
+
+    Returns the records and the number of bytes used. The rest is a record whose quoted field ends
+    in a later block; where ``is_last``, no block follows, and such a record is wrong.
+    """
+    found = _at_once(text, line, header, wanted)
+    if found is None or (is_last and found[1] < len(text)):
+        found = _one_by_one(text, line, header, wanted, is_last)
+    return found
+
+
+class _Layout(NamedTuple):
+    """The places of records in a text whose quotes are well formed.
+
+    starts: the first byte of each record.
+    ends:   the line end of each record.
+    widths: the number of fields of each record.
+    lines:  the number of lines before each record.
+    """
+
+    starts: Int64[np.ndarray, "records"]
+    ends: Int64[np.ndarray, "records"]
+    widths: Int64[np.ndarray, "records"]
+    lines: Int64[np.ndarray, "records"]
+
+
+def _layout(text: bytes, form: Format) -> _Layout | None:
+    """Finds the whole records of a text; returns None where a quote is in a wrong place.
+
+    A quote of even number (from 0) opens a field, or is the second of a doubled one; one of odd
+    number closes a field, or is the first of a doubled one.
+    """
+    data = np.frombuffer(text, np.uint8)
+    newlines = np.flatnonzero(data == ord("\n"))
+    separators = np.flatnonzero(data == ord(form.separator))
+    ends = newlines
+    if form.quotes and b'"' in text:
+        quotes = np.flatnonzero(data == ord('"'))
+        around = np.concatenate([[ord("\n")], data, [ord("\n")]])  # byte n is at n + 1
+        opens = np.isin(around[quotes[::2]], list(b'\n"' + form.separator.encode()))
+        closes = np.isin(around[quotes[1::2] + 2], list(b'\r\n"' + form.separator.encode()))
+        if not (opens.all() and closes.all()):
+            return None
+        ends = newlines[np.searchsorted(quotes, newlines) % 2 == 0]
+        separators = separators[np.searchsorted(quotes, separators) % 2 == 0]
+    starts = np.concatenate([[0], ends[:-1] + 1])[: len(ends)]
+    bounds = np.searchsorted(separators, ends)
+    widths = 1 + np.diff(bounds, prepend=0)
+    return _Layout(starts, ends, widths, np.searchsorted(newlines, starts))
+
+
+def _at_once(
+    text: bytes, line: int, header: Header, wanted: Sequence[str]
+) -> tuple[Records | None, int] | None:
+    """Parses all records together; returns None where the text needs ``_one_by_one``."""
+    form, names = header
+    layout = _layout(text, form) if is_utf8(text) else None
+    if layout is None:
+        return None
+    if not len(layout.ends):
+        return None, 0
+    starts, ends, widths, lines = layout
+    used = int(ends[-1]) + 1
+    data = np.frombuffer(text, np.uint8)[:used]
+    says_something = np.ones(256, bool)
+    says_something[list(_blank(form).encode())] = False
+    is_filled = np.logical_or.reduceat(says_something[data], starts)
+    fits = widths == len(names)
+    wrong = [
+        Wrong(line + int(lines[record]), _width_fault(int(widths[record]), names))
+        for record in np.flatnonzero(is_filled & ~fits)
+    ]
+    keep = is_filled & fits
+    if not keep.all():
+        data = data[np.repeat(keep, ends - starts + 1)]
+    try:
+        frame = _by_polars(data.tobytes(), header, wanted)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        return None
+    if len(frame) != keep.sum():
+        return None
+    return Records(frame, line + lines[keep], wrong), used
+
+
+def _by_polars(text: bytes, header: Header, wanted: Sequence[str]) -> pl.DataFrame:
+    schema = {f"column_{number}": pl.String for number in range(len(header.names))}
+    columns = {f"column_{header.names.index(name)}": name for name in wanted}
+    if not text:
+        return pl.DataFrame(schema=dict.fromkeys(wanted, pl.String))
+    frame = pl.read_csv(
+        text,
+        has_header=False,
+        schema=schema,
+        columns=list(columns),
+        separator=header.form.separator,
+        quote_char='"' if header.form.quotes else None,
+    )
+    return frame.select(
+        pl.col(number).replace("", None).alias(name) for number, name in columns.items()
+    )
+
+
+def is_utf8(text: bytes) -> bool:
+    """Says whether bytes are UTF-8 text."""
+    try:
+        return text.isascii() or text.decode() is not None
+    except UnicodeDecodeError:
+        return False
+
+
+def _one_by_one(
+    text: bytes, line: int, header: Header, wanted: Sequence[str], is_last: bool
+) -> tuple[Records, int]:
+    form, names = header
+    lines = text.decode("utf-8", "surrogateescape").split("\n")[:-1]
+    good: list[tuple[int, list[str]]] = []
+    wrong: list[Wrong] = []
+    start = 0
+    while start < len(lines):
+        reader, first = form.records(_from(lines, start), strict=True), start
+        try:
+            for fields in reader:
+                record = "\n".join(lines[start : first + reader.line_num])
+                if fault := _fault(record, fields, header):
+                    wrong.append(Wrong(line + start, fault))
+                elif record.strip(_blank(form)):
+                    good.append((line + start, fields))
+                start = first + reader.line_num
+        except csv.Error as error:
+            if first + reader.line_num >= len(lines) and not is_last:
+                break  # its end may be in the next block
+            wrong.append(Wrong(line + start, _alone(lines[start], form) or str(error)))
+            start += 1
+    indices = [names.index(name) for name in wanted]
+    columns = {
+        name: pl.Series([fields[index] or None for _, fields in good], dtype=pl.String)
+        for name, index in zip(wanted, indices, strict=True)
+    }
+    numbers = np.array([number for number, _ in good], np.int64)
+    rest = sum(len(one) + 1 for one in text.split(b"\n")[start:-1])
+    return Records(pl.DataFrame(columns), numbers, wrong), len(text) - rest
+
+
+def _from(lines: list[str], start: int) -> Iterator[str]:
+    return (f"{lines[number]}\n" for number in range(start, len(lines)))
+
+
+def _alone(line: str, form: Format) -> str:
+    """Returns what is wrong with the first line of a record, "" if nothing is."""
+    try:
+        next(form.records([line], strict=True), None)
+    except csv.Error as error:
+        return str(error)
+    return ""
+
+
+def _fault(text: str, fields: list[str], header: Header) -> str:
+    """Returns what is wrong with a record that has an end, "" if nothing is or it is blank."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return NOT_UTF8
+    if header.form.quotes and text.count('"') % 2:
+        return _BARE_QUOTE
+    if len(fields) == len(header.names) or not text.strip(_blank(header.form)):
+        return ""
+    return _width_fault(len(fields), header.names)
+
+
+def _blank(form: Format) -> str:
+    """Returns the characters of which a blank record consists."""
+    return f" \t\r\n{form.separator}"
+
+
+def _width_fault(width: int, names: list[str]) -> str:
+    return f"{width} fields where the header has {len(names)}"
