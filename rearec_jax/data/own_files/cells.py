@@ -112,8 +112,10 @@ def id_texts(column: pl.Series) -> pl.Series:
         texts = column.cast(pl.String)
     else:
         texts = pl.Series([id_or_none(value) for value in column], dtype=pl.String)
-    texts = texts.str.replace(f"^{_WHOLE.pattern}$", "$1")
-    return texts.set(texts.str.strip_chars() == "", None).alias(column.name)
+    if texts.str.ends_with("0").any() and texts.str.contains(".0", literal=True).any():
+        texts = texts.str.replace(f"^{_WHOLE.pattern}$", "$1")
+    is_filled = texts.str.contains(r"\S")
+    return (texts if is_filled.all() else texts.set(~is_filled, None)).alias(column.name)
 
 
 def id_fault(value: Any, place: str) -> str:

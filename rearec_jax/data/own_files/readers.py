@@ -99,21 +99,22 @@ def _read_interactions(path: Path, config: DataConfig) -> pl.DataFrame:
     if config.timestamp_column:
         times = _times(table, config.timestamp_column)
         per_second, step = timestamps.units_per_second(times, table.location), times.step
-        columns |= {"timestamp": times.whole, "fraction": times.fraction}
+        columns |= {"timestamp": times.whole}
+        columns |= {"fraction": times.fraction} if (times.fraction != 0).any() else {}
     if config.rating_column:
         columns["rating"] = _ratings(table, config.rating_column)
     if config.split == "given":
         columns["split"] = _splits(table, config.split_column)
     # Rows are sorted before times are cut to seconds: a finer unit keeps more of the order.
     order = [key for key in ("user", "timestamp", "fraction", "split") if key in columns]
-    if not config.timestamp_column:
+    if "timestamp" not in columns:
         order = ["user"]
     frame = pl.DataFrame(columns).sort(order, maintain_order=True)
-    if not config.timestamp_column:
+    if "timestamp" not in columns:
         return frame
     if step > 1:
         _warn_of_ties(frame, path, f"{step / per_second:g}")
-    return frame.with_columns(pl.col("timestamp") // per_second).drop("fraction")
+    return frame.with_columns(pl.col("timestamp") // per_second).drop("fraction", strict=False)
 
 
 def _wanted(path: Path, config: DataConfig) -> dict[str, str]:
@@ -174,7 +175,8 @@ def _require(
 
 
 def _warn_of_ties(frame: pl.DataFrame, path: Path, seconds: str) -> None:
-    ties = frame.select(pl.struct("user", "timestamp", "fraction").is_duplicated().sum()).item()
+    keys = [key for key in ("user", "timestamp", "fraction") if key in frame.columns]
+    ties = frame.select(pl.struct(keys).is_duplicated().sum()).item()
     if ties:
         logging.warning(
             "%s: its times are floats that do not tell apart what is less than %s seconds apart:"
