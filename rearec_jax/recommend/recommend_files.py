@@ -11,11 +11,9 @@ import json
 from pathlib import Path
 import shutil
 import time
-from typing import Any
 
 import numpy as np
 import polars as pl
-import pyarrow.parquet as pq
 from rich.console import Console
 
 from rearec_jax.data.own_files import by_user, cells, tables, user_rows
@@ -279,9 +277,10 @@ def _require_lists(
     rows = counts.wrong + (counts.users if source.is_by_user else counts.items)
     if wrong and (not counts.users or counts.wrong > request.wrong_share * rows):
         line, reason = wrong[0]
+        unit = "row" if source.header.form == cells.PARQUET else "line"
         raise UserError(
             f"{source.path}: {counts.wrong:,} of {rows:,} rows are wrong, and nothing was written"
-            f" but {request.output}.errors.csv; the first, {source.unit} {line}: {reason}"
+            f" but {request.output}.errors.csv; the first, {unit} {line}: {reason}"
             + (f" (--wrong_share={request.wrong_share:g})" if counts.users else "")
         )
     if counts.items and counts.unknown == counts.items:
@@ -294,21 +293,10 @@ def _require_lists(
 
 
 def _join(parts: Path, target: Path) -> None:
-    """Writes all parts as one file."""
-    lists = sorted(parts.glob("*.parquet"))
-
-    def parquet(file: Any) -> None:
-        empty = pl.DataFrame(schema=SCHEMA).to_arrow()
-        with pq.ParquetWriter(file, empty.schema) as writer:
-            for part in lists:
-                writer.write_table(pl.read_parquet(part).to_arrow())
-
-    def delimited(file: Any) -> None:
-        pl.DataFrame(schema=SCHEMA).write_csv(file)
-        for part in lists:
-            pl.read_parquet(part).write_csv(file, include_header=False)
-
-    write_whole(target, parquet if target.suffix == ".parquet" else delimited)
+    """Writes all parts as one file, some rows at a time."""
+    lists = [pl.scan_parquet(part) for part in sorted(parts.glob("*.parquet"))]
+    whole = pl.concat([pl.LazyFrame(schema=SCHEMA), *lists])
+    write_whole(target, whole.sink_parquet if target.suffix == ".parquet" else whole.sink_csv)
 
 
 class _Progress(Progress):

@@ -51,9 +51,9 @@ def summarise(
     seconds = 0.0
     devices = make_devices(config.mesh.data, config.mesh.model)
     model, text = build_model(config, data.num_items, devices), text_vectors(data, devices)
-    for split, which in (("valid", VALIDATION), ("test", TEST)):
-        if not (data.split == which).any():  # given splits may lack validation
-            continue
+    has_validation = bool((data.split == VALIDATION).any())  # given splits may lack it
+    splits = (("valid", VALIDATION), ("test", TEST)) if has_validation else (("test", TEST),)
+    for split, which in splits:
         evaluate = evaluator.make_evaluator(model, config, data, which, text, devices)
         clock = time.perf_counter()
         ranks = evaluate(variables)
@@ -88,7 +88,7 @@ def summarise(
         "popularity": evaluator.metrics(by_popularity_alone, cutoffs),
         "evaluation_seconds": seconds,
         "device": jax.devices()[0].device_kind,
-        "notes": _notes(config, "valid" in results),
+        "notes": _notes(config, has_validation),
     }
     if config.data.source == "demo" and not config.eval.exclude_seen:
         summary["best_possible"] = demo.best_possible(data, config.data)

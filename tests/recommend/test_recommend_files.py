@@ -160,7 +160,7 @@ def test_wrong_rows_are_told_and_the_rest_done(rec, tmp_path):
         (3, "3 fields where the header has 2"),
         (4, "column 'user_id' is empty"),
         (7, "not UTF-8 text; convert the file to UTF-8"),
-        (10, "unexpected end of data"),
+        (10, "a quote that no other closes"),
     ]
     assert (counts.users, counts.wrong, counts.unknown, counts.fallback) == (5, 4, 1, 1)
     by = pl.read_parquet(tmp_path / "out.parquet").group_by("user_id").agg(pl.col("by").first())

@@ -51,10 +51,10 @@ def _deal(source: Input, directory: pathlib.Path, show: Callable[[int], None]) -
 
     def frames() -> Iterator[pl.DataFrame]:
         read = 0
-        for found in user_rows.interactions(source):
-            wrong.extend(found.wrong)
-            yield found.frame.with_columns(part=pl.col("user").hash() % count)
-            read += len(found.frame)
+        for frame, left_out in user_rows.interactions(source):
+            wrong.extend(left_out)
+            yield frame.with_columns(part=pl.col("user").hash() % count)
+            read += len(frame)
             show(read)
 
     for frame in _gathered(frames(), min(count * user_rows.ROWS, MOST_ROWS)):

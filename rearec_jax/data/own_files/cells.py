@@ -47,6 +47,7 @@ class Format:
 
 
 TABS, COMMAS = Format("\t", quotes=False), Format(",", quotes=True)
+PARQUET = Format("", quotes=False)  # of a file that is no text
 
 
 def suffix(path: Path) -> str:

@@ -23,6 +23,7 @@ from rearec_jax.errors import UserError
 BLOCK = 16 * 2**20  # bytes that are read at once
 LONGEST = 64 * 2**20  # bytes after which a quote that is still open counts as never closed
 NOT_UTF8 = "not UTF-8 text; convert the file to UTF-8"
+_OPEN_QUOTE = "a quote that no other closes"
 _BARE_QUOTE = (
     "a quote inside a field; put the whole field into quotes and double those inside, or write a"
     " .tsv, which has none"
@@ -31,14 +32,14 @@ DAMAGED = (OSError, EOFError, zlib.error)  # what a damaged file may raise
 
 
 class Header(NamedTuple):
-    """The header of a delimited file.
+    """The columns of a table file.
 
-    form:  the format of its records.
     names: the names of its columns.
+    form:  the format of its records.
     """
 
-    form: Format
     names: list[str]
+    form: Format
 
 
 class Wrong(NamedTuple):
@@ -97,14 +98,14 @@ def read_header(path: Path, typed: bool) -> Header:
     form = cells.TABS if is_tabbed else cells.COMMAS
     names = next(form.records([first.removesuffix("\r")]))
     if not typed:
-        return Header(form, names)
+        return Header(names, form)
     for name in names:
         if ":" not in name:
             raise UserError(
                 f"{path}, line 1: column {name!r} has no type; a RecBole file starts with"
                 " name:type columns separated by tabs, for example user_id:token"
             )
-    return Header(form, [name.rpartition(":")[0] for name in names])
+    return Header([name.rpartition(":")[0] for name in names], form)
 
 
 def read_records(path: Path, header: Header, wanted: Sequence[str]) -> Iterator[Records]:
@@ -123,27 +124,16 @@ def read_records(path: Path, header: Header, wanted: Sequence[str]) -> Iterator[
             if is_last and text and not text.endswith(b"\n"):
                 text += b"\n"
             whole = text[: text.rfind(b"\n") + 1]
-            found, used = _parse(whole, line, header, wanted, is_last or len(whole) >= LONGEST)
-            if found is not None:
-                yield found
+            at_end = is_last or len(whole) >= LONGEST
+            found = _at_once(whole, line, header, wanted)
+            if found is None or (at_end and found[1] < len(whole)):
+                found = _one_by_one(whole, line, header, wanted, at_end)
+            records, used = found
+            yield records
             line += text.count(b"\n", 0, used)
             rest = text[used:]
             if is_last:
                 return
-
-
-def _parse(
-    text: bytes, line: int, header: Header, wanted: Sequence[str], is_last: bool
-) -> tuple[Records | None, int]:
-    """Parses whole lines, of which ``line`` is the first.
-
-    Returns the records and the number of bytes used. The rest is a record whose quoted field ends
-    in a later block; where ``is_last``, no block follows, and such a record is wrong.
-    """
-    found = _at_once(text, line, header, wanted)
-    if found is None or (is_last and found[1] < len(text)):
-        found = _one_by_one(text, line, header, wanted, is_last)
-    return found
 
 
 class _Layout(NamedTuple):
@@ -188,20 +178,22 @@ def _layout(text: bytes, form: Format) -> _Layout | None:
 
 def _at_once(
     text: bytes, line: int, header: Header, wanted: Sequence[str]
-) -> tuple[Records | None, int] | None:
-    """Parses all records together; returns None where the text needs ``_one_by_one``."""
-    form, names = header
+) -> tuple[Records, int] | None:
+    """Parses whole lines, of which ``line`` is the first, all records together.
+
+    Returns the records and the bytes that they take: the rest is a record that does not end here.
+    None where the text needs ``_one_by_one``.
+    """
+    names, form = header
     layout = _layout(text, form) if is_utf8(text) else None
     if layout is None:
         return None
-    if not len(layout.ends):
-        return None, 0
     starts, ends, widths, lines = layout
-    used = int(ends[-1]) + 1
+    used = int(ends[-1]) + 1 if len(ends) else 0
     data = np.frombuffer(text, np.uint8)[:used]
     says_something = np.ones(256, bool)
     says_something[list(_blank(form).encode())] = False
-    is_filled = np.logical_or.reduceat(says_something[data], starts)
+    is_filled = np.logical_or.reduceat(says_something[data], starts) if used else starts > 0
     fits = widths == len(names)
     wrong = [
         Wrong(line + int(lines[record]), _width_fault(int(widths[record]), names))
@@ -214,9 +206,7 @@ def _at_once(
         frame = _by_polars(data.tobytes(), header, wanted)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
         return None
-    if len(frame) != keep.sum():
-        return None
-    return Records(frame, line + lines[keep], wrong), used
+    return (Records(frame, line + lines[keep], wrong), used) if len(frame) == keep.sum() else None
 
 
 def _by_polars(text: bytes, header: Header, wanted: Sequence[str]) -> pl.DataFrame:
@@ -246,15 +236,17 @@ def is_utf8(text: bytes) -> bool:
 
 
 def _one_by_one(
-    text: bytes, line: int, header: Header, wanted: Sequence[str], is_last: bool
+    text: bytes, line: int, header: Header, wanted: Sequence[str], at_end: bool
 ) -> tuple[Records, int]:
-    form, names = header
+    """Parses whole lines as ``_at_once``; at the end of the file each record ends or is wrong."""
+    names, form = header
     lines = text.decode("utf-8", "surrogateescape").split("\n")[:-1]
     good: list[tuple[int, list[str]]] = []
     wrong: list[Wrong] = []
     start = 0
     while start < len(lines):
-        reader, first = form.records(_from(lines, start), strict=True), start
+        rest, first = (f"{lines[number]}\n" for number in range(start, len(lines))), start
+        reader = form.records(rest, strict=True)
         try:
             for fields in reader:
                 record = "\n".join(lines[start : first + reader.line_num])
@@ -264,31 +256,16 @@ def _one_by_one(
                     good.append((line + start, fields))
                 start = first + reader.line_num
         except csv.Error as error:
-            if first + reader.line_num >= len(lines) and not is_last:
+            if first + reader.line_num >= len(lines) and not at_end:
                 break  # its end may be in the next block
-            wrong.append(Wrong(line + start, _alone(lines[start], form) or str(error)))
+            is_open = reader.line_num > 1 + start - first or "end of data" in str(error)
+            wrong.append(Wrong(line + start, _OPEN_QUOTE if is_open else str(error)))
             start += 1
-    indices = [names.index(name) for name in wanted]
-    columns = {
-        name: pl.Series([fields[index] or None for _, fields in good], dtype=pl.String)
-        for name, index in zip(wanted, indices, strict=True)
-    }
+    columns = {name: [fields[names.index(name)] or None for _, fields in good] for name in wanted}
+    frame = pl.DataFrame(columns, schema=dict.fromkeys(wanted, pl.String))
     numbers = np.array([number for number, _ in good], np.int64)
-    rest = sum(len(one) + 1 for one in text.split(b"\n")[start:-1])
-    return Records(pl.DataFrame(columns), numbers, wrong), len(text) - rest
-
-
-def _from(lines: list[str], start: int) -> Iterator[str]:
-    return (f"{lines[number]}\n" for number in range(start, len(lines)))
-
-
-def _alone(line: str, form: Format) -> str:
-    """Returns what is wrong with the first line of a record, "" if nothing is."""
-    try:
-        next(form.records([line], strict=True), None)
-    except csv.Error as error:
-        return str(error)
-    return ""
+    left = sum(len(one) + 1 for one in text.split(b"\n")[start:-1])
+    return Records(frame, numbers, wrong), len(text) - left
 
 
 def _fault(text: str, fields: list[str], header: Header) -> str:

@@ -7,7 +7,7 @@ import gzip
 import io
 from pathlib import Path
 import re
-from typing import Any, NamedTuple
+from typing import Any
 
 from jaxtyping import Int64
 import numpy as np
@@ -29,16 +29,16 @@ class Table:
     """The columns of a file, or of a stretch of it.
 
     path:  the file.
+    unit:  what ``lines`` counts: "line", or "row" of Parquet.
     frame: the columns: of a delimited file Strings (null = empty), of Parquet their own types.
     lines: the line of each row, where the header is 1; of Parquet, its row, from 1.
-    unit:  what ``lines`` counts: "line" or "row".
     wrong: the malformed rows, which are left out.
     """
 
     path: Path
+    unit: str
     frame: pl.DataFrame
     lines: Int64[np.ndarray, "rows"]
-    unit: str
     wrong: Sequence[Wrong] = ()
 
     def column(self, name: str, needed: str, *others: Any) -> pl.Series:
@@ -70,17 +70,6 @@ class Table:
         return f"{self.path}, {self.unit} {self.lines[row]}"
 
 
-class Kind(NamedTuple):
-    """What a file is, by its name and its first bytes.
-
-    names:  the names of its columns.
-    header: the header of a delimited file; None of Parquet.
-    """
-
-    names: list[str]
-    header: Header | None
-
-
 def existing_file(path: str, option: str, hint: str = "") -> Path:
     """Returns the path of the file that ``option`` names.
 
@@ -108,7 +97,7 @@ def require_no_url(path: str, option: str) -> None:
         )
 
 
-def kind_of(path: Path, typed_header: bool = False) -> Kind:
+def read_header(path: Path, typed_header: bool = False) -> Header:
     """Finds out what kind of table a file is, and its columns.
 
     Args:
@@ -122,22 +111,23 @@ def kind_of(path: Path, typed_header: bool = False) -> Kind:
     suffix = cells.suffix(path)
     if suffix == ".parquet" and not typed_header:
         with _parquet(path) as file:
-            kind = Kind(file.schema_arrow.names, None)
+            header = Header(file.schema_arrow.names, cells.PARQUET)
     elif suffix in _SUFFIXES or typed_header:
         header = records.read_header(path, typed_header)
-        kind = Kind(header.names, header)
     else:
         raise UserError(
             f"{path}: what kind of table is '{suffix}'? Known are .csv, .tsv, .txt (tab or comma)"
             " and .parquet, each also with .gz"
         )
-    repeated = sorted({name for name in kind.names if kind.names.count(name) > 1})
+    repeated = sorted({name for name in header.names if header.names.count(name) > 1})
     if repeated:
         raise UserError(f"{path}, line 1: column {repeated[0]!r} occurs more than once")
-    return kind
+    return header
 
 
-def stretches(path: Path, kind: Kind, wanted: Sequence[str], rows: int = ROWS) -> Iterator[Table]:
+def stretches(
+    path: Path, header: Header, wanted: Sequence[str], rows: int = ROWS
+) -> Iterator[Table]:
     """Yields the wanted columns of a file from its start to its end, in bounded memory.
 
     ``rows`` bounds the rows of a stretch of a Parquet file.
@@ -145,16 +135,16 @@ def stretches(path: Path, kind: Kind, wanted: Sequence[str], rows: int = ROWS) -
     Raises:
         UserError: the file cannot be read on.
     """
-    if kind.header is not None:
-        for found in records.read_records(path, kind.header, wanted):
-            yield Table(path, found.frame, found.lines, "line", found.wrong)
+    if header.form != cells.PARQUET:
+        for found in records.read_records(path, header, wanted):
+            yield Table(path, "line", *found)
         return
     done = 0
     with _parquet(path) as file:
         for batch in file.iter_batches(rows, columns=list(wanted)):
             batch.validate(full=True)  # Polars would take any bytes for UTF-8
             frame = pl.DataFrame(pl.from_arrow(batch)).select(wanted)
-            yield Table(path, frame, np.arange(done + 1, done + 1 + len(frame)), "row")
+            yield Table(path, "row", frame, np.arange(done + 1, done + 1 + len(frame)))
             done += len(frame)
 
 
@@ -164,28 +154,28 @@ def read_table(path: Path, wanted: Mapping[str, str], typed_header: bool = False
     Args:
         path: the file; its suffix tells the kind.
         wanted: the names of the columns, each with the option that names it, for errors.
-        typed_header: see ``kind_of``.
+        typed_header: see ``read_header``.
 
     Raises:
         UserError: a missing or repeated column, a line with too many or too few fields, bytes
             that are not UTF-8, an empty or damaged file.
     """
-    kind = kind_of(path, typed_header)
+    header = read_header(path, typed_header)
     for name, option in wanted.items():
-        if name not in kind.names:
+        if name not in header.names:
             raise UserError(
                 f"{path} has no column {name!r} (option {option}); its columns are"
-                f" {', '.join(kind.names)}"
+                f" {', '.join(header.names)}"
             )
     found = []
-    for table in stretches(path, kind, list(wanted)):
+    for table in stretches(path, header, list(wanted)):
         for line, reason in table.wrong:
             raise UserError(f"{path}, {table.unit} {line}: {reason}")
         found.append(table)
     if not any(len(table.lines) for table in found):
         raise UserError(f"{path} has a header but no rows")
     frame = pl.concat([table.frame for table in found], rechunk=True)
-    return Table(path, frame, np.concatenate([one.lines for one in found]), found[0].unit)
+    return Table(path, found[0].unit, frame, np.concatenate([table.lines for table in found]))
 
 
 def read_lines(path: Path) -> pl.Series:

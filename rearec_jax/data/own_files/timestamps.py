@@ -62,9 +62,8 @@ def read_times(column: pl.Series, dates: bool | None = None) -> Times:
     if kind.is_integer():
         return Times(column.cast(pl.Int64, strict=False), _zeros(column), 0)
     if kind.is_float():
-        largest = column.set(~column.is_finite(), None).abs().max() or 0.0
-        number = np.float32(largest) if kind == pl.Float32 else np.float64(largest)
-        return Times(*_of_floats(column), 0, float(np.spacing(number)))
+        finite = column.filter(column.is_finite()).abs().to_numpy()
+        return Times(*_of_floats(column), 0, float(np.spacing(finite.max(initial=0))))
     text = column.cast(pl.String)
     numbers = _numbers(text)
     if dates or (dates is None and numbers.whole.null_count() > len(text) // 2):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from rearec_jax.data.own_files import cells, tables, timestamps
-from rearec_jax.data.own_files.records import Wrong
+from rearec_jax.data.own_files.records import Header, Wrong
 from rearec_jax.errors import UserError
 
 ROWS = 16_384  # users of a piece
@@ -48,39 +48,23 @@ class Piece:
     wrong: list[Wrong]
 
 
-class Interactions(NamedTuple):
-    """The good rows and the wrong ones of a stretch of a file of interactions.
-
-    frame: the columns line, user, item, time and fraction (see `timestamps.Times`).
-    wrong: the rows that were left out.
-    """
-
-    frame: pl.DataFrame
-    wrong: list[Wrong]
-
-
 class Input(NamedTuple):
     """An input file.
 
     path:       the file.
-    kind:       what it is.
+    header:     all its columns.
     columns:    the names of its columns.
     is_by_user: whether a row is a user with all items, and not one interaction.
     """
 
     path: pathlib.Path
-    kind: tables.Kind
+    header: Header
     columns: Columns
     is_by_user: bool
 
-    @property
-    def unit(self) -> str:
-        """What the number of a row counts: "line" or "row"."""
-        return "row" if self.kind.header is None else "line"
-
-    def stretches(self, wanted: list[str]) -> Iterator[tables.Table]:
+    def stretches(self, *wanted: str) -> Iterator[tables.Table]:
         """Yields the wanted columns in bounded memory."""
-        return tables.stretches(self.path, self.kind, wanted, ROWS)
+        return tables.stretches(self.path, self.header, wanted, ROWS)
 
 
 def open_input(path: str, columns: Columns) -> Input:
@@ -90,15 +74,15 @@ def open_input(path: str, columns: Columns) -> Input:
         UserError: there is no such file, or it has neither kind of rows.
     """
     found = tables.existing_file(path, "--input")
-    kind = tables.kind_of(found, cells.suffix(found) in _TYPED_HEADERS)
-    names = kind.names
+    header = tables.read_header(found, cells.suffix(found) in _TYPED_HEADERS)
+    names = header.names
     if columns.user not in names or not {columns.items, columns.item} & set(names):
         raise UserError(
             f"{path} needs a column {columns.user!r} (--user_column) and one of"
             f" {columns.items!r} (--items_column) or {columns.item!r} (--item_column); its columns"
             f" are {', '.join(names)}"
         )
-    return Input(found, kind, columns, columns.items in names)
+    return Input(found, header, columns, columns.items in names)
 
 
 def pieces(source: Input) -> Iterator[Piece]:
@@ -108,17 +92,19 @@ def pieces(source: Input) -> Iterator[Piece]:
         UserError: the file cannot be read on.
     """
     user, items = source.columns.user, source.columns.items
-    for table in source.stretches([user, items]):
+    for table in source.stretches(user, items):
         ids, wrong = table.ids(user), list(table.wrong)
         for start in range(0, max(1, len(ids)), ROWS):
             rows = slice(start, start + ROWS)
             piece = Piece([], [], [], wrong if start == 0 else [])
             columns = (ids[rows], table.frame[user][rows], table.frame[items][rows])
-            for line, *row in zip(
+            for line, one, given, cell in zip(
                 table.lines[rows].tolist(), *(one.to_list() for one in columns), strict=True
             ):
                 try:
-                    one, values = _user(*row[:2], user), _items(row[2])
+                    if one is None:
+                        raise ValueError(cells.id_fault(given, f"column {user!r}"))
+                    values = _items(cell)
                 except ValueError as error:
                     piece.wrong.append(Wrong(line, str(error)))
                     continue
@@ -128,18 +114,21 @@ def pieces(source: Input) -> Iterator[Piece]:
             yield piece
 
 
-def interactions(source: Input) -> Iterator[Interactions]:
-    """Yields a file of interactions from its start to its end.
+def interactions(source: Input) -> Iterator[tuple[pl.DataFrame, list[Wrong]]]:
+    """Yields a file of interactions from its start to its end, and the rows that were left out.
+
+    The columns are line, user and item and, in a file that has times, time and fraction (see
+    `timestamps.Times`).
 
     Raises:
         UserError: the file cannot be read on.
     """
     user, item, timestamp = source.columns.user, source.columns.item, source.columns.timestamp
     faults = {"user": (user, _id_fault(user)), "item": (item, _id_fault(item))}
-    if timestamp in source.kind.names:
+    if timestamp in source.header.names:
         faults["time"] = (timestamp, timestamps.fault)
     dates = None  # whether times are dates, as the first stretch says
-    for table in source.stretches([column for column, _ in faults.values()]):
+    for table in source.stretches(*(column for column, _ in faults.values())):
         found = {"line": pl.Series(table.lines), "user": table.ids(user), "item": table.ids(item)}
         if "time" in faults:
             column = table.column(timestamp, timestamps.NEEDED, *timestamps.UNFIT)
@@ -151,17 +140,11 @@ def interactions(source: Input) -> Iterator[Interactions]:
         for name, (column, fault) in faults.items():
             for row in frame[name].is_null().arg_true():
                 wrong.setdefault(int(table.lines[row]), fault(table.frame[column][row]))
-        yield Interactions(frame.drop_nulls(), [Wrong(*one) for one in sorted(wrong.items())])
+        yield frame.drop_nulls(), [Wrong(*one) for one in sorted(wrong.items())]
 
 
 def _id_fault(column: str) -> Callable[[Any], str]:
     return functools.partial(cells.id_fault, place=f"column {column!r}")
-
-
-def _user(user: str | None, given: Any, column: str) -> str:
-    if user is None:
-        raise ValueError(_id_fault(column)(given))
-    return user
 
 
 def _items(cell: Any) -> list[str]:

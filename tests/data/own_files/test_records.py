@@ -90,7 +90,7 @@ def test_what_is_wrong_is_said(tmp_path):
     reasons = [one.reason for one in wrong]
     assert reasons[0] == "2 fields where the header has 3"
     assert reasons[1].startswith("a quote inside a field") and reasons[3] == records.NOT_UTF8
-    assert reasons[4] == "unexpected end of data"
+    assert reasons[4] == "a quote that no other closes"
 
 
 def test_a_quote_that_nothing_closes_costs_bounded_memory(tmp_path, monkeypatch):
@@ -142,4 +142,4 @@ def test_the_separator(tmp_path, name, first, form):
     (tmp_path / name).write_bytes(gzip.compress(first) if name.endswith(".gz") else first)
     header = read_header(tmp_path / name, typed=False)
     text = first.decode("utf-8-sig").rstrip()
-    assert header == Header(form, text.split(form.separator))
+    assert header == Header(text.split(form.separator), form)
