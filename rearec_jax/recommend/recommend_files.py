@@ -65,7 +65,7 @@ class Request:
     wrong_share: float = WRONG_SHARE
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(frozen=True)
 class Counts:
     """The counts for the lines at the end.
 
@@ -200,26 +200,24 @@ def _write_parts(
             text = json.dumps({"counts": dataclasses.asdict(counts), "wrong": piece.wrong})
             write_whole(record, lambda file, text=text: file.write(text.encode()))
             progress.computed += len(piece.users)
-        counts = Counts(**json.loads(record.read_text())["counts"])
-        for field in dataclasses.fields(Counts):
-            name = field.name
-            setattr(total, name, getattr(total, name) + getattr(counts, name))
+        counts = json.loads(record.read_text())["counts"]
+        both = {name: value + counts[name] for name, value in dataclasses.asdict(total).items()}
+        total = Counts(**both)
         progress.show(total)
     progress.show(total)
     progress.catch_up()
-    total.repeated = _repeated(parts, total.users)
-    return total
+    return dataclasses.replace(total, repeated=_repeated(parts, total.users))
 
 
 def _repeated(parts: Path, users: int) -> int:
     """Counts the users that occur more than once, some of them at a time."""
-    if not users:
-        return 0
     rounds, repeated = 1 + users // _AT_ONCE, 0
     for number in range(rounds):
-        hashes = [np.load(path) for path in sorted(parts.glob("*.npy"))]
-        chosen = [one[one % np.uint64(rounds) == number] for one in hashes]
-        repeated += int((np.unique_counts(np.concatenate(chosen)).counts > 1).sum())
+        chosen = [np.zeros(0, np.uint64)]
+        for hashes in map(np.load, parts.glob("*.npy")):
+            chosen.append(hashes[hashes % np.uint64(rounds) == number])
+        _, counts = np.unique(np.concatenate(chosen), return_counts=True)
+        repeated += int((counts > 1).sum())
     return repeated
 
 
@@ -228,20 +226,16 @@ def _lists(recommender: Recommender, options: Options, piece: Piece) -> tuple[pl
     histories = of_ids(piece.values, recommender.items)
     ranked = recommender.rank(histories, options)
     listed = ranked.items >= 0
-    length = listed.sum(axis=1)
+    owner = np.nonzero(listed)[0]
     by = np.where(ranked.by_popularity, POPULARITY, MODEL)
     rank = np.broadcast_to(np.arange(1, ranked.items.shape[1] + 1), listed.shape)
     frame = pl.DataFrame(
         {
-            "user_id": pl.Series(piece.users, dtype=pl.String).gather(
-                np.repeat(np.arange(len(length)), length)
-            ),
+            "user_id": pl.Series(piece.users, dtype=pl.String).gather(owner),
             "rank": rank[listed],
             "item_id": recommender.items.ids.gather(ranked.items[listed]),
             "score": ranked.scores[listed],
-            "by": pl.Series(by.tolist(), dtype=pl.String).gather(
-                np.repeat(np.arange(len(length)), length)
-            ),
+            "by": pl.Series(by.tolist(), dtype=pl.String).gather(owner),
         }
     ).cast(SCHEMA)  # type: ignore[arg-type]
     counts = Counts(

@@ -48,17 +48,20 @@ def summarise(
     """
     cutoffs = config.eval.cutoffs
     results: Summary = {}
-    seconds = 0.0
     devices = make_devices(config.mesh.data, config.mesh.model)
     model, text = build_model(config, data.num_items, devices), text_vectors(data, devices)
+
+    def ranked(split: str, which: int) -> Ranks:
+        ranks = evaluator.make_evaluator(model, config, data, which, text, devices)(variables)
+        results.update(evaluator.report(ranks, cutoffs, split))
+        return ranks
+
     has_validation = bool((data.split == VALIDATION).any())  # given splits may lack it
-    splits = (("valid", VALIDATION), ("test", TEST)) if has_validation else (("test", TEST),)
-    for split, which in splits:
-        evaluate = evaluator.make_evaluator(model, config, data, which, text, devices)
-        clock = time.perf_counter()
-        ranks = evaluate(variables)
-        seconds += time.perf_counter() - clock
-        results |= evaluator.report(ranks, cutoffs, split)
+    clock = time.perf_counter()
+    if has_validation:
+        ranked("valid", VALIDATION)
+    ranks = ranked("test", TEST)
+    seconds = time.perf_counter() - clock
     by_popularity = metrics_by_popularity(
         ranks.final, data.items[ranks.examples], data.training_counts(), cutoffs
     )

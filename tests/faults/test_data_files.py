@@ -243,14 +243,11 @@ def test_times_that_differ_by_nanoseconds(make, caplog, kind):
     assert ("4 of 4 interactions have the time of another" in caplog.text) == (kind == pl.Float32)
 
 
-GIVEN = [
-    f"u,{item},9,{split}\n" for item, split in zip("dcab", ("test", "valid", "train", "train"))
-]  # noqa: B905
+GIVEN = "user_id,item_id,timestamp,split\nu,d,9,test\nu,c,9,valid\nu,a,9,train\nu,b,9,train\n"
 
 
 def test_given_splits_at_the_same_time(make):
-    content = "user_id,item_id,timestamp,split\n" + "".join(GIVEN)
-    data = prepare.build(make("a.csv", content.encode(), data={"split": "given"}).data)
+    data = prepare.build(make("a.csv", GIVEN.encode(), data={"split": "given"}).data)
     assert data.item_ids.gather(data.items).to_list() == list("abcd")
     assert data.split.tolist() == [CONTEXT, TRAIN, VALIDATION, TEST]
 
