@@ -272,10 +272,11 @@ def _require_lists(
     if wrong and (not counts.users or counts.wrong > request.wrong_share * rows):
         line, reason = wrong[0]
         unit = "row" if source.header.form == cells.PARQUET else "line"
+        leave_out = f", or raise --wrong_share={request.wrong_share:g}" if counts.users else ""
         raise UserError(
-            f"{source.path}: {counts.wrong:,} of {rows:,} rows are wrong, and nothing was written"
-            f" but {request.output}.errors.csv; the first, {unit} {line}: {reason}"
-            + (f" (--wrong_share={request.wrong_share:g})" if counts.users else "")
+            f"{source.path}: {counts.wrong:,} of {rows:,} rows are wrong; correct them{leave_out}."
+            f" {request.output}.errors.csv lists them, and nothing else was written; the first,"
+            f" {unit} {line}: {reason}"
         )
     if counts.items and counts.unknown == counts.items:
         column = request.columns.items if source.is_by_user else request.columns.item

@@ -226,7 +226,7 @@ def test_ids_that_no_item_has_are_not_answered_with_what_is_popular(rec, tmp_pat
         (1, 0.1, None),
         (2, 0.1, r"2 of 11 rows are wrong.* the first, line 11: column 'user_id' is empty"),
         (2, 0.2, None),
-        (2, 0.0, r"\(--wrong_share=0\)"),
+        (2, 0.0, r"raise --wrong_share=0\."),
         (2, 1.5, r"--wrong_share=1.5 must lie between 0 and 1"),
         (2, float("nan"), r"--wrong_share=nan must lie between 0 and 1"),
     ],
@@ -254,7 +254,7 @@ def test_a_share_of_wrong_rows(rec, tmp_path, by_user, wrong, share, words):
 
 def test_nobody_left_is_an_error_whatever_the_share(rec, tmp_path):
     (tmp_path / "in.csv").write_text("user_id,items\n,i1\n,i2\n")
-    with pytest.raises(UserError, match=r"2 of 2 rows are wrong, and nothing was written"):
+    with pytest.raises(UserError, match=r"2 of 2 rows are wrong; correct them\."):
         run(rec, tmp_path, tmp_path / "in.csv", wrong_share=1.0)
     assert not (tmp_path / "out.parquet").exists()
 

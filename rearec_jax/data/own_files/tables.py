@@ -30,7 +30,8 @@ class Table:
 
     path:  the file.
     unit:  what ``lines`` counts: "line", or "row" of Parquet.
-    frame: the columns: of a delimited file Strings (null = empty), of Parquet their own types.
+    frame: the columns: of a delimited file Strings (null = empty), of Parquet their own types, but
+        Categorical and Enum as Strings.
     lines: the line of each row, where the header is 1; of Parquet, its row, from 1.
     wrong: the malformed rows, which are left out.
     """
@@ -42,7 +43,7 @@ class Table:
     wrong: Sequence[Wrong] = ()
 
     def column(self, name: str, needed: str, *others: Any) -> pl.Series:
-        """Returns a column of single values; Categorical and Enum as Strings.
+        """Returns a column of single values.
 
         Args:
             name: the name of the column.
@@ -59,7 +60,7 @@ class Table:
                 f"{self.path}: column {name!r} is of type {kind}, where {needed} are needed; write"
                 " it as such, or name another column"
             )
-        return column.cast(pl.String) if kind in (pl.Categorical, pl.Enum) else column
+        return column
 
     def ids(self, name: str) -> pl.Series:
         """Returns a column of ids as Strings; null where there is none, or none that counts."""
@@ -144,6 +145,8 @@ def stretches(
         for batch in file.iter_batches(rows, columns=list(wanted)):
             batch.validate(full=True)  # Polars would take any bytes for UTF-8
             frame = pl.DataFrame(pl.from_arrow(batch)).select(wanted)
+            # Each batch may have categories of its own.
+            frame = frame.with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String))
             yield Table(path, "row", frame, np.arange(done + 1, done + 1 + len(frame)))
             done += len(frame)
 

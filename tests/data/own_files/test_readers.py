@@ -4,6 +4,7 @@ import csv
 import datetime
 import gzip
 import io
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ import pytest
 
 from rearec_jax.config import DataConfig
 from rearec_jax.data.interactions import TEST, TRAIN, VALIDATION
+from rearec_jax.data.own_files import tables
 from rearec_jax.data.own_files.cells import id_text
 from rearec_jax.data.own_files.readers import read
 from rearec_jax.data.own_files.text import read_item_text
@@ -228,6 +230,17 @@ def test_parquet_columns_of_any_fitting_type_are_read(put):
     }
     frame = read(parquet(put, **columns))
     assert rows(frame, "user", "timestamp", "rating") == [("a", 5, 4.0), ("a", 6, 5.0)]
+
+
+@pytest.mark.parametrize("rows", [1, 2, 100])
+def test_stretches_make_the_whole(put, rows):
+    users = pl.Series(["a", "b", "a"], dtype=pl.Categorical)
+    items = pl.Series(["y", "x", "y"], dtype=pl.Enum(["x", "y"]))
+    path = Path(put("a.parquet", "").path)
+    pl.DataFrame({"user_id": users, "item_id": items}).write_parquet(path)
+    found = tables.stretches(path, tables.read_header(path), ["item_id", "user_id"], rows)
+    whole = [(n, *row) for one in found for n, row in zip(one.lines, one.frame.rows(), strict=True)]
+    assert whole == [(1, "y", "a"), (2, "x", "b"), (3, "y", "a")]
 
 
 def test_whole_numbers_in_a_column_of_floats_are_ids_without_a_point(put):
