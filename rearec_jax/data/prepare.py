@@ -11,7 +11,7 @@ import polars as pl
 
 from rearec_jax.config import DataConfig
 from rearec_jax.data import demo
-from rearec_jax.data.interactions import Interactions
+from rearec_jax.data.interactions import Interactions, offsets_of
 from rearec_jax.data.own_files import cells, filters, readers, splits, tables
 from rearec_jax.data.own_files.text import read_item_text
 from rearec_jax.data.raw_ids import encode
@@ -58,7 +58,7 @@ def build(config: DataConfig) -> Interactions:
     items, item_ids = encode(frame["item"])
     order = np.argsort(users, kind="stable")  # the reader has sorted by time, so each user stays so
     items = items[order].astype(np.int32)
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(users))])
+    offsets = offsets_of(users, len(user_ids))
     column = {
         name: frame[name].to_numpy()[order]
         for name in ("timestamp", "split", "target_ok")
@@ -84,9 +84,7 @@ def build(config: DataConfig) -> Interactions:
 def _core(frame: pl.DataFrame, config: DataConfig) -> pl.DataFrame:
     if config.core < 2:
         return frame
-    users, _ = encode(frame["user"])
-    items, _ = encode(frame["item"])
-    frame = frame.filter(pl.Series(filters.core_mask(users, items, config.core)))
+    frame = filters.core(frame, config.core)
     if frame.is_empty():
         raise UserError(
             f"{config.path}: the {config.core}-core is empty (no set of users and items has"

@@ -105,7 +105,7 @@ def test_interactions_are_dealt_to_a_file_a_part_that_is_on_the_disk(tmp_path, m
         return {file.name: file.stat() for file in (tmp_path / name).glob("*.arrows")}
 
     together = dealt("together")  # dealt once
-    monkeypatch.setattr(by_user, "MOST_ROWS", 20)
+    monkeypatch.setattr(records, "BLOCK", 100)
     often = dealt("often")
     assert len(together) > 2
     assert together.keys() == often.keys()
@@ -115,7 +115,7 @@ def test_interactions_are_dealt_to_a_file_a_part_that_is_on_the_disk(tmp_path, m
 
 def test_a_stopped_deal_begins_again(tmp_path, monkeypatch):
     monkeypatch.setattr(by_user, "FILE_BYTES", 200)
-    monkeypatch.setattr(by_user, "MOST_ROWS", 20)
+    monkeypatch.setattr(records, "BLOCK", 100)
     lines = [f"{user},{item}\n" for user, items in USERS.items() for item in items]
     (tmp_path / "in.csv").write_text("user_id,item_id\n" + "".join(lines))
 

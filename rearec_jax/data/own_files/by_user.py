@@ -20,7 +20,6 @@ from rearec_jax.data.own_files.user_rows import Input, Piece
 from rearec_jax.run.files import write_whole
 
 FILE_BYTES = 64 * 2**20  # bytes of the input for each file that is sorted
-MOST_ROWS = 1_000_000  # rows in memory before they are dealt
 DEALT, DONE = ".arrows", "dealt.json"
 
 
@@ -48,35 +47,19 @@ def users(source: Input, directory: pathlib.Path, show: Callable[[int], None]) -
 def _deal(source: Input, directory: pathlib.Path, show: Callable[[int], None]) -> None:
     count = 1 + source.path.stat().st_size // FILE_BYTES
     wrong: list[Wrong] = []
-
-    def frames() -> Iterator[pl.DataFrame]:
-        read = 0
-        for frame, left_out in user_rows.interactions(source):
-            wrong.extend(left_out)
-            yield frame.with_columns(part=pl.col("user").hash() % count)
-            read += len(frame)
-            show(read)
-
-    for frame in _gathered(frames(), min(count * user_rows.ROWS, MOST_ROWS)):
+    read = 0
+    for frame, left_out in user_rows.interactions(source):
+        wrong += left_out
+        frame = frame.with_columns(part=pl.col("user").hash() % count)
         for (part,), rows in frame.partition_by("part", as_dict=True).items():
             with (directory / f"{part:06}{DEALT}").open("ab") as file:
                 rows.write_ipc_stream(file, compression="zstd")
+        read += len(frame)
+        show(read)
     for dealt in directory.glob(f"*{DEALT}"):
         with dealt.open("rb") as file:
             os.fsync(file.fileno())  # before a file says that they are whole
     write_whole(directory / DONE, lambda file: file.write(json.dumps(wrong).encode()))
-
-
-def _gathered(frames: Iterator[pl.DataFrame], enough: int) -> Iterator[pl.DataFrame]:
-    """Yields the same rows in frames of at least ``enough``; the last may have fewer."""
-    held: list[pl.DataFrame] = []
-    for frame in frames:
-        held.append(frame)
-        if sum(map(len, held)) >= enough:
-            yield pl.concat(held)
-            held = []
-    if held:
-        yield pl.concat(held)
 
 
 def _sorted(dealt: pathlib.Path) -> Iterator[Piece]:

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from rearec_jax.config import DataConfig
+from rearec_jax.data.raw_ids import encode
 from rearec_jax.errors import UserError
 
 
@@ -60,6 +61,12 @@ def drop_single(frame: pl.DataFrame, config: DataConfig) -> pl.DataFrame:
             dropped,
         )
     return several
+
+
+def core(frame: pl.DataFrame, least: int, user: str = "user", item: str = "item") -> pl.DataFrame:
+    """Returns the rows of the k-core of the columns ``user`` and ``item``, with k = ``least``."""
+    (users, _), (items, _) = encode(frame[user]), encode(frame[item])
+    return frame.filter(pl.Series(core_mask(users, items, least)))
 
 
 def core_mask(

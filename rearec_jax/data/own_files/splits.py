@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from rearec_jax.config import DataConfig
-from rearec_jax.data.interactions import CONTEXT, TEST, TRAIN, VALIDATION, positions
+from rearec_jax.data.interactions import CONTEXT, TEST, TRAIN, VALIDATION, positions, up_to_here
 from rearec_jax.data.own_files.timestamps import parse_option
 from rearec_jax.errors import UserError
 
@@ -59,7 +59,13 @@ def assign(
             target is left in training, validation or test.
     """
     period = _period(config, offsets, given)
-    _require_order(period, offsets, given.user_ids)
+    user = back_in_time(period, offsets)
+    if user is not None:
+        name = user if given.user_ids is None else given.user_ids[user]
+        raise UserError(
+            f"user {name}: the given splits go back in time (train after valid or test, or valid"
+            " after test); correct the splits or the timestamps"
+        )
     codes = period.copy()
     codes[positions(offsets) < config.min_history] = CONTEXT
     if given.target_ok is not None:
@@ -68,7 +74,8 @@ def assign(
         # This never changes a training target: all before it is training too.
         codes[_has_unknown(items, offsets, period)] = CONTEXT
     _require_targets(codes, period, config, given.timestamps)
-    return Split(codes, _count_per_user(period == TRAIN, offsets))
+    trained = np.concatenate([[0], np.cumsum(period == TRAIN)])
+    return Split(codes, np.diff(trained[offsets]))
 
 
 def leave_one_out(offsets: Int64[np.ndarray, "users_plus_1"]) -> UInt8[np.ndarray, "total"]:
@@ -135,23 +142,15 @@ def _period(
     return by_time(given.timestamps, *time_cuts(config, given.timestamps))
 
 
-def _require_order(
-    period: UInt8[np.ndarray, "total"],
-    offsets: Int64[np.ndarray, "users_plus_1"],
-    user_ids: pl.Series | None,
-) -> None:
-    """Raises UserError where a user's periods go back in time.
+def back_in_time(
+    period: UInt8[np.ndarray, "total"], offsets: Int64[np.ndarray, "users_plus_1"]
+) -> int | None:
+    """Returns the first user whose periods go back in time, None if nobody's do.
 
     A training target after a held-out one would have that one in its history: a leak.
     """
     back = np.flatnonzero((period[1:] < period[:-1]) & (positions(offsets)[1:] > 0))
-    if len(back):
-        user = int(np.searchsorted(offsets, back[0], side="right")) - 1
-        name = user if user_ids is None else user_ids[user]
-        raise UserError(
-            f"user {name}: the given splits go back in time (train after valid or test, or valid"
-            " after test); correct the splits or the timestamps"
-        )
+    return int(np.searchsorted(offsets, back[0], side="right")) - 1 if len(back) else None
 
 
 def _has_unknown(
@@ -162,16 +161,7 @@ def _has_unknown(
     """Says for each position whether it or an item before it never occurs in training."""
     known = np.zeros(int(items.max()) + 1, dtype=bool)
     known[items[period == TRAIN]] = True
-    unknown = np.concatenate([[0], np.cumsum(~known[items])])
-    before_user = np.repeat(unknown[offsets[:-1]], np.diff(offsets))
-    return unknown[1:] > before_user
-
-
-def _count_per_user(
-    mask: Bool[np.ndarray, "total"], offsets: Int64[np.ndarray, "users_plus_1"]
-) -> Int64[np.ndarray, "users"]:
-    total = np.concatenate([[0], np.cumsum(mask)])
-    return np.diff(total[offsets])
+    return up_to_here(~known[items], offsets)
 
 
 def _require_targets(

@@ -62,10 +62,6 @@ class Input(NamedTuple):
     columns: Columns
     is_by_user: bool
 
-    def stretches(self, *wanted: str) -> Iterator[tables.Table]:
-        """Yields the wanted columns in bounded memory."""
-        return tables.stretches(self.path, self.header, wanted, ROWS)
-
 
 def open_input(path: str, columns: Columns) -> Input:
     """Finds out what the input file holds.
@@ -92,7 +88,7 @@ def pieces(source: Input) -> Iterator[Piece]:
         UserError: the file cannot be read on.
     """
     user, items = source.columns.user, source.columns.items
-    for table in source.stretches(user, items):
+    for table in tables.stretches(source.path, source.header, [user, items], ROWS):
         ids, wrong = table.ids(user), list(table.wrong)
         for start in range(0, max(1, len(ids)), ROWS):
             rows = slice(start, start + ROWS)
@@ -127,8 +123,9 @@ def interactions(source: Input) -> Iterator[tuple[pl.DataFrame, list[Wrong]]]:
     faults = {"user": (user, _id_fault(user)), "item": (item, _id_fault(item))}
     if timestamp in source.header.names:
         faults["time"] = (timestamp, timestamps.fault)
+    wanted = [column for column, _ in faults.values()]
     dates = None  # whether times are dates, as the first stretch says
-    for table in source.stretches(*(column for column, _ in faults.values())):
+    for table in tables.stretches(source.path, source.header, wanted):
         found = {"line": pl.Series(table.lines), "user": table.ids(user), "item": table.ids(item)}
         if "time" in faults:
             column = table.column(timestamp, timestamps.NEEDED, *timestamps.UNFIT)
