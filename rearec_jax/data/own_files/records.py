@@ -124,10 +124,10 @@ def read_records(path: Path, header: Header, wanted: Sequence[str]) -> Iterator[
             if is_last and text and not text.endswith(b"\n"):
                 text += b"\n"
             whole = text[: text.rfind(b"\n") + 1]
-            at_end = is_last or len(whole) >= LONGEST
             found = _at_once(whole, line, header, wanted)
-            if found is None or (at_end and found[1] < len(whole)):
-                found = _one_by_one(whole, line, header, wanted, at_end)
+            is_open = found is not None and found[1] < (len(whole) if is_last else 1)
+            if found is None or (is_open and (is_last or len(whole) >= LONGEST)):
+                found = _one_by_one(whole, line, header, wanted, is_last)
             records, used = found
             yield records
             line += text.count(b"\n", 0, used)
@@ -238,7 +238,11 @@ def is_utf8(text: bytes) -> bool:
 def _one_by_one(
     text: bytes, line: int, header: Header, wanted: Sequence[str], at_end: bool
 ) -> tuple[Records, int]:
-    """Parses whole lines as ``_at_once``; at the end of the file each record ends or is wrong."""
+    """Parses whole lines as ``_at_once``.
+
+    At the end of the file each record ends or is wrong; before it, the first of a text of
+    ``LONGEST`` bytes does.
+    """
     names, form = header
     lines = text.decode("utf-8", "surrogateescape").split("\n")[:-1]
     good: list[tuple[int, list[str]]] = []
@@ -256,7 +260,8 @@ def _one_by_one(
                     good.append((line + start, fields))
                 start = first + reader.line_num
         except csv.Error as error:
-            if first + reader.line_num >= len(lines) and not at_end:
+            is_longest = start == 0 and len(text) >= LONGEST
+            if first + reader.line_num >= len(lines) and not (at_end or is_longest):
                 break  # its end may be in the next block
             is_open = reader.line_num > 1 + start - first or "end of data" in str(error)
             wrong.append(Wrong(line + start, _OPEN_QUOTE if is_open else str(error)))

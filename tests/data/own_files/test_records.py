@@ -105,6 +105,15 @@ def test_a_quote_that_nothing_closes_costs_bounded_memory(tmp_path, monkeypatch)
     assert max(texts) < 300
 
 
+@pytest.mark.parametrize("block", range(20, 60, 3))
+def test_only_the_first_of_a_long_text_counts_as_never_closed(tmp_path, monkeypatch, block):
+    monkeypatch.setattr(records, "BLOCK", block)
+    monkeypatch.setattr(records, "LONGEST", 100)
+    good = [b'4,"5\n5",6\n'] * 50
+    rows, wrong = read(tmp_path / "a.csv", b"".join([b'a,b,c\n1,"2,3\n', *good]))
+    assert [one.line for one in wrong] == [2] and len(rows) == 50
+
+
 def test_only_the_wanted_columns_in_the_wanted_order(tmp_path):
     assert read(tmp_path / "a.csv.gz", b"a,b,c\n1,2,3\n", ["c", "a"])[0] == [(2, "3", "1")]
 
