@@ -9,7 +9,7 @@ from rearec_jax.run.interruption import interruptible
 
 HELP = "lists for the users of --input to --output"
 
-_INPUT = flags.DEFINE_string("input", None, "recommend: Parquet, CSV or TSV file of users.")
+_INPUT = flags.DEFINE_string("input", None, "recommend: Parquet, CSV, TSV or text file of users.")
 _K = flags.DEFINE_integer("k", 10, "recommend: items a user.")
 _STEPS = flags.DEFINE_integer("steps", -1, "recommend: reasoning steps; -1 = as trained.")
 _EXCLUDE_SEEN = flags.DEFINE_bool(
@@ -21,9 +21,14 @@ _EXCLUDE = flags.DEFINE_string(
 _CANDIDATES = flags.DEFINE_string(
     "candidates", "", "recommend: file of item ids, one a line, to choose from; all by default."
 )
+_WRONG_SHARE = flags.DEFINE_float(
+    "wrong_share", 0.1, "recommend: share of wrong rows above which no list is written."
+)
 _USER = flags.DEFINE_string("user_column", "user_id", "recommend: users in the input.")
 _ITEMS = flags.DEFINE_string(
-    "items_column", "items", "recommend: all items of a user, a list or separated by spaces."
+    "items_column",
+    "items",
+    "recommend: all items of a user: a list, or separated by spaces or commas.",
 )
 _ITEM = flags.DEFINE_string("item_column", "item_id", "recommend: item of an interaction.")
 _TIMESTAMP = flags.DEFINE_string(
@@ -50,7 +55,7 @@ def recommend_run(path: str | None) -> None:
 
     path = required(path, "workdir", "DIR, a finished run or an exported model")
     request = Request(
-        input=required(_INPUT.value, "input", "FILE of users (.parquet, .csv or .tsv)"),
+        input=required(_INPUT.value, "input", "FILE of users (.parquet, .csv, .tsv or .txt)"),
         output=required(OUTPUT.value, "output", "FILE to write (.parquet or .csv)"),
         columns=Columns(_USER.value, _ITEMS.value, _ITEM.value, _TIMESTAMP.value),
         k=_K.value,
@@ -58,6 +63,7 @@ def recommend_run(path: str | None) -> None:
         exclude_seen=_EXCLUDE_SEEN.value,
         exclude=_EXCLUDE.value,
         candidates=_CANDIDATES.value,
+        wrong_share=_WRONG_SHARE.value,
     )
     with interruptible():
         # Taken before the model is read, so that a change meanwhile does not continue old parts.
@@ -68,5 +74,7 @@ def recommend_run(path: str | None) -> None:
         say(f"{counts.fallback:,} users without a known item have the most popular ones")
     if counts.unknown:
         say(f"{counts.unknown:,} ids in histories are no item's and were left out")
+    if counts.repeated:
+        say(f"{counts.repeated:,} users have several rows in the input, and a list for each")
     if counts.wrong:
         say(f"{counts.wrong:,} wrong rows were left out: {request.output}.errors.csv")

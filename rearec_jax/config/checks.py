@@ -62,6 +62,7 @@ def check_choices(config: Config) -> None:
     if data.builder or data.source == "tfds":
         _one_of("data.builder", data.builder, BUILDERS)
     _one_of("data.rating_filter", data.rating_filter, ("interactions", "targets"))
+    _one_of("data.single_users", data.single_users, ("drop", "keep"))
     _one_of("text.encoder", config.text.encoder, ENCODERS)
     _one_of("model.backbone", model.backbone, tuple(BACKBONES))
     _one_of("model.items", model.items, ("", *ITEMS))

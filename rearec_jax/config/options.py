@@ -63,12 +63,13 @@ class DataConfig:
     item_column: str = "item_id"
     timestamp_column: str = "timestamp"  # "" = rows are in time order already
     rating_column: str = ""  # "" = no ratings
-    split_column: str = "split"  # split=given: the column with train, valid or test
+    split_column: str = "split"  # split=given: the column with train, valid (if any) and test
     text_id_column: str = "item_id"
     text_columns: tuple[str, ...] = ("title",)  # the columns that are joined by a space
     text_template: str = ""  # such as "The title is {title}, by {brand}"; replaces text_columns
     rating_above: Threshold = None  # only ratings above it are kept; None = all
     rating_filter: str = "interactions"  # interactions | targets (histories keep low ratings)
+    single_users: str = "drop"  # leave_one_out: drop | keep users with one interaction
     core: Size = 0  # k of the iterated k-core of users and items; 0 = off
     min_history: Count = 1  # the least number of items before a target
     split: str = "leave_one_out"  # leave_one_out | time | time_fraction | given

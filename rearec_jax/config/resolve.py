@@ -20,6 +20,7 @@ from rearec_jax.methods import METHODS
 # Options that came later, and the values at which nothing changes: a fingerprint leaves them out,
 # so that the directories of earlier runs keep their names.
 NEWER = (
+    ("data", "single_users", "drop"),
     ("model", "layer", "transformer"),
     ("model", "taps", 12),
     ("model", "relative_positions", False),

@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from jaxtyping import Float32, Int32, Int64, UInt8
+from jaxtyping import Bool, Float32, Int32, Int64, UInt8
 import numpy as np
 
 from rearec_jax.errors import UserError
@@ -188,6 +188,19 @@ class Interactions:
 def positions(offsets: Int64[np.ndarray, "users_plus_1"]) -> Int64[np.ndarray, "total"]:
     """Returns the index of each interaction in its user's sequence, 0 = the oldest."""
     return np.arange(offsets[-1]) - np.repeat(offsets[:-1], np.diff(offsets))
+
+
+def offsets_of(users: Int64[np.ndarray, "total"], count: int) -> Int64[np.ndarray, "users_plus_1"]:
+    """Returns where each of ``count`` users begins in rows that are sorted by user, and the end."""
+    return np.concatenate([[0], np.cumsum(np.bincount(users, minlength=count))])
+
+
+def up_to_here(
+    mask: Bool[np.ndarray, "total"], offsets: Int64[np.ndarray, "users_plus_1"]
+) -> Bool[np.ndarray, "total"]:
+    """Says for each position whether it or an earlier one of its user is True."""
+    count = np.concatenate([[0], np.cumsum(mask)])
+    return count[1:] > np.repeat(count[offsets[:-1]], np.diff(offsets))
 
 
 def _check(data: Interactions) -> None:

@@ -11,14 +11,14 @@ import polars as pl
 
 from rearec_jax.config import DataConfig
 from rearec_jax.data import demo
-from rearec_jax.data.interactions import Interactions
+from rearec_jax.data.interactions import Interactions, offsets_of
 from rearec_jax.data.own_files import cells, filters, readers, splits, tables
 from rearec_jax.data.own_files.text import read_item_text
 from rearec_jax.data.raw_ids import encode
 from rearec_jax.errors import UserError
 from rearec_jax.run.files import user_cache
 
-FORMAT = 1  # raise it whenever the same files and options would give other arrays
+FORMAT = 2  # raise it whenever the same files and options would give other arrays
 _NOT_IN_RECIPE = ("name", "path", "hint", "cache_dir", "item_text")
 
 
@@ -53,12 +53,12 @@ def prepare(config: DataConfig) -> Interactions:
 def build(config: DataConfig) -> Interactions:
     """Reads, filters and splits a user's files: ``prepare`` without the cache."""
     frame = filters.filter_ratings(readers.read(config), config)
-    frame = _core(frame, config)
+    frame = filters.drop_single(_core(frame, config), config)
     users, user_ids = encode(frame["user"])
     items, item_ids = encode(frame["item"])
     order = np.argsort(users, kind="stable")  # the reader has sorted by time, so each user stays so
     items = items[order].astype(np.int32)
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(users))])
+    offsets = offsets_of(users, len(user_ids))
     column = {
         name: frame[name].to_numpy()[order]
         for name in ("timestamp", "split", "target_ok")
@@ -84,9 +84,7 @@ def build(config: DataConfig) -> Interactions:
 def _core(frame: pl.DataFrame, config: DataConfig) -> pl.DataFrame:
     if config.core < 2:
         return frame
-    users, _ = encode(frame["user"])
-    items, _ = encode(frame["item"])
-    frame = frame.filter(pl.Series(filters.core_mask(users, items, config.core)))
+    frame = filters.core(frame, config.core)
     if frame.is_empty():
         raise UserError(
             f"{config.path}: the {config.core}-core is empty (no set of users and items has"

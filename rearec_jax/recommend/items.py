@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from rearec_jax.data.interactions import Interactions
+from rearec_jax.data.own_files.cells import id_text
 from rearec_jax.data.parquet import DAMAGED
 from rearec_jax.errors import UserError
 from rearec_jax.run.files import write_whole
@@ -35,8 +36,12 @@ class Items:
 
     @functools.cached_property
     def index(self) -> dict[str, int]:
-        """The dense id n of each raw id."""
-        return {raw: number for number, raw in enumerate(self.ids.to_list())}
+        """The dense id n of each raw id, also where it is written as `cells.id_text` does."""
+        index = {raw: number for number, raw in enumerate(self.ids.to_list())}
+        # The catalogues of earlier versions may have "17.0", which is "17" now.
+        for number in self.ids.str.contains(r"\.0+$").arg_true():
+            index.setdefault(id_text(self.ids[number]), number)
+        return index
 
     @functools.cached_property
     def popular(self) -> Int32[np.ndarray, " N"]:

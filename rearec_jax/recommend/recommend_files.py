@@ -8,27 +8,28 @@ from collections.abc import Iterator
 import dataclasses
 import hashlib
 import json
-import pathlib
+from pathlib import Path
 import shutil
 import time
-from typing import Any
 
 import numpy as np
 import polars as pl
-import pyarrow.parquet as pq
 from rich.console import Console
 
-from rearec_jax.data.own_files import by_user, user_rows
-from rearec_jax.data.own_files.user_rows import Columns, Piece
+from rearec_jax.data.own_files import by_user, cells, tables, user_rows
+from rearec_jax.data.own_files.user_rows import Columns, Input, Piece
 from rearec_jax.errors import UserError
 from rearec_jax.recommend.histories import dense_set, of_ids
 from rearec_jax.recommend.recommender import Options, Recommender
 from rearec_jax.recommend.results import MODEL, POPULARITY
 from rearec_jax.run import lock
-from rearec_jax.run.files import write_whole
+from rearec_jax.run.files import save_array, write_whole
 from rearec_jax.run.progress import Progress
 
+FORMAT = 2  # raise it whenever parts of the same request would be cut or filled otherwise
 OUTPUTS = (".parquet", ".csv")
+WRONG_SHARE = 0.1
+_AT_ONCE = 1 << 24  # users whose hashes are compared at once
 SCHEMA = {
     "user_id": pl.String,
     "rank": pl.Int32,
@@ -50,6 +51,7 @@ class Request:
     exclude_seen: Whether the items of a user's history are left out.
     exclude:      The file of the ids that are left out for all users; "": none.
     candidates:   The file of the only ids to choose from; "": all.
+    wrong_share:  The share of wrong rows in the input above which nothing is written.
     """
 
     input: str
@@ -60,22 +62,27 @@ class Request:
     exclude_seen: bool = True
     exclude: str = ""
     candidates: str = ""
+    wrong_share: float = WRONG_SHARE
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(frozen=True)
 class Counts:
     """The counts for the lines at the end.
 
-    users:    The users with a list.
+    users:    The lists.
     fallback: The users without a known item.
-    unknown:  The ids in histories that no item has.
+    items:    The ids in histories.
+    unknown:  Those of them that no item has.
     wrong:    The rows of the input that are left out.
+    repeated: The users that have several rows in a file of histories, and as many lists.
     """
 
     users: int = 0
     fallback: int = 0
+    items: int = 0
     unknown: int = 0
     wrong: int = 0
+    repeated: int = 0
 
 
 def recommend_file(
@@ -83,7 +90,9 @@ def recommend_file(
 ) -> Counts:
     """Writes ``request.output``: one row per recommended item (user_id, rank, item_id, score, by).
 
-    Wrong rows of the input are left out and listed in <output>.errors.csv.
+    Wrong rows of the input are left out and listed in <output>.errors.csv. Where too many are
+    wrong, or no history holds a known item, that file is all that is written, and finished parts
+    are kept.
 
     Args:
         recommender: the model.
@@ -94,27 +103,29 @@ def recommend_file(
     Raises:
         UserError: an option, the input or the output is wrong.
     """
-    source, target = user_rows.existing(request.input), pathlib.Path(request.output)
+    tables.require_no_url(request.output, "--output")
+    source, target = user_rows.open_input(request.input, request.columns), Path(request.output)
     if target.suffix not in OUTPUTS:
         raise UserError(f"--output={target}: its name must end in {' or '.join(OUTPUTS)}")
     if target.is_dir():
         raise UserError(f"--output={target} is a directory; name a file")
-    if target.resolve() == source.resolve():
+    if target.resolve() == source.path.resolve():
         raise UserError(f"--output={target} is the input; choose another file")
     options = _options(recommender, request)
     recommender.rank(of_ids([], recommender.items), options)  # checks them before any work
-    is_by_user = user_rows.is_by_user(source, request.columns)
     progress = _Progress(console or Console())
     parts = target.with_name(f"{target.name}.parts")
     try:
         parts.mkdir(parents=True, exist_ok=True)
         with lock.alone(parts, "--output"):
-            _begin(parts, source, request, model)
-            if is_by_user:
-                rows = user_rows.pieces(source, request.columns)
+            _begin(parts, source.path, request, model)
+            if source.is_by_user:
+                rows = user_rows.pieces(source)
             else:
-                rows = by_user.users(source, request.columns, parts / "users", progress.reading)
+                rows = by_user.users(source, parts / "users", progress.reading)
             counts = _write_parts(recommender, options, rows, parts, progress)
+            errors = _write_errors(parts, target)
+            _require_lists(counts, source, request, errors)
             _join(parts, target)
             shutil.rmtree(parts, ignore_errors=True)
     except OSError as error:
@@ -131,14 +142,12 @@ def _options(recommender: Recommender, request: Request) -> Options:
     def ids(path: str, option: str) -> np.ndarray | None:
         if not path:
             return None
-        if not pathlib.Path(path).is_file():
-            raise UserError(f"--{option}={path} does not exist; it names a file, an id a line")
-        try:  # not splitlines(): it also splits at characters that editors do not count as lines
-            lines = pathlib.Path(path).read_text(encoding="utf-8-sig").split("\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"--{option}={path} cannot be read: {error}") from error
-        return dense_set([line for line in lines if line.strip()], recommender.items, path)
+        lines = tables.read_lines(tables.existing_file(path, f"--{option}"))
+        given = cells.id_texts(lines.str.strip_chars_end("\r")).drop_nulls()
+        return dense_set(given.to_list(), recommender.items, path)
 
+    if not 0 <= request.wrong_share <= 1:
+        raise UserError(f"--wrong_share={request.wrong_share} must lie between 0 and 1")
     if request.steps < -1:
         raise UserError(f"--steps={request.steps} must be 0 or more, or -1: as trained")
     return Options(
@@ -150,10 +159,11 @@ def _options(recommender: Recommender, request: Request) -> Options:
     )
 
 
-def _begin(parts: pathlib.Path, source: pathlib.Path, request: Request, model: str) -> None:
+def _begin(parts: Path, source: Path, request: Request, model: str) -> None:
     """Keeps the parts of the same request, and removes those of any other."""
     status = source.stat()
-    work = [dataclasses.asdict(request), model, status.st_size, status.st_mtime_ns, pl.__version__]
+    asked = dataclasses.asdict(dataclasses.replace(request, wrong_share=0.0))  # changes no part
+    work = [FORMAT, asked, model, status.st_size, status.st_mtime_ns, pl.__version__]
     work += [_digest(path) for path in (request.exclude, request.candidates)]
     about = parts / "about.json"
     text = json.dumps(work)
@@ -168,14 +178,14 @@ def _begin(parts: pathlib.Path, source: pathlib.Path, request: Request, model: s
 
 
 def _digest(path: str) -> str:
-    return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest() if path else ""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else ""
 
 
 def _write_parts(
     recommender: Recommender,
     options: Options,
     rows: Iterator[Piece],
-    parts: pathlib.Path,
+    parts: Path,
     progress: "_Progress",
 ) -> Counts:
     """Writes a Parquet file and a record for each piece, unless they are there; sums the counts."""
@@ -185,18 +195,30 @@ def _write_parts(
         if not record.exists():
             lists, counts = _lists(recommender, options, piece)
             write_whole(parts / f"{number:08}.parquet", lists.write_parquet)
-            wrong = [[one.line, one.reason] for one in piece.wrong]
-            text = json.dumps({"counts": dataclasses.asdict(counts), "wrong": wrong})
+            hashes = pl.Series(piece.users, dtype=pl.String).hash().to_numpy()
+            save_array(parts / f"{number:08}.npy", hashes)
+            text = json.dumps({"counts": dataclasses.asdict(counts), "wrong": piece.wrong})
             write_whole(record, lambda file, text=text: file.write(text.encode()))
             progress.computed += len(piece.users)
-        counts = Counts(**json.loads(record.read_text())["counts"])
-        for field in dataclasses.fields(Counts):
-            name = field.name
-            setattr(total, name, getattr(total, name) + getattr(counts, name))
+        counts = json.loads(record.read_text())["counts"]
+        both = {name: value + counts[name] for name, value in dataclasses.asdict(total).items()}
+        total = Counts(**both)
         progress.show(total)
     progress.show(total)
     progress.catch_up()
-    return total
+    return dataclasses.replace(total, repeated=_repeated(parts, total.users))
+
+
+def _repeated(parts: Path, users: int) -> int:
+    """Counts the users that occur more than once, some of them at a time."""
+    rounds, repeated = 1 + users // _AT_ONCE, 0
+    for number in range(rounds):
+        chosen = [np.zeros(0, np.uint64)]
+        for hashes in map(np.load, parts.glob("*.npy")):
+            chosen.append(hashes[hashes % np.uint64(rounds) == number])
+        _, counts = np.unique(np.concatenate(chosen), return_counts=True)
+        repeated += int((counts > 1).sum())
+    return repeated
 
 
 def _lists(recommender: Recommender, options: Options, piece: Piece) -> tuple[pl.DataFrame, Counts]:
@@ -204,55 +226,72 @@ def _lists(recommender: Recommender, options: Options, piece: Piece) -> tuple[pl
     histories = of_ids(piece.values, recommender.items)
     ranked = recommender.rank(histories, options)
     listed = ranked.items >= 0
-    length = listed.sum(axis=1)
+    owner = np.nonzero(listed)[0]
     by = np.where(ranked.by_popularity, POPULARITY, MODEL)
     rank = np.broadcast_to(np.arange(1, ranked.items.shape[1] + 1), listed.shape)
     frame = pl.DataFrame(
         {
-            "user_id": pl.Series(piece.users, dtype=pl.String).gather(
-                np.repeat(np.arange(len(length)), length)
-            ),
+            "user_id": pl.Series(piece.users, dtype=pl.String).gather(owner),
             "rank": rank[listed],
             "item_id": recommender.items.ids.gather(ranked.items[listed]),
             "score": ranked.scores[listed],
-            "by": pl.Series(by.tolist(), dtype=pl.String).gather(
-                np.repeat(np.arange(len(length)), length)
-            ),
+            "by": pl.Series(by.tolist(), dtype=pl.String).gather(owner),
         }
     ).cast(SCHEMA)  # type: ignore[arg-type]
-    unknown = sum(map(len, histories.unknown))
-    fallback = int(ranked.by_popularity.sum())
-    return frame, Counts(len(piece.users), fallback, unknown, len(piece.wrong))
+    counts = Counts(
+        users=len(piece.users),
+        fallback=int(ranked.by_popularity.sum()),
+        items=sum(map(len, piece.values)),
+        unknown=sum(map(len, histories.unknown)),
+        wrong=len(piece.wrong),
+    )
+    return frame, counts
 
 
-def _join(parts: pathlib.Path, target: pathlib.Path) -> None:
-    """Writes all parts as one file, and the wrong rows as another where there are any."""
-    lists = sorted(parts.glob("*.parquet"))
-
-    def parquet(file: Any) -> None:
-        empty = pl.DataFrame(schema=SCHEMA).to_arrow()
-        with pq.ParquetWriter(file, empty.schema) as writer:
-            for part in lists:
-                writer.write_table(pl.read_parquet(part).to_arrow())
-
-    def delimited(file: Any) -> None:
-        pl.DataFrame(schema=SCHEMA).write_csv(file)
-        for part in lists:
-            pl.read_parquet(part).write_csv(file, include_header=False)
-
+def _write_errors(parts: Path, target: Path) -> list[tuple[int, str]]:
+    """Writes the wrong rows beside the output, where there are any, and returns them."""
     errors = target.with_name(f"{target.name}.errors.csv")
-    wrong = [
-        one
-        for record in sorted(parts.glob("*.json"))
-        if record.name != "about.json"
+    wrong = sorted(
+        tuple(one)
+        for record in parts.glob("0*.json")
         for one in json.loads(record.read_text())["wrong"]
-    ]
+    )
     if wrong:
         schema = {"line": pl.Int64, "reason": pl.String}
         write_whole(errors, pl.DataFrame(wrong, schema=schema, orient="row").write_csv)
     else:
         errors.unlink(missing_ok=True)  # the file of an earlier run
-    write_whole(target, parquet if target.suffix == ".parquet" else delimited)
+    return wrong
+
+
+def _require_lists(
+    counts: Counts, source: Input, request: Request, wrong: list[tuple[int, str]]
+) -> None:
+    """Raises UserError where the input is not what was meant: most rows or ids fit nothing."""
+    rows = counts.wrong + (counts.users if source.is_by_user else counts.items)
+    if wrong and (not counts.users or counts.wrong > request.wrong_share * rows):
+        line, reason = wrong[0]
+        unit = "row" if source.header.form == cells.PARQUET else "line"
+        leave_out = f", or raise --wrong_share={request.wrong_share:g}" if counts.users else ""
+        raise UserError(
+            f"{source.path}: {counts.wrong:,} of {rows:,} rows are wrong; correct them{leave_out}."
+            f" {request.output}.errors.csv lists them, and nothing else was written; the first,"
+            f" {unit} {line}: {reason}"
+        )
+    if counts.items and counts.unknown == counts.items:
+        column = request.columns.items if source.is_by_user else request.columns.item
+        raise UserError(
+            f"{source.path}: none of the {counts.items:,} ids in column {column!r} is an item of"
+            " the model, and nothing was written; are they the ids that it was trained on, and do"
+            " blanks or commas part them?"
+        )
+
+
+def _join(parts: Path, target: Path) -> None:
+    """Writes all parts as one file, some rows at a time."""
+    lists = [pl.scan_parquet(part) for part in sorted(parts.glob("*.parquet"))]
+    whole = pl.concat([pl.LazyFrame(schema=SCHEMA), *lists])
+    write_whole(target, whole.sink_parquet if target.suffix == ".parquet" else whole.sink_csv)
 
 
 class _Progress(Progress):

@@ -22,12 +22,16 @@ class History:
     targets: int = 0
     seconds_to_first_step: float = 0.0
 
-    def count_epoch(self, score: float) -> bool:
-        """Counts a finished epoch, and says whether it is the best so far."""
+    def count_epoch(self, score: float | None) -> bool:
+        """Counts a finished epoch, and says whether it is the best so far.
+
+        Without validation there is no score, and the last epoch is the best.
+        """
         self.epochs += 1
-        is_best = score > self.best
+        is_best = score is None or score > self.best
         if is_best:
-            self.best, self.best_epoch = score, self.epochs
+            self.best_epoch = self.epochs
+            self.best = self.best if score is None else score
         return is_best
 
     def place(self, step: int) -> int:

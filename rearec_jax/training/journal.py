@@ -39,7 +39,7 @@ class Journal:
         Returns:
             Whether the epoch is the best so far.
         """
-        is_best = self.history.count_epoch(event["valid"][SELECTION])
+        is_best = self.history.count_epoch(event["valid"].get(SELECTION))
         if is_best:
             self.checkpoints.save_best(self.history.place(step), state, self._progress())
         place = {"step": step, "epoch": self.history.epochs}

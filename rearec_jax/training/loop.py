@@ -77,7 +77,7 @@ def trained(
         setup: of these options, where it is made already.
 
     Raises:
-        UserError: a loss or state that is not finite, no validation example, or a full disk.
+        UserError: a loss or state that is not finite, or a full disk.
         KeyboardInterrupt: after Ctrl-C or SIGTERM, with everything saved.
     """
     with Checkpoints(workdir.checkpoints) as checkpoints:
@@ -127,8 +127,10 @@ def first_state(
     return state, history
 
 
-def validation_event(ranks: Ranks, cutoffs: tuple[int, ...]) -> dict[str, Any]:
-    """Makes the event of a validation for the log."""
+def validation_event(ranks: Ranks | None, cutoffs: tuple[int, ...]) -> dict[str, Any]:
+    """Makes the event of a validation for the log; without metrics where the data have none."""
+    if ranks is None:
+        return {"kind": "validation", "valid": {}}
     by_step = {
         f"step_{k}": evaluator.metrics(ranks.by_step[:, k], (SELECTION_CUTOFF,))[SELECTION]
         for k in range(ranks.by_step.shape[1])
@@ -240,21 +242,25 @@ class _Loop:
     def _validate(self) -> None:
         """Ends an epoch: ranks the validation split, keeps the best parameters, logs, saves."""
         self._check_state()
+        validate = self.setup.validate
         try:
             # One of several hosts cannot leave the others alone in the middle of it.
             alone = jax.process_count() == 1
             with self.interruption.at_once() if alone else contextlib.nullcontext():
-                ranks = self.setup.validate(self.state.variables)
+                ranks = validate(self.state.variables) if validate.batches.examples else None
         except KeyboardInterrupt:
             self._save()  # the epoch's updates; it will be validated after the restart
             raise
         event = validation_event(ranks, self.setup.config.eval.cutoffs)
         is_best = self.journal.end_epoch(self.step, self.state, event)
         self._save()
-        self._show_epoch(event["valid"][SELECTION], is_best)
+        self._show_epoch(event["valid"].get(SELECTION), is_best)
 
-    def _show_epoch(self, score: float, is_best: bool) -> None:
+    def _show_epoch(self, score: float | None, is_best: bool) -> None:
         history = self.history
+        if score is None:
+            self.progress.message(f"epoch {history.epochs}: no validation")
+            return
         note = (
             "best so far" if is_best else f"best {history.best:.4f} in epoch {history.best_epoch}"
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 import itertools
+import logging
 from typing import NamedTuple
 
 import jax
@@ -144,7 +145,7 @@ def make_setup(config: Config, data: Interactions) -> Setup:
     """Makes the set-up of a training.
 
     Raises:
-        UserError: no example is left to train or validate on, or warm-up takes the whole run.
+        UserError: no example is left to train on, or warm-up takes the whole run.
     """
     devices = make_devices(config.mesh.data, config.mesh.model)
     devices.check_catalogue(data.num_items)
@@ -165,7 +166,11 @@ def make_setup(config: Config, data: Interactions) -> Setup:
         task.model, config, data, VALIDATION, catalogue.text, devices
     )
     if not validate.batches.examples:
-        raise UserError("there is no validation example; change data.split or the filters")
+        logging.warning(
+            "the data have no validation target: no epoch is chosen, and nothing stops the training"
+            " before train.epochs=%d",
+            config.train.epochs,
+        )
     return Setup(task, batches, transform, catalogue, validate, total_steps)
 
 

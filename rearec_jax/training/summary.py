@@ -39,12 +39,13 @@ def summarise(
     config, data = validate.config, validate.data
     cutoffs = config.eval.cutoffs
     results: Summary = {}
-    seconds = 0.0
-    for split, evaluate in (("valid", validate), ("test", validate.of_split(TEST))):
-        clock = time.perf_counter()
-        ranks = evaluate(variables)
-        seconds += time.perf_counter() - clock
-        results |= evaluator.report(ranks, cutoffs, split)
+    has_validation = bool(validate.batches.examples)  # given splits may lack it
+    clock = time.perf_counter()
+    if has_validation:
+        results |= evaluator.report(validate(variables), cutoffs, "valid")
+    ranks = validate.of_split(TEST)(variables)
+    results |= evaluator.report(ranks, cutoffs, "test")
+    seconds = time.perf_counter() - clock
     by_popularity = metrics_by_popularity(
         ranks.final, data.items[ranks.examples], data.training_counts(), cutoffs
     )
@@ -75,15 +76,15 @@ def summarise(
         "popularity": evaluator.metrics(by_popularity_alone, cutoffs),
         "evaluation_seconds": seconds,
         "device": jax.devices()[0].device_kind,
-        "notes": _notes(config),
+        "notes": _notes(config, has_validation),
     }
     if config.data.source == "demo" and not config.eval.exclude_seen:
         summary["best_possible"] = demo.best_possible(data, config.data)
     return summary, ranks
 
 
-def _notes(config: Config) -> list[str]:
-    notes = []
+def _notes(config: Config, has_validation: bool) -> list[str]:
+    notes = [] if has_validation else ["no validation: the last epoch's parameters"]
     if config.eval.exclude_seen:
         notes.append("items that the user has had are not ranked")
     if config.eval.max_users:

@@ -17,6 +17,7 @@ from rearec_jax.config import Config, DataConfig
 from rearec_jax.data import prepare
 from rearec_jax.data.interactions import Interactions
 from rearec_jax.data.item_vectors import vector_files
+from rearec_jax.data.own_files import user_rows
 from rearec_jax.data.own_files.text import read_item_text
 from rearec_jax.data.published import json_lines
 from rearec_jax.data.published.line_blocks import Malformed
@@ -64,6 +65,11 @@ FILES = {
     "a.inter": table("\t").replace(b"\t", b":token\t", 3).replace(b"rating", b"rating:float"),
     "sequences.txt": LINES.encode(),
     "sequences.txt.gz": gzip.compress(LINES.encode(), mtime=0),
+    "input.csv": b"user_id,items\n" + b"".join(b'u%d,"i1 ""i2"" i3"\n' % n for n in range(6)),
+    "input.csv.gz": gzip.compress(table(","), mtime=0),
+    "input.parquet": parquet(
+        pl.DataFrame({"user_id": ["u", "v"], "items": [["i1", "i2"], ["i\u00e9"]]})
+    ),
     "titles.csv": b"item_id,title\n" + b"".join(b"i%d,red scarf\n" % n for n in range(5)),
     "titles.item": b"item_id:token\ttitle:token_seq\n"
     + b"".join(b"i%d\tred\n" % n for n in range(5)),
@@ -138,6 +144,18 @@ def read_interactions(path: Path) -> None:
     assert 0 <= data.items.min() <= data.items.max() < data.num_items
 
 
+def read_input(path: Path) -> None:
+    columns = user_rows.Columns("user_id", "items", "item_id", "timestamp")
+    source = user_rows.open_input(str(path), columns)
+    if not source.is_by_user:
+        for frame, _ in user_rows.interactions(source):
+            assert not any(column.has_nulls() for column in frame)
+        return
+    for piece in user_rows.pieces(source):
+        assert len(piece.lines) == len(piece.users) == len(piece.values)
+        assert all(item.strip().encode() for items in piece.values for item in items)
+
+
 def read_text(path: Path) -> None:
     assert len(read_item_text(DataConfig(item_text=str(path)), IDS)) == len(IDS)
 
@@ -171,6 +189,7 @@ def read_config(path: Path) -> None:
 READ = {
     "a.": read_interactions,
     "sequences.": read_interactions,
+    "input.": read_input,
     "titles.": read_text,
     "v.": read_vectors,
     "lines.": read_json_lines,

@@ -1,6 +1,9 @@
 """Data that are cut, damaged or not what they say: the file and the place in it are named."""
 
+import decimal
 import gzip
+import io
+import itertools
 import json
 import os
 import re
@@ -8,15 +11,21 @@ import re
 import numpy as np
 import polars as pl
 import pytest
+from rich.console import Console
 
 from rearec_jax import config as config_lib
 from rearec_jax.config import Config
 from rearec_jax.data import prepare
-from rearec_jax.data.interactions import Interactions
+from rearec_jax.data.interactions import CONTEXT, TEST, TRAIN, VALIDATION, Interactions
 from rearec_jax.data.item_vectors import vectors
+from rearec_jax.data.own_files import by_user, user_rows
 from rearec_jax.data.published.line_blocks import Malformed, blocks
 from rearec_jax.errors import UserError
+from rearec_jax.recommend.recommend_files import Request, recommend_file
+from rearec_jax.run.events import read_events
+from rearec_jax.run.workdir import Workdir
 from tests.faults.tiny_run import run, tiny
+from tests.recommend.test_recommender import recommender
 
 USERS = [f"u{user} " + " ".join(f"i{(3 * user + n) % 11}" for n in range(6)) for user in range(40)]
 SEQUENCES = "\n".join(USERS) + "\n"
@@ -206,9 +215,102 @@ def test_empty_validation_split(make):
     assert "the data run from 2001-09-09 to 2001-09-09, so change data.valid_from" in said
 
 
-def test_user_with_one_item(make):
-    content = (TABLE + "lonely,i3,1000000000\n").encode()
-    assert "line 242: user lonely has one interaction only" in refused(make("a.csv", content))
+def test_user_with_one_item(make, caplog):
+    content = (TABLE + "lonely,rare,1000000000\nu0,scarce,1000000009\n").encode()
+    data = prepare.prepare(make("a.csv", content).data)
+    assert data.num_users == 40 and "1 users with one interaction are left out" in caplog.text
+    assert "scarce" in list(data.item_ids) and "rare" not in list(data.item_ids)
+    data = prepare.prepare(make("a.csv", content, data={"single_users": "keep"}).data)
+    assert data.num_users == 41 and {"rare", "scarce"} <= set(data.item_ids)
+    alone = b"user_id,item_id,timestamp\na,x,1\nb,x,1\n"
+    assert "all 2 users have one interaction only" in refused(make("b.csv", alone))
+
+
+@pytest.mark.parametrize("kind", [pl.Datetime("ns"), pl.Decimal(38, 9), pl.Float32])
+def test_times_that_differ_by_nanoseconds(make, caplog, kind):
+    path = make("a.parquet", b"").data.path
+    nanoseconds = pl.Series([1_600_000_000 * 10**9 + n for n in (3, 0, 2, 1)])
+    times = nanoseconds.cast(kind) if kind == pl.Datetime("ns") else None
+    if kind == pl.Decimal(38, 9):
+        times = pl.Series([decimal.Decimal(n).scaleb(-9) for n in nanoseconds], dtype=kind)
+    elif times is None:
+        times = (nanoseconds // 10**9 + nanoseconds % 10).cast(kind)
+    frame = pl.DataFrame({"user_id": ["u"] * 4, "item_id": list("dacb"), "timestamp": times})
+    frame.write_parquet(path)
+    data = prepare.build(make("b.csv", b"", data={"path": path}).data)
+    found = data.item_ids.gather(data.items).to_list()
+    assert found == list("dacb" if kind == pl.Float32 else "abcd")
+    assert ("4 of 4 interactions have the time of another" in caplog.text) == (kind == pl.Float32)
+
+
+GIVEN = "user_id,item_id,timestamp,split\nu,d,9,test\nu,c,9,valid\nu,a,9,train\nu,b,9,train\n"
+
+
+def test_given_splits_at_the_same_time(make):
+    data = prepare.build(make("a.csv", GIVEN.encode(), data={"split": "given"}).data)
+    assert data.item_ids.gather(data.items).to_list() == list("abcd")
+    assert data.split.tolist() == [CONTEXT, TRAIN, VALIDATION, TEST]
+
+
+def test_given_splits_without_validation(tmp_path, caplog):
+    rows = [
+        f"u{user},i{(3 * user + n) % 11},{n},{'test' if n == 5 else 'train'}\n"
+        for user in range(20)
+        for n in range(6)
+    ]
+    (tmp_path / "a.csv").write_text("user_id,item_id,timestamp,split\n" + "".join(rows))
+    options = {"data__source": "table", "data__path": str(tmp_path / "a.csv")}
+    options |= {"data__split": "given", "data__cache_dir": str(tmp_path / "kept")}
+    config = tiny(**options, train__epochs=3, train__patience=1)
+    summary = run(tmp_path / "run", config)
+    assert (summary["train"]["epochs"], summary["best_epoch"]) == (3, 3)
+    assert "valid" not in summary and summary["test"]["ndcg@10"] > 0
+    assert "no validation: the last epoch's parameters" in summary["notes"]
+    assert "no validation target" in caplog.text
+    events = read_events(Workdir(tmp_path / "run"))
+    assert [event["epoch"] for event in events if event["kind"] == "validation"] == [1, 2, 3]
+    assert run(tmp_path / "run", config)["test"] == summary["test"]
+
+
+COLUMNS = user_rows.Columns("user_id", "items", "item_id", "timestamp")
+
+
+def test_line_end_in_a_quoted_field(make, tmp_path):
+    """Training and recommending see the same interactions."""
+    header, *rows = TABLE.splitlines()
+    content = f"{header},note\n" + "".join(f'{row},"one\n""two"", three"\n' for row in rows)
+    data = prepare.build(make("a.csv", content.encode()).data)
+    assert (data.num_users, data.num_interactions) == (40, 240)
+    source = user_rows.open_input(str(tmp_path / "a.csv"), COLUMNS)
+    pieces = list(by_user.users(source, tmp_path / "users", lambda read: None))
+    assert not [wrong for piece in pieces for wrong in piece.wrong]
+    found = {user: items for one in pieces for user, items in zip(one.users, one.values)}  # noqa: B905
+    bounds = itertools.pairwise(data.offsets)
+    assert found == {
+        user: data.item_ids.gather(data.items[start:end]).to_list()
+        for user, (start, end) in zip(data.user_ids, bounds, strict=True)
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("user_id,items\n,i1\n,i2\n", "2 of 2 rows are wrong"),
+        ("user_id,items\nu,i1\n,i2\n", "1 of 2 rows are wrong.*--wrong_share=0.1"),
+        ("user_id,items\nu,x;y\nv,z|x\n", "none of the 2 ids"),
+    ],
+)
+def test_input_of_which_nothing_is_left(tmp_path, content, words):
+    (tmp_path / "in.csv").write_text(content)
+    request = Request(str(tmp_path / "in.csv"), str(tmp_path / "out.csv"), COLUMNS)
+    with pytest.raises(UserError, match=words):
+        recommend_file(recommender()[0], request, "model", Console(file=io.StringIO()))
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_url_as_a_path(make):
+    url = "https://example.org/a.csv"
+    assert f"{url} (option data.path) is a URL" in refused(make("a.csv", b"", data={"path": url}))
 
 
 def test_yelp_files_that_are_not_there(tmp_path):

@@ -1,5 +1,6 @@
 """--mode=recommend: every good row has its list, every wrong one its line, and nothing is lost."""
 
+import dataclasses
 import datetime
 import decimal
 import gzip
@@ -14,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from rearec_jax.commands import recommend
-from rearec_jax.data.own_files import by_user, user_rows
+from rearec_jax.data.own_files import by_user, records, user_rows
 from rearec_jax.data.own_files.user_rows import Columns
 from rearec_jax.errors import UserError
 from rearec_jax.recommend import model_directory, recommend_files
@@ -23,6 +24,7 @@ from rearec_jax.run import lock
 from tests.recommend.test_recommender import recommender
 
 COLUMNS = Columns("user_id", "items", "item_id", "timestamp")
+URL = "https://example.org/a.csv"
 USERS = {f"u{n}": [f"i{(n + m) % 30}" for m in range(1 + n % 4)] for n in range(25)}
 
 
@@ -96,13 +98,14 @@ def test_interactions_are_dealt_to_a_file_a_part_that_is_on_the_disk(tmp_path, m
     monkeypatch.setattr(os, "fsync", lambda file: on_disk.append(os.fstat(file)) or real(file))
 
     def dealt(name):
-        rows = by_user.users(tmp_path / "in.csv", COLUMNS, tmp_path / name, lambda read: None)
+        source = user_rows.open_input(str(tmp_path / "in.csv"), COLUMNS)
+        rows = by_user.users(source, tmp_path / name, lambda read: None)
         users = [user for piece in rows for user in piece.users]
         assert sorted(users) == sorted(USERS)
         return {file.name: file.stat() for file in (tmp_path / name).glob("*.arrows")}
 
     together = dealt("together")  # dealt once
-    monkeypatch.setattr(by_user, "MOST_ROWS", 20)
+    monkeypatch.setattr(records, "BLOCK", 100)
     often = dealt("often")
     assert len(together) > 2
     assert together.keys() == often.keys()
@@ -112,12 +115,13 @@ def test_interactions_are_dealt_to_a_file_a_part_that_is_on_the_disk(tmp_path, m
 
 def test_a_stopped_deal_begins_again(tmp_path, monkeypatch):
     monkeypatch.setattr(by_user, "FILE_BYTES", 200)
-    monkeypatch.setattr(by_user, "MOST_ROWS", 20)
+    monkeypatch.setattr(records, "BLOCK", 100)
     lines = [f"{user},{item}\n" for user, items in USERS.items() for item in items]
     (tmp_path / "in.csv").write_text("user_id,item_id\n" + "".join(lines))
 
     def dealt(show):
-        rows = by_user.users(tmp_path / "in.csv", COLUMNS, tmp_path / "users", show)
+        source = user_rows.open_input(str(tmp_path / "in.csv"), COLUMNS)
+        rows = by_user.users(source, tmp_path / "users", show)
         return [one for piece in rows for one in zip(piece.users, piece.values, strict=True)]
 
     def stop(read):
@@ -149,18 +153,157 @@ def test_wrong_rows_are_told_and_the_rest_done(rec, tmp_path):
         b"user_id,items\r\nu0,i0\nu1,i1,i2\n,i3\n\nu2,i2 i3\nb\xffd,i1\nu3,\nu4,i4 zzz\n"
         b'u5,"i1 i2\nu6,"i6 i7"\n'
     )
-    counts = run(rec, tmp_path, tmp_path / "in.csv")
+    counts = run(rec, tmp_path, tmp_path / "in.csv", wrong_share=1.0)
     assert set(lists(tmp_path / "out.parquet")) == {"u0", "u2", "u3", "u4", "u6"}
     wrong = pl.read_csv(tmp_path / "out.parquet.errors.csv").rows()
     assert wrong == [
         (3, "3 fields where the header has 2"),
-        (4, "no user id"),
-        (7, "the user id is not UTF-8 text"),
-        (10, "unexpected end of data"),
+        (4, "column 'user_id' is empty"),
+        (7, "not UTF-8 text; convert the file to UTF-8"),
+        (10, "a quote that no other closes"),
     ]
     assert (counts.users, counts.wrong, counts.unknown, counts.fallback) == (5, 4, 1, 1)
     by = pl.read_parquet(tmp_path / "out.parquet").group_by("user_id").agg(pl.col("by").first())
     assert dict(by.iter_rows())["u3"] == "popularity"
+
+
+def test_a_quoted_field_may_have_line_ends(rec, tmp_path, monkeypatch):
+    """As in training: each row is read whole, in whatever block it begins or ends."""
+    lines = [
+        f'{user},{item},"one\ntwo, ""three""",{day}\n'
+        for user, items in USERS.items()
+        for day, item in enumerate(items)
+    ]
+    content = "user_id,item_id,comment,timestamp\n" + "".join(lines)
+    (tmp_path / "in.csv").write_text(content)
+    for block in (10, 1000, 10**6):
+        monkeypatch.setattr(records, "BLOCK", block)
+        counts = run(rec, tmp_path, tmp_path / "in.csv")
+        assert (counts.users, counts.wrong, counts.items) == (25, 0, len(lines))
+        assert lists(tmp_path / "out.parquet") == dict(
+            zip(USERS, rec.recommend(list(USERS.values()), k=5).ids, strict=True)
+        )
+
+
+@pytest.mark.parametrize("name", ["in.txt", "in.txt.gz", "in.inter", "in.parquet.gz"])
+def test_files_that_can_be_trained_on_can_be_recommended_for(rec, tmp_path, expected, name):
+    rows = [(user, item) for user, items in USERS.items() for item in items]
+    frame = pl.DataFrame(rows, schema=["user_id", "item_id"], orient="row")
+    if ".parquet" in name:
+        frame.write_parquet(tmp_path / "whole")
+        content = (tmp_path / "whole").read_bytes()
+    else:
+        content = frame.write_csv(separator="\t").encode()
+    if name == "in.inter":
+        content = content.replace(b"\t", b":token\t", 1).replace(b"\n", b":token\n", 1)
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    run(rec, tmp_path, tmp_path / name)
+    assert lists(tmp_path / "out.parquet") == expected
+
+
+@pytest.mark.parametrize("form", ["[{}]", "{}", '["{}"]', "['{}']"])
+def test_lists_in_cells_of_text(rec, tmp_path, expected, form):
+    separator = '", "' if '"' in form else "', '" if "'" in form else ","
+    cells = [form.format(separator.join(items)) for items in USERS.values()]
+    frame = pl.DataFrame({"user_id": list(USERS), "items": cells})
+    frame.write_csv(tmp_path / "in.tsv", separator="\t", quote_style="never")
+    run(rec, tmp_path, tmp_path / "in.tsv")
+    assert lists(tmp_path / "out.parquet") == expected
+
+
+def test_ids_that_no_item_has_are_not_answered_with_what_is_popular(rec, tmp_path):
+    (tmp_path / "in.csv").write_text("user_id,items\nu0,i1;i2\nu1,i3|i4\n")
+    with pytest.raises(UserError, match=r"none of the 2 ids in column 'items' is an item"):
+        run(rec, tmp_path, tmp_path / "in.csv")
+    assert not (tmp_path / "out.parquet").exists()
+    (tmp_path / "in.csv").write_text("user_id,items\nu0,\nu1,\n")  # new users: nothing is wrong
+    assert run(rec, tmp_path, tmp_path / "in.csv").fallback == 2
+
+
+@pytest.mark.parametrize(
+    ("wrong", "share", "words"),
+    [
+        (1, 0.1, None),
+        (2, 0.1, r"2 of 11 rows are wrong.* the first, line 11: column 'user_id' is empty"),
+        (2, 0.2, None),
+        (2, 0.0, r"raise --wrong_share=0\."),
+        (2, 1.5, r"--wrong_share=1.5 must lie between 0 and 1"),
+        (2, float("nan"), r"--wrong_share=nan must lie between 0 and 1"),
+    ],
+)
+@pytest.mark.parametrize("by_user", [True, False])
+def test_a_share_of_wrong_rows(rec, tmp_path, by_user, wrong, share, words):
+    header, row = ("items", "i1 i2") if by_user else ("item_id", "i1")
+    lines = [f"u{n},{row}\n" for n in range(9)] + [f",{row}\n"] * wrong
+    (tmp_path / "in.csv").write_text(f"user_id,{header}\n" + "".join(lines))
+    if words is None:
+        counts = run(rec, tmp_path, tmp_path / "in.csv", wrong_share=share)
+        assert (counts.users, counts.wrong) == (9, wrong)
+        return
+    with pytest.raises(UserError, match=words):
+        run(rec, tmp_path, tmp_path / "in.csv", wrong_share=share)
+    assert not (tmp_path / "out.parquet").exists()
+    assert (tmp_path / "out.parquet.errors.csv").exists() == (share < 1)
+    if share == 0.0:  # what was done is not done again
+        assert len(list((tmp_path / "out.parquet.parts").glob("0*.parquet"))) >= 2
+        stamps = {p: p.stat().st_mtime_ns for p in (tmp_path / "out.parquet.parts").glob("0*")}
+        with pytest.raises(UserError):
+            run(rec, tmp_path, tmp_path / "in.csv", wrong_share=0.01)
+        assert stamps == {path: path.stat().st_mtime_ns for path in stamps}
+
+
+def test_nobody_left_is_an_error_whatever_the_share(rec, tmp_path):
+    (tmp_path / "in.csv").write_text("user_id,items\n,i1\n,i2\n")
+    with pytest.raises(UserError, match=r"2 of 2 rows are wrong; correct them\."):
+        run(rec, tmp_path, tmp_path / "in.csv", wrong_share=1.0)
+    assert not (tmp_path / "out.parquet").exists()
+
+
+@pytest.mark.parametrize("at_once", [1, 10, 100])
+def test_users_with_several_rows_are_counted(rec, tmp_path, monkeypatch, at_once):
+    monkeypatch.setattr(recommend_files, "_AT_ONCE", at_once)
+    lines = [f"u{n % 8},i{n}\n" for n in range(11)]
+    (tmp_path / "in.csv").write_text("user_id,items\n" + "".join(lines))
+    counts = run(rec, tmp_path, tmp_path / "in.csv")
+    assert (counts.users, counts.repeated) == (11, 3)
+    (tmp_path / "in.csv").write_text("user_id,item_id\n" + "".join(lines))
+    counts = run(rec, tmp_path, tmp_path / "in.csv")
+    assert (counts.users, counts.repeated) == (8, 0)
+
+
+def test_times_below_a_microsecond_are_ordered(rec, tmp_path):
+    start = 1_600_000_000 * 10**9
+    times = pl.Series([start + 3, start + 1, start + 2]).cast(pl.Datetime("ns"))
+    frame = pl.DataFrame({"user_id": ["u"] * 3, "item_id": ["i3", "i1", "i2"], "timestamp": times})
+    frame.write_parquet(tmp_path / "in.parquet")
+    run(rec, tmp_path, tmp_path / "in.parquet")
+    assert lists(tmp_path / "out.parquet")["u"] == list(
+        rec.recommend([["i1", "i2", "i3"]], 5)[0].ids
+    )
+
+
+@pytest.mark.parametrize("option", ["input", "output", "exclude", "candidates"])
+def test_a_url_is_no_path(rec, tmp_path, option, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_by_user(tmp_path / "in.csv")
+    request = Request(
+        **({"input": "in.csv", "output": "o.csv", "columns": COLUMNS} | {option: URL})
+    )
+    with pytest.raises(UserError, match=rf"^{URL} \(option --{option}\) is a URL"):
+        recommend_file(rec, request, "model", Console(file=io.StringIO()))
+    assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
+
+
+def test_a_catalogue_with_points_still_knows_its_items(rec, tmp_path):
+    """Earlier versions took 17.0 in a CSV file for another id than 17."""
+    ids = rec.items.ids.to_list()
+    items = dataclasses.replace(rec.items, ids=pl.Series(["17.0", "4", *ids[2:]]))
+    old = dataclasses.replace(rec, items=items)
+    (tmp_path / "in.csv").write_text("user_id,items\nu,17.0 4\nv,17 4.0\n")
+    counts = run(old, tmp_path, tmp_path / "in.csv")
+    assert counts.unknown == 0
+    found = lists(tmp_path / "out.parquet")
+    assert found["u"] == found["v"]
 
 
 @pytest.mark.parametrize("name", ["in.csv", "in.tsv"])
@@ -176,13 +319,13 @@ def test_a_long_history_is_no_wrong_row(rec, tmp_path, name):
 def test_ids_of_any_column_are_as_in_text(tmp_path):
     items = [[17.0, 2.0**53], [None], [float("nan")], [0.5], [1e17]]
     found = pieces_of(tmp_path, pl.Series([b"u", "\xe9".encode(), b"\xff", b"v", b"w"]), items)
-    assert found.users == ["u"] and found.values == [["17", "9007199254740992"]]
+    # An id that may be trained on, 0.5 as in text, may be asked for.
+    assert found.users == ["u", "v"] and found.values == [["17", "9007199254740992"], ["0.5"]]
     reasons = {one.line: one.reason for one in found.wrong}
     assert reasons == {
-        2: "no item id",
-        3: "the user id is not UTF-8 text",
-        4: "the item id 0.5 is neither text nor an exact whole number",
-        5: "the item id 1e+17 is neither text nor an exact whole number",
+        2: "an item id is empty",
+        3: "column 'user_id' is not UTF-8 text",
+        5: "an item id: 1e+17 is neither text nor an exact number",
     }
     found = pieces_of(
         tmp_path, pl.Series([1, 2]), [[decimal.Decimal("3.00")], [decimal.Decimal(4)]]
@@ -195,7 +338,8 @@ def test_ids_of_any_column_are_as_in_text(tmp_path):
 
 def pieces_of(tmp_path, users, items):
     pl.DataFrame({"user_id": users, "items": items}).write_parquet(tmp_path / "in.parquet")
-    both = list(user_rows.pieces(tmp_path / "in.parquet", COLUMNS))
+    source = user_rows.open_input(str(tmp_path / "in.parquet"), COLUMNS)
+    both = list(user_rows.pieces(source))
     return user_rows.Piece(
         *(
             [one for piece in both for one in getattr(piece, name)]
@@ -208,13 +352,14 @@ def test_wrong_interactions_are_told(rec, tmp_path):
     (tmp_path / "in.csv").write_text(
         "user_id,item_id,timestamp\nu0,i0,1\nu0,,2\nu1,i1,yesterday\nu2,i2,3\nu2,i3,NaN\n"
     )
-    counts = run(rec, tmp_path, tmp_path / "in.csv")
+    counts = run(rec, tmp_path, tmp_path / "in.csv", wrong_share=0.6)
     assert set(lists(tmp_path / "out.parquet")) == {"u0", "u2"} and counts.wrong == 3
     wrong = pl.read_csv(tmp_path / "out.parquet.errors.csv").rows()
+    needed = "where seconds since 1970 (a number) or an ISO date is needed"
     assert wrong == [
-        (3, "no item id"),
-        (4, "timestamp 'yesterday' is neither a number nor an ISO date"),
-        (6, "timestamp 'NaN' is neither a number nor an ISO date"),
+        (3, "column 'item_id' is empty"),
+        (4, f"timestamp 'yesterday' {needed}"),
+        (6, f"timestamp 'NaN' {needed}"),
     ]
 
 
@@ -306,18 +451,18 @@ def test_options(rec, tmp_path):
 @pytest.mark.parametrize(
     ("content", "options", "words"),
     [
-        (None, {}, r"in.csv does not exist"),
+        (None, {}, r"in.csv \(option --input\) does not exist"),
         ("user_id,items\n", {"output": "out.txt"}, r"must end in .parquet or .csv"),
         ("user,items\n", {}, r"needs a column 'user_id' \(--user_column\)"),
         ("user_id,x\n", {}, r"'items' \(--items_column\) or 'item_id'"),
         ("user_id,items\n", {"steps": 9}, r"steps=9 must lie between 0 and the 2"),
         ("user_id,items\n", {"steps": -7}, r"steps=-7 must be 0 or more, or -1"),
         ("user_id,items\n", {"output": "directory.csv"}, r"directory.csv is a directory"),
-        ("user_id,items\n", {"exclude": "no"}, r"--exclude=no does not exist"),
+        ("user_id,items\n", {"exclude": "no"}, r"file no \(option --exclude\) does not exist"),
         (
             "user_id,items\n",
             {"candidates": "latin"},
-            r"=latin cannot be read",
+            r"latin, line 1: not UTF-8 text",
         ),
         ("user_id,items\n", {"output": "no/where/out.csv"}, r"cannot write"),
     ],

@@ -94,7 +94,7 @@ def _companion_ids(companion: Path, path: Path, rows: int) -> pl.Series:
         lines = lines.head(len(lines) - 1)
     if len(lines) != rows:
         raise UserError(f"{companion} has {len(lines)} ids for the {rows} rows of {path}")
-    return lines
+    return cells.id_texts(lines)
 
 
 def _read_parquet(path: Path, config: Config) -> _Source:
@@ -105,9 +105,7 @@ def _read_parquet(path: Path, config: Config) -> _Source:
     except DAMAGED as error:
         reason = str(error).strip().partition("\n")[0]
         raise UserError(f"{path} cannot be read as Parquet: {reason}") from error
-    frame = frame.select(
-        id=pl.col(config.data.text_id_column).cast(pl.String), vector=pl.col(column)
-    )
+    frame = frame.select(id=cells.id_texts(frame[config.data.text_id_column]), vector=column)
     frame = frame.with_row_index("row", offset=1).drop_nulls()
     if frame.is_empty():
         raise UserError(f"{path} has no vectors")

@@ -10,27 +10,24 @@ import json
 import os
 import pathlib
 import shutil
-import zlib
 
 import polars as pl
 import pyarrow as pa
 
-from rearec_jax.data.own_files.user_rows import ROWS, Columns, Piece, Wrong, pieces
+from rearec_jax.data.own_files import user_rows
+from rearec_jax.data.own_files.records import Wrong
+from rearec_jax.data.own_files.user_rows import Input, Piece
 from rearec_jax.run.files import write_whole
 
 FILE_BYTES = 64 * 2**20  # bytes of the input for each file that is sorted
-MOST_ROWS = 1_000_000  # rows in memory before they are dealt
 DEALT, DONE = ".arrows", "dealt.json"
 
 
-def users(
-    path: pathlib.Path, columns: Columns, directory: pathlib.Path, show: Callable[[int], None]
-) -> Iterator[Piece]:
+def users(source: Input, directory: pathlib.Path, show: Callable[[int], None]) -> Iterator[Piece]:
     """Yields users with their items in the order of time, or of the file where it has no times.
 
     Args:
-        path: the file of interactions.
-        columns: the names of its columns.
+        source: the file of interactions.
         directory: the directory for the dealt rows; finished ones that lie there are used again.
         show: receives the number of rows read so far.
 
@@ -40,74 +37,37 @@ def users(
     if not (directory / DONE).exists():
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True)
-        _deal(path, columns, directory, show)
+        _deal(source, directory, show)
     wrong = json.loads((directory / DONE).read_text())
     yield Piece([], [], [], [Wrong(*one) for one in wrong])
     for dealt in sorted(directory.glob(f"*{DEALT}")):
         yield from _sorted(dealt)
 
 
-def _deal(
-    path: pathlib.Path, columns: Columns, directory: pathlib.Path, show: Callable[[int], None]
-) -> None:
-    count = 1 + path.stat().st_size // FILE_BYTES
-    wrong: list[tuple[int, str]] = []
-
-    def frames() -> Iterator[pl.DataFrame]:
-        read = 0
-        for piece in pieces(path, columns):
-            wrong.extend((one.line, one.reason) for one in piece.wrong)
-            yield _frame(piece, count)
-            read += len(piece.users)
-            show(read)
-
-    for frame in _gathered(frames(), min(count * ROWS, MOST_ROWS)):
+def _deal(source: Input, directory: pathlib.Path, show: Callable[[int], None]) -> None:
+    count = 1 + source.path.stat().st_size // FILE_BYTES
+    wrong: list[Wrong] = []
+    read = 0
+    for frame, left_out in user_rows.interactions(source):
+        wrong += left_out
+        frame = frame.with_columns(part=pl.col("user").hash() % count)
         for (part,), rows in frame.partition_by("part", as_dict=True).items():
             with (directory / f"{part:06}{DEALT}").open("ab") as file:
                 rows.write_ipc_stream(file, compression="zstd")
+        read += len(frame)
+        show(read)
     for dealt in directory.glob(f"*{DEALT}"):
         with dealt.open("rb") as file:
             os.fsync(file.fileno())  # before a file says that they are whole
     write_whole(directory / DONE, lambda file: file.write(json.dumps(wrong).encode()))
 
 
-def _frame(piece: Piece, count: int) -> pl.DataFrame:
-    """Returns the rows of a piece, each with the one of ``count`` parts to which it belongs."""
-    return pl.DataFrame(
-        {
-            "part": [zlib.crc32(user.encode()) % count for user in piece.users],
-            "line": piece.lines,
-            "user": piece.users,
-            "item": [item for item, _ in piece.values],
-            "time": [time for _, time in piece.values],
-        },
-        schema={
-            "part": pl.Int64,
-            "line": pl.Int64,
-            "user": pl.String,
-            "item": pl.String,
-            "time": pl.Float64,
-        },
-    )
-
-
-def _gathered(frames: Iterator[pl.DataFrame], enough: int) -> Iterator[pl.DataFrame]:
-    """Yields the same rows in frames of at least ``enough``; the last may have fewer."""
-    held: list[pl.DataFrame] = []
-    for frame in frames:
-        held.append(frame)
-        if sum(map(len, held)) >= enough:
-            yield pl.concat(held)
-            held = []
-    if held:
-        yield pl.concat(held)
-
-
 def _sorted(dealt: pathlib.Path) -> Iterator[Piece]:
     frame = pl.concat(_streams(dealt))
-    frame = frame.sort("time", "line").group_by("user").agg("item", pl.col("line").min())
+    order = [name for name in ("time", "fraction", "line") if name in frame.columns]
+    frame = frame.sort(order).group_by("user").agg("item", pl.col("line").min())
     frame = frame.sort("line")
-    for rows in frame.iter_slices(ROWS):
+    for rows in frame.iter_slices(user_rows.ROWS):
         columns = (rows[name].to_list() for name in ("line", "user", "item"))
         yield Piece(*columns, wrong=[])
 

@@ -1,24 +1,29 @@
-"""The rules for users' files: how lines become cells, and cells ids and times.
+"""The rules for users' files: what they are called, how lines become cells, and cells ids.
 
-`tables` reads a file at once, with Polars; `user_rows` reads it row by row, so that a wrong row
-spoils no other. Both keep these rules.
+Training and recommending keep the same rules, in text and in typed columns alike.
 """
 
 from collections.abc import Iterable
 import contextlib
 import csv
 import dataclasses
-import datetime
 import decimal
 import gzip
 import io
+import json
 import math
 from pathlib import Path
+import re
 from typing import Any
 
+import numpy as np
 import polars as pl
 
-LARGEST = 2**53  # whole numbers beyond it may have been rounded in a column of floats
+# Whole numbers beyond it may have been rounded in a column of floats of so many bits.
+LARGEST = {64: 2**53, 32: 2**24}
+_WHOLE = re.compile(r"(-?[1-9]\d*|0)\.0+")
+_PARTS = re.compile(r"""'([^']*)'|"([^"]*)"|([^\s,'"]+)""")  # of a list as Python prints it
+_BRACKETS = {"[": "]", "(": ")", "{": "}"}
 
 csv.field_size_limit(2**31 - 1)  # characters; a long history has more than csv's own 131,072
 
@@ -40,15 +45,9 @@ class Format:
         quoting = csv.QUOTE_MINIMAL if self.quotes else csv.QUOTE_NONE
         return csv.reader(lines, delimiter=self.separator, quoting=quoting, strict=strict)
 
-    def fields(self, line: str, strict: bool = False) -> list[str]:
-        """Returns the fields of one line; raises ValueError where a ``strict`` one is malformed."""
-        try:
-            return next(self.records([line], strict), [])
-        except csv.Error as error:
-            raise ValueError(str(error)) from error
-
 
 TABS, COMMAS = Format("\t", quotes=False), Format(",", quotes=True)
+PARQUET = Format("", quotes=False)  # of a file that is no text
 
 
 def suffix(path: Path) -> str:
@@ -66,83 +65,110 @@ def open_bytes(path: Path) -> io.BufferedReader | gzip.GzipFile:
     return gzip.open(path, "rb") if is_gzip(path) else path.open("rb")
 
 
-def open_text(path: Path, errors: str = "strict", newline: str | None = "") -> io.TextIOWrapper:
-    """Opens a UTF-8 file, plain or .gz, to read text; the last two are those of `open`."""
-    return io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig", errors=errors, newline=newline)
-
-
 def id_text(value: Any) -> str:
     """Returns the id in a cell of any type, "" where there is none.
 
-    Where a number is missing pandas makes all of them floats: 17.0 is "17", and NaN is no id.
+    A whole number is the same id however it is written: 17, 17.0 and "17.0" are "17", because
+    tools that meet a missing number make floats of all others. NaN is no id.
 
     Raises:
         UnicodeError: bytes that are no UTF-8 text.
-        TypeError: neither text nor an exact whole number.
+        TypeError: neither text nor a number, or a whole number that may have been rounded.
     """
     match value:
         case None:
             return ""
         case str():
-            return value
+            whole = _WHOLE.fullmatch(value)
+            return whole[1] if whole else value
         case bytes():
-            return value.decode()
+            return id_text(value.decode())
+        case np.generic():
+            return id_text(value.item())
         case bool():
             raise TypeError
         case int():
             return str(value)
-        case float() if math.isnan(value):
+        case float() | decimal.Decimal() if math.isnan(value):
             return ""
-        case float() if value.is_integer() and abs(value) <= LARGEST:
+        case float() if value.is_integer() and abs(value) <= LARGEST[64]:
             return str(int(value))
-        case decimal.Decimal() if value == value.to_integral_value():
-            return str(int(value))
+        case float() if math.isfinite(value) and not value.is_integer():
+            return str(value)
+        case decimal.Decimal() if value.is_finite():
+            whole = value.to_integral_value()
+            return str(int(value)) if value == whole else f"{value.normalize():f}"
     raise TypeError
 
 
 def id_texts(column: pl.Series) -> pl.Series:
-    """Returns a column of ids as Strings, null where there is none; as ``id_text``.
+    """Returns ``id_text`` of a column as Strings; null where there is no id, or none that counts.
 
-    A float that is no whole number keeps its digits: a table's ids need not be exact.
+    ``id_fault`` says of a null which it is.
     """
-    if not column.dtype.is_float():
-        return column.cast(pl.String)
-    column = column.fill_nan(None)
-    whole = column.cast(pl.Int64, strict=False)
-    as_text = whole.cast(pl.String).zip_with(whole == column, column.cast(pl.String))
-    return as_text.set(column.is_null(), None)
+    kind = column.dtype
+    if kind.is_float():
+        texts = _of_floats(column)
+    elif kind.is_integer() or kind in (pl.String, pl.Categorical, pl.Enum, pl.Null):
+        texts = column.cast(pl.String)
+    else:
+        texts = pl.Series([id_or_none(value) for value in column], dtype=pl.String)
+    if texts.str.ends_with("0").any() and texts.str.contains(".0", literal=True).any():
+        texts = texts.str.replace(f"^{_WHOLE.pattern}$", "$1")
+    is_filled = texts.str.contains(r"\S")
+    return (texts if is_filled.all() else texts.set(~is_filled, None)).alias(column.name)
 
 
-def seconds(value: Any) -> float:
-    """Returns the time in a cell: a number as it is, a date as seconds since 1970.
-
-    Raises:
-        ValueError: neither a finite number nor an ISO date.
-    """
-    if isinstance(value, datetime.date | datetime.datetime):
-        value = value.isoformat()
-    with contextlib.suppress(TypeError, ValueError):
-        number = float(value)
-        if math.isfinite(number):
-            return number
+def id_fault(value: Any, place: str) -> str:
+    """Returns what is wrong with a cell that holds no id; ``place`` is the name of its column."""
     try:
-        return iso_seconds(str(value))
-    except ValueError as error:
-        raise ValueError(f"timestamp {value!r} is neither a number nor an ISO date") from error
+        if not id_text(value).strip():
+            return f"{place} is empty"
+    except UnicodeError:
+        return f"{place} is not UTF-8 text"
+    except TypeError:
+        pass
+    return f"{place}: {value!r} is neither text nor an exact number"
 
 
-def iso_seconds(text: str) -> float:
-    """Returns the seconds since 1970 of an ISO date or date-time, UTC unless it has an offset.
+def item_list(cell: str) -> list[Any]:
+    """Returns the ids in a cell of text: "17 4", "17,4", "[17, 4]", "['17', '4']" or "{17,4}".
 
     Raises:
-        ValueError: the text is not ISO.
+        ValueError: the list was cut off when it was printed.
     """
-    time = datetime.datetime.fromisoformat(text)
-    if time.tzinfo is None:
-        time = time.replace(tzinfo=datetime.UTC)
-    return time.timestamp()
+    text = cell.strip()
+    if text[:1] in _BRACKETS and text[-1] == _BRACKETS[text[0]]:
+        with contextlib.suppress(ValueError, RecursionError):
+            return json.loads(f"[{text[1:-1]}]")
+        found = ["".join(groups) for groups in _PARTS.findall(text[1:-1])]
+        if "..." in found:
+            raise ValueError("its list was cut off when it was printed: it holds '...'")
+        return found
+    parts = text.split()
+    # Commas part ids where nothing else does; "a,b c" are two ids, of which one has a comma.
+    if "," in text and all(part.endswith(",") for part in parts[:-1]):
+        return [part.strip() for part in text.removesuffix(",").split(",")]
+    return parts
 
 
 def first_line(error: BaseException) -> str:
     """Returns the first line of an error's message; those of libraries may have many."""
     return str(error).strip().partition("\n")[0]
+
+
+def _of_floats(column: pl.Series) -> pl.Series:
+    column = column.set(~column.is_finite(), None)
+    largest = LARGEST[32 if column.dtype == pl.Float32 else 64]
+    is_whole = column == column.floor()
+    whole = column.set(column.abs() > largest, None).cast(pl.Int64, strict=False)
+    return whole.cast(pl.String).zip_with(is_whole.fill_null(True), column.cast(pl.String))
+
+
+def id_or_none(value: Any) -> str | None:
+    """Returns ``id_text``, or None where ``id_fault`` has something to say."""
+    try:
+        text = id_text(value)
+    except (UnicodeError, TypeError):
+        return None
+    return text if text.strip() else None

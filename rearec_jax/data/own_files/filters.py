@@ -1,10 +1,13 @@
 """Filters interactions, and marks those that may be targets."""
 
+import logging
+
 from jaxtyping import Bool, Int64
 import numpy as np
 import polars as pl
 
 from rearec_jax.config import DataConfig
+from rearec_jax.data.raw_ids import encode
 from rearec_jax.errors import UserError
 
 
@@ -33,6 +36,37 @@ def filter_ratings(frame: pl.DataFrame, config: DataConfig) -> pl.DataFrame:
             f"{config.path}: no rating is above {config.rating_above}; lower data.rating_above"
         )
     return frame
+
+
+def drop_single(frame: pl.DataFrame, config: DataConfig) -> pl.DataFrame:
+    """Removes users with one interaction, whom leave_one_out cannot split, and says how many.
+
+    Raises:
+        UserError: nobody is left.
+    """
+    if config.split != "leave_one_out" or config.single_users == "keep":
+        return frame
+    several = frame.filter(~pl.col("user").is_unique())
+    dropped = len(frame) - len(several)
+    if several.is_empty():
+        raise UserError(
+            f"{config.path}: all {dropped} users have one interaction only, too few to leave one"
+            " out; is data.user_column right?"
+        )
+    if dropped:
+        logging.warning(
+            "%s: %d users with one interaction are left out; data.single_users=keep keeps them and"
+            " their items, which are never predicted for them",
+            config.path,
+            dropped,
+        )
+    return several
+
+
+def core(frame: pl.DataFrame, least: int, user: str = "user", item: str = "item") -> pl.DataFrame:
+    """Returns the rows of the k-core of the columns ``user`` and ``item``, with k = ``least``."""
+    (users, _), (items, _) = encode(frame[user]), encode(frame[item])
+    return frame.filter(pl.Series(core_mask(users, items, least)))
 
 
 def core_mask(

@@ -1,12 +1,15 @@
 """Reads files of interactions: user, item, and timestamp, rating and split where given."""
 
+from collections.abc import Callable
+import logging
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from rearec_jax.config import DataConfig
 from rearec_jax.data import interactions
-from rearec_jax.data.own_files import tables, timestamps
+from rearec_jax.data.own_files import cells, tables, timestamps
 from rearec_jax.errors import UserError
 
 _SPLIT_CODES = {
@@ -15,6 +18,7 @@ _SPLIT_CODES = {
     "validation": interactions.VALIDATION,
     "test": interactions.TEST,
 }
+_COMMAS = r"^\s*[^\s,]+\s+[^\s,]+(,[^\s,]+)*,?\s*$"  # a line 'user item,item,...'
 
 
 def read(config: DataConfig) -> pl.DataFrame:
@@ -22,7 +26,8 @@ def read(config: DataConfig) -> pl.DataFrame:
 
     The columns are user and item (String); timestamp (Int64, seconds UTC) unless the source has
     none; rating (Float64) with ``rating_column``; split (UInt8 code) with ``split=given``.
-    Interactions of a user at the same time keep the order of the file.
+    Interactions of a user at the same time keep the order of the file, those of other splits the
+    order train, valid, test.
 
     Raises:
         UserError: the file is missing or malformed; the message names the file, the line and the
@@ -33,35 +38,48 @@ def read(config: DataConfig) -> pl.DataFrame:
 
 
 def _read_sequences(path: Path, config: DataConfig) -> pl.DataFrame:
-    """Reads lines ``user item item ...``, oldest item first, without a header."""
+    """Reads lines ``user item item ...``, oldest item first, without a header.
+
+    Two other kinds are known by their lines: ``user item``, a line an interaction, and
+    ``user item,item,...``.
+    """
     if config.rating_column or config.split not in ("leave_one_out",):
         raise UserError(
             f"{path}: lines of 'user item item ...' have no ratings, times or given splits; set"
             " data.split=leave_one_out and data.rating_column='', or use data.source=table"
         )
     lines = tables.read_lines(path)
-    fields = lines.str.extract_all(r"\S+")
-    counts = fields.list.len()
-    if not counts.max():
-        raise UserError(f"{path} is empty; it needs lines of 'user item item ...'")
-    short = ((counts > 0) & (counts < 3)).arg_true()
-    if len(short):
-        line = short[0]
-        raise UserError(
-            f"{path}, line {line + 1}: user {fields[line][0]} has {counts[line] - 1} item(s);"
-            " a user needs at least 2, so remove the line"
-        )
-    filled = counts > 0
+    filled = lines.filter(lines.str.contains(r"\S"))
+    with_commas = filled.str.contains(_COMMAS).all() and filled.str.contains(",").any()
+    fields = lines.str.extract_all(r"[^\s,]+" if with_commas else r"\S+")
     frame = pl.DataFrame({"line": pl.int_range(1, len(lines) + 1, eager=True), "all": fields})
-    frame = frame.filter(filled).select("line", user=pl.col("all").list.first(), item="all")
-    _require_one_line_each(path, frame)
-    return frame.select("user", pl.col("item").list.slice(1)).explode("item")
+    frame = frame.filter(pl.col("all").list.len() > 0)
+    if frame.is_empty():
+        raise UserError(f"{path} is empty; it needs lines of 'user item item ...'")
+    frame = frame.select("line", user=pl.col("all").list.first(), item=pl.col("all").list.slice(1))
+    are_pairs = frame["item"].list.len().eq(1).all() and not frame["user"].is_unique().all()
+    if not are_pairs:
+        _require_histories(path, frame)
+    frame = frame.explode("item")
+    frame = frame.select("line", *(cells.id_texts(frame[name]) for name in ("user", "item")))
+    return frame.sort("user", "line").drop("line") if are_pairs else frame.drop("line")
 
 
-def _require_one_line_each(path: Path, frame: pl.DataFrame) -> None:
+def _require_histories(path: Path, frame: pl.DataFrame) -> None:
+    """Raises UserError for a user with one item, or with two lines."""
+    short = frame.filter(pl.col("item").list.len() < 2)
+    if not short.is_empty():
+        line, user, items = short.row(0)
+        remedy = "so remove the line"
+        if any(mark in user for mark in (",", ";", "::", "|")):
+            remedy = "so write blanks between a user and its items, or set data.source=table"
+        raise UserError(
+            f"{path}, line {line}: user {user} has {len(items)} item(s); a user needs at least 2,"
+            f" {remedy}"
+        )
     again = frame.filter(~pl.col("user").is_first_distinct())
     if not again.is_empty():
-        user, line = again["user"][0], again["line"][0]
+        line, user = again["line"][0], again["user"][0]
         first = frame.filter(pl.col("user") == user)["line"][0]
         raise UserError(
             f"{path}, line {line}: user {user} already has line {first}; put all of a user's"
@@ -71,90 +89,103 @@ def _require_one_line_each(path: Path, frame: pl.DataFrame) -> None:
 
 def _read_interactions(path: Path, config: DataConfig) -> pl.DataFrame:
     """Reads files of one interaction a row: the sources 'table' and 'recbole'."""
-    wanted = {config.user_column: "data.user_column", config.item_column: "data.item_column"}
-    if config.timestamp_column:
-        wanted[config.timestamp_column] = (
-            "data.timestamp_column; '' if the rows are in time order already"
-        )
-    if config.rating_column:
-        wanted[config.rating_column] = "data.rating_column"
-    if config.split == "given":
-        wanted[config.split_column] = "data.split_column"
-    _require_different_columns(path, config)
+    wanted = _wanted(path, config)
     table = tables.read_table(path, wanted, typed_header=config.source == "recbole")
-
     columns = {
         "user": _ids(table, config.user_column),
         "item": _ids(table, config.item_column),
     }
-    per_second = 1
+    per_second, step = 1, 0.0
     if config.timestamp_column:
-        columns["timestamp"], per_second = timestamps.parse_column(
-            table.column(config.timestamp_column, "times", pl.Boolean), table.location
-        )
+        times = _times(table, config.timestamp_column)
+        per_second, step = timestamps.units_per_second(times, table.location), times.step
+        columns |= {"timestamp": times.whole}
+        columns |= {"fraction": times.fraction} if (times.fraction != 0).any() else {}
     if config.rating_column:
         columns["rating"] = _ratings(table, config.rating_column)
     if config.split == "given":
         columns["split"] = _splits(table, config.split_column)
-    frame = pl.DataFrame(columns)
-    if config.split == "leave_one_out" and config.core < 2:
-        _require_two_each(table, frame)
     # Rows are sorted before times are cut to seconds: a finer unit keeps more of the order.
-    frame = frame.sort([key for key in ("user", "timestamp") if key in frame], maintain_order=True)
-    if per_second > 1:
-        frame = frame.with_columns(pl.col("timestamp") // per_second)
-    return frame
+    order = [key for key in ("user", "timestamp", "fraction", "split") if key in columns]
+    if "timestamp" not in columns:
+        order = ["user"]
+    frame = pl.DataFrame(columns).sort(order, maintain_order=True)
+    if "timestamp" not in columns:
+        return frame
+    if step > 1:
+        _warn_of_ties(frame, path, f"{step / per_second:g}")
+    return frame.with_columns(pl.col("timestamp") // per_second).drop("fraction", strict=False)
 
 
-def _require_different_columns(path: Path, config: DataConfig) -> None:
-    seen: dict[str, str] = {}
-    for option in ("user_column", "item_column", "timestamp_column", "rating_column"):
+def _wanted(path: Path, config: DataConfig) -> dict[str, str]:
+    """Returns the columns to read, each with the option that names it."""
+    wanted: dict[str, str] = {}
+    options = ["user_column", "item_column", "timestamp_column", "rating_column"]
+    for option in options + ["split_column"] * (config.split == "given"):
         column = getattr(config, option)
-        if column and column in seen:
+        if column in wanted:
             raise UserError(
-                f"{path}: data.{seen[column]} and data.{option} are both {column!r}; name a column"
+                f"{path}: {wanted[column]} and data.{option} are both {column!r}; name a column"
                 " each"
             )
-        seen[column] = option
+        if column:
+            wanted[column] = f"data.{option}"
+    if config.timestamp_column:
+        wanted[config.timestamp_column] += "; '' if the rows are in time order already"
+    return wanted
 
 
 def _ids(table: tables.Table, column: str) -> pl.Series:
     ids = table.ids(column)
-    empty = (ids.is_null() | (ids == "")).arg_true()
-    if len(empty):
-        raise UserError(f"{table.location(empty[0])}: column {column!r} is empty")
+    _require(table, column, ids, lambda value: cells.id_fault(value, f"column {column!r}"))
     return ids
 
 
+def _times(table: tables.Table, column: str) -> timestamps.Times:
+    times = timestamps.read_times(table.column(column, timestamps.NEEDED, *timestamps.UNFIT))
+    _require(table, column, times.whole, timestamps.fault)
+    return times
+
+
 def _ratings(table: tables.Table, column: str) -> pl.Series:
-    raw = table.column(column, "numbers", pl.Date, pl.Datetime)
+    raw = table.column(column, "numbers", pl.Binary, pl.Date, pl.Datetime)
     ratings = raw.cast(pl.Float64, strict=False)
-    bad = (~ratings.is_finite().fill_null(False)).arg_true()
-    if len(bad):
-        raise UserError(
-            f"{table.location(bad[0])}: {column} {str(raw[bad[0]])!r} is not a finite number"
-        )
+    ratings = ratings.set(~ratings.is_finite(), None)
+    _require(table, column, ratings, lambda value: f"{column} {value!r} is not a finite number")
     return ratings
 
 
 def _splits(table: tables.Table, column: str) -> pl.Series:
-    raw = table.column(column, "names of splits").cast(pl.String)
+    raw = table.column(column, "names of splits", pl.Binary).cast(pl.String)
     codes = raw.replace_strict(_SPLIT_CODES, default=None, return_dtype=pl.UInt8)
-    bad = codes.is_null().arg_true()
-    if len(bad):
-        raise UserError(
-            f"{table.location(bad[0])}: {column} {raw[bad[0]]!r} must be one of"
-            f" {', '.join(_SPLIT_CODES)}"
-        )
+    known = ", ".join(_SPLIT_CODES)
+    _require(table, column, codes, lambda value: f"{column} {value!r} must be one of {known}")
     return codes
 
 
-def _require_two_each(table: tables.Table, frame: pl.DataFrame) -> None:
-    single = frame["user"].is_unique().arg_true()
-    if len(single):
-        raise UserError(
-            f"{table.location(single[0])}: user {frame['user'][single[0]]} has one interaction"
-            " only, too few to leave one out; set data.core=2 or more to remove such users"
+def _require(
+    table: tables.Table, column: str, values: pl.Series, fault: Callable[[Any], str]
+) -> None:
+    """Raises UserError for the first null of what was made of a column; ``fault`` says why."""
+    if values.has_nulls():
+        row = int(values.is_null().arg_max() or 0)
+        value = table.frame[column][row]
+        why = f"column {column!r} is empty" if value is None else fault(value)
+        raise UserError(f"{table.location(row)}: {why}")
+
+
+def _warn_of_ties(frame: pl.DataFrame, path: Path, seconds: str) -> None:
+    keys = [key for key in ("user", "timestamp", "fraction") if key in frame.columns]
+    ties = frame.select(pl.struct(keys).is_duplicated().sum()).item()
+    if ties:
+        logging.warning(
+            "%s: its times are floats that do not tell apart what is less than %s seconds apart:"
+            " %d of %d interactions have the time of another one of their user, and keep the order"
+            " of the file; write times as whole numbers",
+            path,
+            seconds,
+            ties,
+            len(frame),
         )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from rearec_jax.config import DataConfig
-from rearec_jax.data.interactions import CONTEXT, TEST, TRAIN, VALIDATION, positions
+from rearec_jax.data.interactions import CONTEXT, TEST, TRAIN, VALIDATION, positions, up_to_here
 from rearec_jax.data.own_files.timestamps import parse_option
 from rearec_jax.errors import UserError
 
@@ -52,12 +52,20 @@ def assign(
     3. With ``known_items_only``, CONTEXT where a held-out target or an item of its history does
        not occur in the training period (whether as a target or as context).
 
+    Given splits may lack validation: such data train without early stopping.
+
     Raises:
         UserError: the data lack times or splits, the given splits of a user go back in time, or no
             target is left in training, validation or test.
     """
     period = _period(config, offsets, given)
-    _require_order(period, offsets, given.user_ids)
+    user = back_in_time(period, offsets)
+    if user is not None:
+        name = user if given.user_ids is None else given.user_ids[user]
+        raise UserError(
+            f"user {name}: the given splits go back in time (train after valid or test, or valid"
+            " after test); correct the splits or the timestamps"
+        )
     codes = period.copy()
     codes[positions(offsets) < config.min_history] = CONTEXT
     if given.target_ok is not None:
@@ -65,8 +73,9 @@ def assign(
     if config.known_items_only:
         # This never changes a training target: all before it is training too.
         codes[_has_unknown(items, offsets, period)] = CONTEXT
-    _require_targets(codes, config, given.timestamps)
-    return Split(codes, _count_per_user(period == TRAIN, offsets))
+    _require_targets(codes, period, config, given.timestamps)
+    trained = np.concatenate([[0], np.cumsum(period == TRAIN)])
+    return Split(codes, np.diff(trained[offsets]))
 
 
 def leave_one_out(offsets: Int64[np.ndarray, "users_plus_1"]) -> UInt8[np.ndarray, "total"]:
@@ -133,23 +142,15 @@ def _period(
     return by_time(given.timestamps, *time_cuts(config, given.timestamps))
 
 
-def _require_order(
-    period: UInt8[np.ndarray, "total"],
-    offsets: Int64[np.ndarray, "users_plus_1"],
-    user_ids: pl.Series | None,
-) -> None:
-    """Raises UserError where a user's periods go back in time.
+def back_in_time(
+    period: UInt8[np.ndarray, "total"], offsets: Int64[np.ndarray, "users_plus_1"]
+) -> int | None:
+    """Returns the first user whose periods go back in time, None if nobody's do.
 
     A training target after a held-out one would have that one in its history: a leak.
     """
     back = np.flatnonzero((period[1:] < period[:-1]) & (positions(offsets)[1:] > 0))
-    if len(back):
-        user = int(np.searchsorted(offsets, back[0], side="right")) - 1
-        name = user if user_ids is None else user_ids[user]
-        raise UserError(
-            f"user {name}: the given splits go back in time (train after valid or test, or valid"
-            " after test); correct the splits or the timestamps"
-        )
+    return int(np.searchsorted(offsets, back[0], side="right")) - 1 if len(back) else None
 
 
 def _has_unknown(
@@ -160,25 +161,19 @@ def _has_unknown(
     """Says for each position whether it or an item before it never occurs in training."""
     known = np.zeros(int(items.max()) + 1, dtype=bool)
     known[items[period == TRAIN]] = True
-    unknown = np.concatenate([[0], np.cumsum(~known[items])])
-    before_user = np.repeat(unknown[offsets[:-1]], np.diff(offsets))
-    return unknown[1:] > before_user
-
-
-def _count_per_user(
-    mask: Bool[np.ndarray, "total"], offsets: Int64[np.ndarray, "users_plus_1"]
-) -> Int64[np.ndarray, "users"]:
-    total = np.concatenate([[0], np.cumsum(mask)])
-    return np.diff(total[offsets])
+    return up_to_here(~known[items], offsets)
 
 
 def _require_targets(
     codes: UInt8[np.ndarray, "total"],
+    period: UInt8[np.ndarray, "total"],
     config: DataConfig,
     timestamps: Int64[np.ndarray, "total"] | None,
 ) -> None:
+    """Raises UserError where a split has no target; given splits need no validation."""
     for code, name in ((TRAIN, "training"), (VALIDATION, "validation"), (TEST, "test")):
-        if (codes == code).any():
+        not_given = config.split == "given" and code == VALIDATION and not (period == code).any()
+        if not_given or (codes == code).any():
             continue
         filters = f"data.min_history={config.min_history}"
         if config.known_items_only:

@@ -1,44 +1,49 @@
-"""Reads the columns of a table file; every error names the file and the line.
+"""Reads the columns of a table file, whole or in stretches; each row knows its line."""
 
-Polars reads the file at once. Only where something is wrong is it read again, record by record, to
-find the line to name.
-"""
-
-from collections.abc import Iterator, Mapping
-import csv
+from collections.abc import Iterator, Mapping, Sequence
+import contextlib
 import dataclasses
 import gzip
 import io
 from pathlib import Path
 import re
 from typing import Any
-import zlib
 
+from jaxtyping import Int64
+import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from rearec_jax.data.own_files import cells
-from rearec_jax.data.own_files.cells import Format
+from rearec_jax.data.own_files import cells, records
+from rearec_jax.data.own_files.records import Header, Wrong
 from rearec_jax.data.parquet import DAMAGED
 from rearec_jax.errors import UserError
 
+ROWS = 2**20  # of a Parquet file that are read at once
 _SUFFIXES = (".csv", ".tsv", ".txt", ".parquet", ".inter", ".item")
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """The columns of one file.
+    """The columns of a file, or of a stretch of it.
 
-    path:   the file.
-    frame:  its columns: of a delimited file Strings (null = empty), of Parquet its own types.
-    format: the format of a delimited file; None for Parquet.
+    path:  the file.
+    unit:  what ``lines`` counts: "line", or "row" of Parquet.
+    frame: the columns: of a delimited file Strings (null = empty), of Parquet their own types, but
+        Categorical and Enum as Strings.
+    lines: the line of each row, where the header is 1; of Parquet, its row, from 1.
+    wrong: the malformed rows, which are left out.
     """
 
     path: Path
+    unit: str
     frame: pl.DataFrame
-    format: Format | None
+    lines: Int64[np.ndarray, "rows"]
+    wrong: Sequence[Wrong] = ()
 
     def column(self, name: str, needed: str, *others: Any) -> pl.Series:
-        """Returns a column of single values; Categorical and Enum as Strings.
+        """Returns a column of single values.
 
         Args:
             name: the name of the column.
@@ -50,26 +55,20 @@ class Table:
         """
         column = self.frame[name]
         kind = column.dtype
-        unfit = (pl.Binary, pl.Object, pl.Time, pl.Duration, *others)
-        if kind.is_nested() or kind in unfit:
+        if kind.is_nested() or kind in (pl.Object, pl.Time, pl.Duration, *others):
             raise UserError(
                 f"{self.path}: column {name!r} is of type {kind}, where {needed} are needed; write"
                 " it as such, or name another column"
             )
-        return column.cast(pl.String) if kind in (pl.Categorical, pl.Enum) else column
+        return column
 
     def ids(self, name: str) -> pl.Series:
-        """Returns a column of ids as Strings, null where there is none."""
+        """Returns a column of ids as Strings; null where there is none, or none that counts."""
         return cells.id_texts(self.column(name, "ids"))
 
     def location(self, row: int) -> str:
         """Returns 'FILE, line 12' for a row of ``frame``."""
-        if self.format is not None:
-            filled = (line for line, fields in _records(self.path, self.format) if any(fields))
-            for index, line in enumerate(filled):
-                if index == row + 1:  # record 0 is the header
-                    return f"{self.path}, line {line}"
-        return f"{self.path}, row {row + 1}"
+        return f"{self.path}, {self.unit} {self.lines[row]}"
 
 
 def existing_file(path: str, option: str, hint: str = "") -> Path:
@@ -82,11 +81,74 @@ def existing_file(path: str, option: str, hint: str = "") -> Path:
     hint = f"; {hint}" if hint else ""
     if not path:
         raise UserError(f"option {option} names no file{hint}")
+    require_no_url(path, option)
     found = Path(path).expanduser()
     if not found.is_file():
         problem = "is no file" if found.exists() else "does not exist"
         raise UserError(f"file {found} (option {option}) {problem}{hint}")
     return found
+
+
+def require_no_url(path: str, option: str) -> None:
+    """Raises UserError where a path is a URL."""
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", path):
+        raise UserError(
+            f"{path} (option {option}) is a URL, and files are read and written on disks only;"
+            " download or copy the file, and give its path"
+        )
+
+
+def read_header(path: Path, typed_header: bool = False) -> Header:
+    """Finds out what kind of table a file is, and its columns.
+
+    Args:
+        path: the file; its suffix tells the kind.
+        typed_header: whether it has RecBole's ``name:type`` header, tab separated, whatever the
+            suffix.
+
+    Raises:
+        UserError: the kind is unknown, the file cannot be read, or a column is repeated.
+    """
+    suffix = cells.suffix(path)
+    if suffix == ".parquet" and not typed_header:
+        with _parquet(path) as file:
+            header = Header(file.schema_arrow.names, cells.PARQUET)
+    elif suffix in _SUFFIXES or typed_header:
+        header = records.read_header(path, typed_header)
+    else:
+        raise UserError(
+            f"{path}: what kind of table is '{suffix}'? Known are .csv, .tsv, .txt (tab or comma)"
+            " and .parquet, each also with .gz"
+        )
+    repeated = sorted({name for name in header.names if header.names.count(name) > 1})
+    if repeated:
+        raise UserError(f"{path}, line 1: column {repeated[0]!r} occurs more than once")
+    return header
+
+
+def stretches(
+    path: Path, header: Header, wanted: Sequence[str], rows: int = ROWS
+) -> Iterator[Table]:
+    """Yields the wanted columns of a file from its start to its end, in bounded memory.
+
+    ``rows`` bounds the rows of a stretch of a Parquet file.
+
+    Raises:
+        UserError: the file cannot be read on.
+    """
+    if header.form != cells.PARQUET:
+        for found in records.read_records(path, header, wanted):
+            yield Table(path, "line", *found)
+        return
+    done = 0
+    with _parquet(path) as file:
+        for batch in file.iter_batches(rows, columns=list(wanted)):
+            batch.validate(full=True)  # Polars would take any bytes for UTF-8
+            frame = pl.DataFrame(pl.from_arrow(batch)).select(wanted)
+            # Each batch may have categories of its own.
+            frame = frame.with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String))
+            yield Table(path, "row", frame, np.arange(done + 1, done + 1 + len(frame)))
+            done += len(frame)
 
 
 def read_table(path: Path, wanted: Mapping[str, str], typed_header: bool = False) -> Table:
@@ -95,22 +157,28 @@ def read_table(path: Path, wanted: Mapping[str, str], typed_header: bool = False
     Args:
         path: the file; its suffix tells the kind.
         wanted: the names of the columns, each with the option that names it, for errors.
-        typed_header: whether it has RecBole's ``name:type`` header, tab separated, whatever the
-            suffix.
+        typed_header: see ``read_header``.
 
     Raises:
         UserError: a missing or repeated column, a line with too many or too few fields, bytes
             that are not UTF-8, an empty or damaged file.
     """
-    kind = cells.suffix(path)
-    if kind == ".parquet" and not typed_header:
-        return Table(path, _read_parquet(path, wanted), None)
-    if kind not in _SUFFIXES and not typed_header:
-        raise UserError(
-            f"{path}: what kind of table is '{kind}'? Known are .csv, .tsv, .txt (tab or comma)"
-            " and .parquet, each also with .gz"
-        )
-    return _read_delimited(path, wanted, typed_header)
+    header = read_header(path, typed_header)
+    for name, option in wanted.items():
+        if name not in header.names:
+            raise UserError(
+                f"{path} has no column {name!r} (option {option}); its columns are"
+                f" {', '.join(header.names)}"
+            )
+    found = []
+    for table in stretches(path, header, list(wanted)):
+        for line, reason in table.wrong:
+            raise UserError(f"{path}, {table.unit} {line}: {reason}")
+        found.append(table)
+    if not any(len(table.lines) for table in found):
+        raise UserError(f"{path} has a header but no rows")
+    frame = pl.concat([table.frame for table in found], rechunk=True)
+    return Table(path, found[0].unit, frame, np.concatenate([table.lines for table in found]))
 
 
 def read_lines(path: Path) -> pl.Series:
@@ -119,161 +187,22 @@ def read_lines(path: Path) -> pl.Series:
     Raises:
         UserError: the file is not text, or damaged.
     """
+    with records.explained(path), cells.open_bytes(path) as file:
+        content = file.read()
+    # Not splitlines(): it also splits at characters that editors do not count as lines.
+    lines = content.removeprefix(b"\xef\xbb\xbf").split(b"\n")
     try:
-        content = path.read_bytes()
-        if cells.is_gzip(path):
-            content = gzip.decompress(content)
-        # Not splitlines(): it also splits at characters that editors do not count as lines.
-        return pl.Series("line", content.decode("utf-8-sig").split("\n"), dtype=pl.String)
-    except UnicodeDecodeError as error:
-        raise _not_utf8(path) from error
-    except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path} cannot be read: {cells.first_line(error)}") from error
+        return pl.Series("line", [line.decode() for line in lines], dtype=pl.String)
+    except UnicodeDecodeError:
+        wrong = next(number for number, line in enumerate(lines, 1) if not records.is_utf8(line))
+    raise UserError(f"{path}, line {wrong}: {records.NOT_UTF8}")
 
 
-def _read_parquet(path: Path, wanted: Mapping[str, str]) -> pl.DataFrame:
+@contextlib.contextmanager
+def _parquet(path: Path) -> Iterator[pq.ParquetFile]:
     try:
         source = io.BytesIO(gzip.decompress(path.read_bytes())) if cells.is_gzip(path) else path
-        names = pl.read_parquet_schema(source)
-        _require_columns(path, list(names), wanted)
-        if isinstance(source, io.BytesIO):
-            source.seek(0)
-        frame = pl.read_parquet(source, columns=list(wanted))
-    except (*DAMAGED, EOFError, zlib.error) as error:
+        with pq.ParquetFile(source) as file:
+            yield file
+    except (*DAMAGED, *records.DAMAGED, pa.ArrowException, ValueError) as error:
         raise UserError(f"{path} cannot be read as Parquet: {cells.first_line(error)}") from error
-    if frame.is_empty():
-        raise UserError(f"{path} has no rows")
-    return frame
-
-
-def _read_delimited(path: Path, wanted: Mapping[str, str], typed_header: bool) -> Table:
-    form, names = _header(path, typed_header)
-    _require_columns(path, names, wanted)
-    try:
-        # All columns are read: of some of them, Polars drops the fields that are too many.
-        frame = pl.read_csv(
-            path,
-            separator=form.separator,
-            quote_char='"' if form.quotes else None,
-            infer_schema=False,
-        )
-    except (pl.exceptions.PolarsError, OSError) as error:
-        _check_records(path, form, len(names))
-        _check_quotes(path, form)
-        raise UserError(f"{path} cannot be read: {cells.first_line(error)}") from error
-    frame.columns = names
-    # The last column comes along because it is empty wherever a line is too short.
-    frame = frame.select(list(dict.fromkeys([*wanted, names[-1]])))
-    if any(frame[name].has_nulls() for name in frame.columns):
-        filled = _check_records(path, form, len(names))
-        frame = frame.filter(pl.Series(filled, dtype=pl.Boolean))
-    if frame.is_empty():
-        raise UserError(f"{path} has a header but no rows")
-    return Table(path, frame.select(list(wanted)), form)
-
-
-def _header(path: Path, typed: bool) -> tuple[Format, list[str]]:
-    try:
-        with cells.open_text(path) as file:
-            first = file.readline()
-    except UnicodeDecodeError as error:
-        raise _not_utf8(path) from error
-    except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path} cannot be read: {cells.first_line(error)}") from error
-    if not first.strip():
-        raise UserError(f"{path} is empty or starts with an empty line; it needs a header line")
-    if first.endswith("\r"):
-        raise UserError(f"{path}: lines end in CR alone; write them with LF or CR LF")
-    is_tabbed = (
-        typed or cells.suffix(path) == ".tsv" or (cells.suffix(path) != ".csv" and "\t" in first)
-    )
-    form = cells.TABS if is_tabbed else cells.COMMAS
-    names = form.fields(first)
-    if typed:
-        untyped = [name for name in names if ":" not in name]
-        if untyped:
-            raise UserError(
-                f"{path}, line 1: column {untyped[0]!r} has no type; a RecBole file starts with"
-                " name:type columns separated by tabs, for example user_id:token"
-            )
-        names = [name.rpartition(":")[0] for name in names]
-    return form, names
-
-
-def _require_columns(path: Path, names: list[str], wanted: Mapping[str, str]) -> None:
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise UserError(f"{path}, line 1: column {repeated[0]!r} occurs more than once")
-    for name, option in wanted.items():
-        if name not in names:
-            raise UserError(
-                f"{path} has no column {name!r} (option {option}); its columns are"
-                f" {', '.join(names)}"
-            )
-
-
-def _not_utf8(path: Path) -> UserError:
-    """Returns the error that names the first line at fault.
-
-    It is looked for anew: a file that is open as text decodes many lines at a time.
-    """
-    with path.open("rb") as start:
-        if start.read(2) == b"\x1f\x8b" and not cells.is_gzip(path):
-            return UserError(f"{path} is compressed by gzip; give it a name that ends in .gz")
-    with cells.open_bytes(path) as file:
-        number = next(number for number, line in enumerate(file, start=1) if not _is_utf8(line))
-    return UserError(f"{path}, line {number}: not UTF-8 text; convert the file to UTF-8")
-
-
-def _is_utf8(line: bytes) -> bool:
-    try:
-        line.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _records(path: Path, form: Format) -> Iterator[tuple[int, list[str]]]:
-    """Yields the first line and the fields of every record, the header and blank ones included."""
-    with cells.open_text(path) as file:
-        reader = form.records(file)
-        line = 1
-        for fields in reader:
-            yield line, fields
-            line = reader.line_num + 1
-
-
-def _check_records(path: Path, form: Format, width: int) -> list[bool]:
-    """Says which records after the header are not blank.
-
-    Raises:
-        UserError: a record has another number of fields than ``width``; names its line.
-    """
-    filled = []
-    line = 0
-    try:
-        for line, fields in _records(path, form):
-            filled.append(any(fields))
-            if fields and len(fields) != width:
-                raise UserError(
-                    f"{path}, line {line}: {len(fields)} fields where the header has {width}"
-                )
-    except UnicodeDecodeError as error:
-        raise _not_utf8(path) from error
-    except (csv.Error, OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path}, after line {line}: {cells.first_line(error)}") from error
-    return filled[1:]
-
-
-def _check_quotes(path: Path, form: Format) -> None:
-    """Raises UserError for the first line with a quote inside a field that no quote begins."""
-    if not form.quotes:
-        return
-    with cells.open_text(path) as file:
-        for number, line in enumerate(file, start=1):
-            unquoted = re.sub(r'(^|,)"(?:[^"]|"")*"(?=,|\s*$)', r"\1", line)
-            if re.search(r'(^|,)[^",]+"', unquoted):
-                raise UserError(
-                    f"{path}, line {number}: a quote inside a field; put the whole field into"
-                    " quotes and double those inside, or write a .tsv, which has none"
-                )

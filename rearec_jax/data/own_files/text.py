@@ -94,7 +94,7 @@ def _as_text(table: tables.Table, name: str) -> pl.Series:
         column = column.arr.to_list()
     if isinstance(kind, pl.Array | pl.List) and _is_plain(kind.inner):
         return column.cast(pl.List(pl.String)).list.join(", ", ignore_nulls=True)
-    return table.column(name, "texts, or lists of texts,")
+    return table.column(name, "texts, or lists of texts,", pl.Binary)
 
 
 def _is_plain(kind: Any) -> bool:

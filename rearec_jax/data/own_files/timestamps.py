@@ -1,44 +1,82 @@
-"""Reads times, as numbers or ISO dates, as whole numbers that sort."""
+"""Reads times, as numbers or ISO dates, as pairs of whole numbers that sort."""
 
 from collections.abc import Callable
 import logging
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
-from rearec_jax.data.own_files import cells
 from rearec_jax.errors import UserError
 
+NEEDED = "times"  # what a column of them must hold, in words
+UNFIT = (pl.Boolean, pl.Binary)  # types that hold none
+_BILLION = 10**9
 # 10^11 seconds are the year 5138; 10^11 milliseconds are 1973. So a size tells the unit.
 _UNITS = (
     (10**17, 10**9, "nanoseconds"),
     (10**14, 10**6, "microseconds"),
     (10**11, 10**3, "milliseconds"),
 )
+_NUMBER = r"^\s*([+-]?)(\d+)(?:\.(\d*))?\s*$"
+_EXPONENT = r"^\s*[+-]?\d+(?:\.(\d*))?[eE]([+-]?\d+)\s*$"
+_ISO = (
+    r"^\s*(\d{4})-?(\d{2})-?(\d{2})"  # day
+    r"(?:[T ](\d{2}):?(\d{2})(?::?(\d{2})(?:[.,](\d+))?)?"  # time of day
+    r"\s*(?:Z|UTC|GMT|([+-])(\d{2})(?::?(\d{2}))?)?)?\s*$"  # offset
+)
 
 
-def parse_column(column: pl.Series, locate: Callable[[int], str]) -> tuple[pl.Series, int]:
-    """Returns times as Int64 in the finest unit of the column, and how many of it make a second.
+class Times(NamedTuple):
+    """The times of a column; null where a value is neither a number nor an ISO date.
 
-    Whole numbers are seconds since 1970; where the median exceeds 10^11 they are milliseconds
-    (10^14: microseconds, 10^17: nanoseconds), which is logged. Otherwise ISO dates or date-times,
-    UTC unless they say otherwise.
-
-    Raises:
-        UserError: a value is neither; the message names ``locate(row)`` of the first.
+    whole:      Int64, since 1970 in the unit of the column, rounded down.
+    fraction:   Int64, the billionths of a unit that are left.
+    per_second: how many units make a second; 0: their sizes tell (``units_per_second``).
+    step:       the units below which the column's numbers do not differ; 0: it is exact.
     """
-    if column.dtype.is_temporal():
-        times = column.cast(pl.Datetime("us")).dt.epoch("us")
-        _require(column, times, locate)
-        return times, 10**6
-    numbers = _whole_numbers(column)
-    if column.dtype == pl.String and numbers.null_count() > len(numbers) // 2:
-        times = _iso(column)
-        if times.null_count() < numbers.null_count():
-            _require(column, times, locate)
-            return times, 10**6
-    _require(column, numbers, locate)
-    return numbers, _per_second(numbers, locate)
+
+    whole: pl.Series
+    fraction: pl.Series
+    per_second: int
+    step: float = 0.0
+
+    @property
+    def are_dates(self) -> bool:
+        """Says whether they are dates, not numbers."""
+        return self.per_second > 0
+
+
+def read_times(column: pl.Series, dates: bool | None = None) -> Times:
+    """Reads numbers, or ISO dates or date-times, UTC unless they say otherwise.
+
+    Args:
+        column: the column, of numbers, dates or text.
+        dates: of text, whether it holds dates; None: whether most of it does.
+    """
+    kind = column.dtype
+    if kind.is_temporal():
+        column = column.cast(pl.Datetime("us")) if kind == pl.Date else column
+        unit = {"ms": 10**3, "us": 10**6, "ns": 10**9}[column.dtype.time_unit]  # type: ignore[attr-defined]
+        return Times(column.to_physical(), _zeros(column), unit)
+    if kind.is_integer():
+        return Times(column.cast(pl.Int64, strict=False), _zeros(column), 0)
+    if kind.is_float():
+        finite = column.filter(column.is_finite()).abs().to_numpy()
+        return Times(*_of_floats(column), 0, float(np.spacing(finite.max(initial=0))))
+    text = column.cast(pl.String)
+    numbers = _numbers(text)
+    if dates or (dates is None and numbers.whole.null_count() > len(text) // 2):
+        times = _dates(text)
+        if dates or times.whole.null_count() < numbers.whole.null_count():
+            return times
+    return numbers
+
+
+def fault(value: Any) -> str:
+    """Returns what is wrong with a value that is no time."""
+    given = "no timestamp" if value is None else f"timestamp {str(value)!r}"
+    return f"{given} where seconds since 1970 (a number) or an ISO date is needed"
 
 
 def parse_option(text: str, option: str) -> int:
@@ -47,48 +85,42 @@ def parse_option(text: str, option: str) -> int:
     Raises:
         UserError: it is not ISO.
     """
-    try:
-        return int(cells.iso_seconds(text))
-    except ValueError as error:
+    seconds = _dates(pl.Series([text])).whole[0]
+    if seconds is None:
         raise UserError(
             f"option {option}={text!r} must be an ISO date or date-time, for example 2016-05-14"
-        ) from error
+        )
+    return seconds
 
 
-def _whole_numbers(column: pl.Series) -> pl.Series:
-    if column.dtype.is_integer():
-        return column.cast(pl.Int64, strict=False)
-    if column.dtype.is_decimal():
-        column = column.cast(pl.Float64)
-    if column.dtype.is_float():
-        whole = pl.when(pl.col("t") == pl.col("t").round()).then(pl.col("t"))
-        return column.rename("t").to_frame().select(whole.cast(pl.Int64, strict=False))["t"]
-    numbers = column.cast(pl.Int64, strict=False)
-    if numbers.has_nulls():  # 881250949.0 or 8.8e8, as tools that keep times as floats write them
-        numbers = _whole_numbers(column.cast(pl.Float64, strict=False))
-    return numbers
+def units_per_second(times: Times, locate: Callable[[int], str]) -> int:
+    """Returns how many units of a column without null make a second.
 
+    Numbers are seconds; where the median exceeds 10^11 they are milliseconds (10^14: microseconds,
+    10^17: nanoseconds), which is logged.
 
-def _iso(column: pl.Series) -> pl.Series:
-    """Returns microseconds since 1970; null where a value is not ISO."""
-    text = pl.col("t").str.strip_chars().str.replace("T", " ").str.replace("Z$", "+00:00")
-    text = text.str.replace(r"^(\d{4}-\d{2}-\d{2})$", "$1 00:00:00")
-    text = text.str.replace(r"^(\S+ \d{2}:\d{2})($|[+-])", "${1}:00$2")
-    text = text.str.replace(r"(:\d{2}(?:\.\d+)?[+-]\d{2})$", "$1:00")
-    text = text.str.replace(r"(:\d{2}(\.\d+)?)$", "$1+00:00")
-    # After an offset like +02:00 the line above has added a second one.
-    text = text.str.replace(r"([+-]\d{2}:\d{2})\+00:00$", "$1")
-    times = text.str.to_datetime("%Y-%m-%d %H:%M:%S%.f%:z", strict=False, time_unit="us")
-    return column.rename("t").to_frame().select(times.dt.epoch("us"))["t"]
-
-
-def _per_second(numbers: pl.Series, locate: Callable[[int], str]) -> int:
+    Raises:
+        UserError: a number has a larger unit than most; the message names ``locate(row)``.
+    """
+    if times.per_second:
+        return times.per_second
+    numbers = times.whole
     sizes = np.abs(numbers.to_numpy())
     median, row = np.median(sizes), int(sizes.argmax())
     for bound, per_second, unit in _UNITS:
         if median > bound:
             logging.info("timestamps are read as %s", unit)
-            _warn_of_seconds(numbers, bound, unit, locate)
+            small = ((numbers > 0) & (numbers < bound)).arg_true()
+            if len(small):
+                logging.warning(
+                    "%d of %d timestamps are so small that they are seconds, perhaps, where the"
+                    " others are %s; the first, %s: %d",
+                    len(small),
+                    len(numbers),
+                    unit,
+                    locate(small[0]),
+                    numbers[small[0]],
+                )
             return per_second
         if sizes[row] > bound:
             raise UserError(
@@ -98,27 +130,68 @@ def _per_second(numbers: pl.Series, locate: Callable[[int], str]) -> int:
     return 1
 
 
-def _warn_of_seconds(
-    numbers: pl.Series, bound: int, unit: str, locate: Callable[[int], str]
-) -> None:
-    small = ((numbers > 0) & (numbers < bound)).arg_true()
-    if len(small):
-        logging.warning(
-            "%d of %d timestamps are so small that they are seconds, perhaps, where the others are"
-            " %s; the first, %s: %d",
-            len(small),
-            len(numbers),
-            unit,
-            locate(small[0]),
-            numbers[small[0]],
-        )
+def _zeros(column: pl.Series) -> pl.Series:
+    return pl.zeros(len(column), dtype=pl.Int64, eager=True)
 
 
-def _require(column: pl.Series, times: pl.Series, locate: Callable[[int], str]) -> None:
-    if times.has_nulls():
-        row = int(times.is_null().to_numpy().argmax())
-        value = "no timestamp" if column[row] is None else f"timestamp {str(column[row])!r}"
-        raise UserError(
-            f"{locate(row)}: {value} where seconds since 1970 (a whole number) or an ISO date"
-            " is needed"
-        )
+def _of_floats(column: pl.Series) -> tuple[pl.Series, pl.Series]:
+    column = column.cast(pl.Float64)
+    column = column.set(~column.is_finite(), None)
+    whole = column.floor()
+    fraction = ((column - whole) * _BILLION).round().cast(pl.Int64)
+    return whole.cast(pl.Int64, strict=False), fraction
+
+
+def _numbers(text: pl.Series) -> Times:
+    """Reads numbers such as 881250949, 881250949.25 or 8.8e8."""
+    whole = text.cast(pl.Int64, strict=False)
+    if not whole.has_nulls():  # most files; the patterns take ten times as long
+        return Times(whole, _zeros(whole), 0)
+    parts = _groups(text, _NUMBER, "sign", "whole", "fraction").select(
+        whole=pl.col("whole").cast(pl.Int64, strict=False) * _sign("sign"),
+        fraction=_billionths("fraction") * _sign("sign"),
+    )
+    is_below = parts["fraction"] < 0  # -1.25 is -2 and 0.75
+    whole = parts["whole"] - is_below.cast(pl.Int64)
+    fraction = parts["fraction"] + _BILLION * is_below.cast(pl.Int64)
+    if not whole.has_nulls():
+        return Times(whole, fraction, 0)
+    with_exponent = _groups(text, _EXPONENT, "digits", "exponent")
+    is_float = with_exponent["exponent"].is_not_null()
+    floats, fractions = _of_floats(text.cast(pl.Float64, strict=False))
+    finest = with_exponent.select(
+        (pl.col("exponent").cast(pl.Int64, strict=False) - pl.col("digits").str.len_chars()).min()
+    ).item()
+    step = 10.0 ** min(finest, 18) if is_float.all() and finest is not None else 0.0
+    return Times(floats.zip_with(is_float, whole), fractions.zip_with(is_float, fraction), 0, step)
+
+
+def _dates(text: pl.Series) -> Times:
+    """Reads ISO dates and date-times."""
+    names = ("year", "month", "day", "hour", "minute", "second", "fraction")
+    parts = _groups(text, _ISO, *names, "sign", "hours", "minutes")
+    fields = [pl.col(name).fill_null("00") for name in names[:-1]]
+    start = pl.concat_str(fields, separator=" ").str.to_datetime(
+        "%Y %m %d %H %M %S", strict=False, time_unit="us"
+    )
+    offset = 60 * pl.col("hours").cast(pl.Int64) + pl.col("minutes").fill_null("0").cast(pl.Int64)
+    offset = pl.when(pl.col("hours").is_null()).then(0).otherwise(60 * offset * _sign("sign"))
+    found = parts.select(
+        whole=pl.when(pl.col("year").is_not_null()).then(start.dt.epoch("s") - offset),
+        fraction=_billionths("fraction"),
+    )
+    return Times(found["whole"], found["fraction"], 1)
+
+
+def _groups(text: pl.Series, pattern: str, *names: str) -> pl.DataFrame:
+    """Returns a column for each group of the pattern, null where it does not match."""
+    return text.str.extract_groups(pattern).struct.rename_fields(list(names)).struct.unnest()
+
+
+def _sign(column: str) -> pl.Expr:
+    return pl.when(pl.col(column) == "-").then(-1).otherwise(1)
+
+
+def _billionths(column: str) -> pl.Expr:
+    """Returns the digits after a point, "25", as billionths, 250000000; none are 0."""
+    return pl.col(column).fill_null("").str.pad_end(9, "0").str.slice(0, 9).cast(pl.Int64)

@@ -10,10 +10,11 @@ import numpy as np
 import polars as pl
 
 from rearec_jax.data.interactions import TEST, TRAIN, VALIDATION
+from rearec_jax.data.own_files import splits
 from rearec_jax.data.published import json_lines, line_blocks, recipe
 from rearec_jax.data.published.downloads import RemoteFile
 from rearec_jax.data.published.line_blocks import Malformed
-from rearec_jax.data.published.recipe import Prepared, Unfiltered
+from rearec_jax.data.published.recipe import Prepared
 from rearec_jax.data.published.row_counts import Counts
 from rearec_jax.data.raw_ids import encode
 from rearec_jax.errors import UserError
@@ -137,7 +138,12 @@ def prepare(
         frame["period"].to_numpy(),
         (frame["rating"] > RATING_ABOVE).to_numpy(),
     )
-    _require_order(rows, users, user_ids)
+    user = splits.back_in_time(rows.period, rows.offsets)
+    if user is not None:
+        raise UserError(
+            f"user {user_ids[user]}: a row of an earlier file (train, valid, test) has a later"
+            " time; are the three files of one category and release?"
+        )
     table = _read_metadata(metadata, item_ids, malformed_share, counts)
     untitled = _untitled(table, item_ids, counts)
     codes = recipe.target_codes(rows, CATEGORIES[name].min_history, untitled, counts)
@@ -227,19 +233,6 @@ def _compare_histories(
             first = f" (the first: user {row['user_id']}, item {row['parent_asin']})"
     verdict = f"{differs:,} differ{first}; the rows count" if differs else "all are equal"
     counts.say(f"{len(frame):,} official histories compared with the rows before them: {verdict}")
-
-
-def _require_order(rows: Unfiltered, users: Int64[np.ndarray, "rows"], user_ids: pl.Series) -> None:
-    """Raises UserError where a user's periods go back in time.
-
-    A training row after a held-out one would have that one in its history: a leak.
-    """
-    back = np.flatnonzero((rows.period[1:] < rows.period[:-1]) & (users[1:] == users[:-1]))
-    if len(back):
-        raise UserError(
-            f"user {user_ids[int(users[back[0]])]}: a row of an earlier file (train, valid, test)"
-            " has a later time; are the three files of one category and release?"
-        )
 
 
 def _read_metadata(

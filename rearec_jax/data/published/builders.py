@@ -114,40 +114,20 @@ class _Amazon(SequenceBuilder, skip_registration=True):
         return amazon2023.prepare(self.name, files, metadata, options.malformed_share, counts)
 
 
-class VideoGames(_Amazon):
-    """Amazon Reviews 2023, Video_Games: the official 5-core time split, targets rated above 3."""
-
-    name = "video_games"
-    AUTHORS = amazon2023.CATEGORIES["video_games"].authors
-
-
-class Software(_Amazon):
-    """Amazon Reviews 2023, Software: the official 5-core time split, targets rated above 3."""
-
-    name = "software"
-    AUTHORS = amazon2023.CATEGORIES["software"].authors
-
-
-class CDsAndVinyl(_Amazon):
-    """Amazon Reviews 2023, CDs_and_Vinyl: the official 5-core time split, targets rated above 3."""
-
-    name = "cds_and_vinyl"
-    AUTHORS = amazon2023.CATEGORIES["cds_and_vinyl"].authors
-
-
-class BabyProducts(_Amazon):
-    """Amazon Reviews 2023, Baby_Products: the official 5-core time split, targets rated above 3."""
-
-    name = "baby_products"
-    AUTHORS = amazon2023.CATEGORIES["baby_products"].authors
+def _amazon(name: str) -> type[SequenceBuilder]:
+    """Returns the builder of a category of Amazon Reviews 2023."""
+    category = amazon2023.CATEGORIES[name]
+    about = (
+        f"Amazon Reviews 2023, {category.name}: the official 5-core time split, targets rated above"
+        f" {amazon2023.RATING_ABOVE}."
+    )
+    members = {"name": name, "AUTHORS": category.authors, "__doc__": about}
+    return type(category.name.replace("_", ""), (_Amazon,), members)
 
 
 BUILDERS: dict[str, type[SequenceBuilder]] = {
     "yelp": Yelp,
-    "video_games": VideoGames,
-    "software": Software,
-    "cds_and_vinyl": CDsAndVinyl,
-    "baby_products": BabyProducts,
+    **{name: _amazon(name) for name in amazon2023.CATEGORIES},
 }
 
 

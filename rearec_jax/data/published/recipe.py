@@ -16,7 +16,9 @@ from rearec_jax.data.interactions import (
     TRAIN,
     VALIDATION,
     Interactions,
+    offsets_of,
     positions,
+    up_to_here,
 )
 from rearec_jax.data.published.row_counts import Counts
 from rearec_jax.data.raw_ids import encode
@@ -70,7 +72,7 @@ def unfiltered(
     """Returns rows that are sorted by user as sequences; each user up to the last has a row."""
     return Unfiltered(
         items=items.astype(np.int32),
-        offsets=_offsets(users, int(users[-1]) + 1),
+        offsets=offsets_of(users, int(users[-1]) + 1),
         timestamps=timestamps,
         period=period,
         target_ok=target_ok,
@@ -106,12 +108,12 @@ def target_codes(
     enough = positions(data.offsets) >= np.where(held_out, min_history[1], min_history[0])
     codes[~enough] = CONTEXT
     if untitled is not None:
-        codes[~held_out & _up_to_here(untitled[data.items], data.offsets)] = CONTEXT
+        codes[~held_out & up_to_here(untitled[data.items], data.offsets)] = CONTEXT
     _count(counts, "history long enough", codes)
     unknown = ~_known(data, codes)[data.items]
     codes[held_out & unknown] = CONTEXT
     _count(counts, "target in training", codes)
-    codes[held_out & _up_to_here(unknown, data.offsets)] = CONTEXT
+    codes[held_out & up_to_here(unknown, data.offsets)] = CONTEXT
     _count(counts, "history in training", codes)
     for code, name in ((TRAIN, "training"), (VALIDATION, "validation"), (TEST, "test")):
         if not (codes == code).any():
@@ -142,7 +144,7 @@ def compact(
     training = np.bincount(users[rows.period[keep] == TRAIN], minlength=len(left_users))
     return Interactions(
         items=items.astype(np.int32),
-        offsets=_offsets(users, len(left_users)),
+        offsets=offsets_of(users, len(left_users)),
         split=codes[keep],
         timestamps=rows.timestamps[keep],
         user_ids=left_users,
@@ -176,10 +178,6 @@ def needed(
     return positions(offsets) <= np.repeat(_last(codes != CONTEXT, offsets), np.diff(offsets))
 
 
-def _offsets(users: Int64[np.ndarray, "total"], count: int) -> Int64[np.ndarray, "users_plus_1"]:
-    return np.concatenate([[0], np.cumsum(np.bincount(users, minlength=count))])
-
-
 def _known(data: Unfiltered, codes: UInt8[np.ndarray, "total"]) -> Bool[np.ndarray, "N"]:
     """Marks the items that occur in a training row, which is a target and all before it."""
     last = _last(codes == TRAIN, data.offsets)
@@ -195,14 +193,6 @@ def _last(
     """Returns the position of each user's last True, -1 where there is none; no user is empty."""
     marked = np.where(mask, positions(offsets), -1)
     return np.maximum.reduceat(marked, offsets[:-1])
-
-
-def _up_to_here(
-    mask: Bool[np.ndarray, "total"], offsets: Int64[np.ndarray, "users_plus_1"]
-) -> Bool[np.ndarray, "total"]:
-    """Says for each position whether it or an earlier one of its user is True."""
-    before = np.concatenate([[0], np.cumsum(mask)])
-    return before[1:] > np.repeat(before[offsets[:-1]], np.diff(offsets))
 
 
 def _count(counts: Counts, stage: str, codes: UInt8[np.ndarray, "total"]) -> None:

@@ -14,7 +14,7 @@ from ml_collections import config_dict
 from rearec_jax import config as config_lib
 from rearec_jax.config import Config
 from rearec_jax.data import read
-from rearec_jax.data.interactions import Interactions
+from rearec_jax.data.interactions import VALIDATION, Interactions
 from rearec_jax.devices.mesh import ONE, make_devices
 from rearec_jax.errors import UserError
 from rearec_jax.methods import METHODS
@@ -187,6 +187,11 @@ class _Search:
         key = (config.data, config.text, config.model.items != "ids")
         if key not in self.data:
             data = read.read_data(config)
+            if not (data.split == VALIDATION).any():
+                raise UserError(
+                    "--mode=tune compares candidates by validation, and the data have no row for"
+                    " it; mark some as valid in data.split_column"
+                )
             # Candidates may differ in the vectors of the text, never in the interactions.
             same = dataclasses.replace(data, item_vectors=None)
             Workdir(self.request.root).check_data(same.digests())

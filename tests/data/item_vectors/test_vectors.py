@@ -10,7 +10,7 @@ import pytest
 
 from rearec_jax.config import Config, DataConfig
 from rearec_jax.data.interactions import Interactions
-from rearec_jax.data.item_vectors import tfidf
+from rearec_jax.data.item_vectors import tfidf, vector_files
 from rearec_jax.data.item_vectors.vectors import item_vectors, principal_components, unit_scale
 from rearec_jax.data.prepare import prepare
 from rearec_jax.errors import UserError
@@ -277,3 +277,12 @@ class TestScale:
 
     def test_nothing_to_scale(self):
         assert unit_scale(np.zeros((3, 2), np.float32)) == 1
+
+
+def test_ids_of_vectors_are_those_of_the_items(config, tmp_path):
+    """A number is one id, in a column of floats as in text."""
+    config = with_text(config, vectors=str(tmp_path / "v.parquet"))
+    ids = {"item_id": [17.0, 4.0], "vector": [[1.0, 2.0], [3.0, 4.0]]}
+    pl.DataFrame(ids).write_parquet(tmp_path / "v.parquet")
+    vectors, found = vector_files.read_vectors(config, pl.Series(["4", "17"]))
+    assert found.all() and vectors.tolist() == [[3.0, 4.0], [1.0, 2.0]]

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from rearec_jax.config import DataConfig
-from rearec_jax.data.own_files.filters import core_mask, filter_ratings
+from rearec_jax.data.own_files.filters import core_mask, drop_single, filter_ratings
 from rearec_jax.errors import UserError
 
 
@@ -38,6 +38,17 @@ def test_low_ratings_go_or_stay_as_history():
     assert gone["target_ok"].all()
     marked = filter_ratings(frame, DataConfig(rating_above=3.0, rating_filter="targets"))
     assert marked["target_ok"].to_list() == [False, True, True]
+
+
+def test_users_are_counted_after_the_ratings_are_filtered(caplog):
+    frame = pl.DataFrame({"user": list("aab"), "item": list("xyx"), "rating": [5.0, 4.0, 1.0]})
+    config = DataConfig(rating_above=3.0)
+    assert drop_single(filter_ratings(frame, config), config)["item"].to_list() == ["x", "y"]
+    assert not caplog.text  # whom the ratings took is not left out again
+    assert len(drop_single(frame, DataConfig(split="time"))) == 3
+    assert len(drop_single(frame, DataConfig(single_users="keep"))) == 3
+    assert len(drop_single(frame, DataConfig())) == 2
+    assert "1 users with one interaction" in caplog.text
 
 
 def test_ratings_that_are_not_there_are_an_error():

@@ -4,6 +4,7 @@ import csv
 import datetime
 import gzip
 import io
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +13,8 @@ import pytest
 
 from rearec_jax.config import DataConfig
 from rearec_jax.data.interactions import TEST, TRAIN, VALIDATION
+from rearec_jax.data.own_files import tables
+from rearec_jax.data.own_files.cells import id_text
 from rearec_jax.data.own_files.readers import read
 from rearec_jax.data.own_files.text import read_item_text
 from rearec_jax.errors import UserError
@@ -75,12 +78,35 @@ def test_wrong_sequences_name_the_line(put, content, message):
         read(put("sequences.txt", content))
 
 
+def test_a_line_an_interaction(put):
+    content = "1 1\n2 2\n1 2\n2 3\n1 3\n2 1\n"
+    expected = [("1", "1"), ("1", "2"), ("1", "3"), ("2", "2"), ("2", "3"), ("2", "1")]
+    assert rows(read(put("sequences.txt", content))) == expected
+
+
+@pytest.mark.parametrize("separator", ["\t", " "])
+def test_items_separated_by_commas(put, separator):
+    content = f"1{separator}1,2,3\n2{separator}3,4,2,\r\n"
+    expected = [("1", "1"), ("1", "2"), ("1", "3"), ("2", "3"), ("2", "4"), ("2", "2")]
+    assert rows(read(put("sequences.txt", content))) == expected
+    # Where blanks part the items, a comma is a part of an id.
+    assert rows(read(put("sequences.txt", "1 a,b c\n"))) == [("1", "a,b"), ("1", "c")]
+
+
+@pytest.mark.parametrize("line", ["1,2,3,4", "1;2;3", "1::2::3::978300760", "1|2|3"])
+def test_lines_of_other_files_are_not_to_be_removed(put, line):
+    with pytest.raises(UserError, match=r"line 1: .*data\.source=table") as caught:
+        read(put("sequences.txt", f"{line}\n{line}9\n"))
+    assert "remove" not in str(caught.value)
+
+
 @pytest.mark.parametrize("name", ["a.txt", "a.txt.gz"])
 @given(users=st.dictionaries(IDS, st.lists(IDS, min_size=2, max_size=5), min_size=1, max_size=5))
 def test_sequences_come_back(directory, name, users):
     text = "".join(f"{user} {' '.join(items)}\n" for user, items in users.items())
     frame = read(DataConfig(source="sequences", path=write(directory / name, text)))
-    assert frame.rows() == [(user, item) for user, items in users.items() for item in items]
+    expected = [(user, item) for user, items in users.items() for item in items]
+    assert frame.rows() == [tuple(map(id_text, row)) for row in expected]
 
 
 def in_order(rows: list[tuple[str, str, int]]) -> list[tuple[str, str, int]]:
@@ -99,9 +125,9 @@ def test_a_table_is_sorted_by_user_and_time_and_ties_keep_the_file_order(
         pl.DataFrame(rows, schema=columns, orient="row").write_parquet(path)
     else:
         write(path, table(columns, rows, "," if ".csv" in name else "\t", blank))
-    # core=2: the reader does not ask for two interactions of each user
-    frame = read(DataConfig(source="table", path=str(path), core=2))
-    assert frame.select("user", "item", "timestamp").rows() == in_order(rows)
+    frame = read(DataConfig(source="table", path=str(path)))
+    expected = in_order([(id_text(user), id_text(item), time) for user, item, time in rows])
+    assert frame.select("user", "item", "timestamp").rows() == expected
 
 
 def table(columns: tuple[str, ...], rows: list, separator: str, blank: bool) -> str:
@@ -183,7 +209,6 @@ def parquet(put, **columns):
     [
         ("user_id", [[1], [1]], r"List\(Int64\)"),
         ("item_id", [{"a": 1}, {"a": 2}], "Struct"),
-        ("item_id", [b"a", b"\xff"], "Binary"),
         ("timestamp", [[1], [1]], r"List\(Int64\)"),
         ("timestamp", [datetime.time(1), datetime.time(2)], "Time"),
         ("timestamp", [datetime.timedelta(1), datetime.timedelta(2)], "Duration"),
@@ -207,9 +232,45 @@ def test_parquet_columns_of_any_fitting_type_are_read(put):
     assert rows(frame, "user", "timestamp", "rating") == [("a", 5, 4.0), ("a", 6, 5.0)]
 
 
+@pytest.mark.parametrize("rows", [1, 2, 100])
+def test_stretches_make_the_whole(put, rows):
+    users = pl.Series(["a", "b", "a"], dtype=pl.Categorical)
+    items = pl.Series(["y", "x", "y"], dtype=pl.Enum(["x", "y"]))
+    path = Path(put("a.parquet", "").path)
+    pl.DataFrame({"user_id": users, "item_id": items}).write_parquet(path)
+    found = tables.stretches(path, tables.read_header(path), ["item_id", "user_id"], rows)
+    whole = [(n, *row) for one in found for n, row in zip(one.lines, one.frame.rows(), strict=True)]
+    assert whole == [(1, "y", "a"), (2, "x", "b"), (3, "y", "a")]
+
+
 def test_whole_numbers_in_a_column_of_floats_are_ids_without_a_point(put):
     frame = read(parquet(put, user_id=[-17.0, -17.0], item_id=[1.5, 2.0**53]))
     assert rows(frame, "user", "item") == [("-17", "1.5"), ("-17", "9007199254740992")]
+
+
+def test_bytes_are_ids_where_they_are_text(put):
+    assert rows(read(parquet(put, item_id=[b"a", "\u00e9".encode()])))[1] == ("1", "\u00e9")
+    with pytest.raises(UserError, match=r"row 2: column 'item_id' is not UTF-8 text"):
+        read(parquet(put, item_id=[b"a", b"\xff"]))
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        ["10.0", "11", "12.00", "-3.0", "x.0", "1.50"],
+        ["10", "11.0", "12", "-3", "x.0", "1.50"],
+    ],
+)
+def test_an_id_is_the_same_however_its_number_is_written(put, ids):
+    """A missing value makes 10.0 of the ids of a column, and none in the next file."""
+    expected = [("1", one) for one in ("10", "11", "12", "-3", "x.0", "1.50")]
+    lines = "".join(f"1.0,{one},{n}\n" for n, one in enumerate(ids))
+    assert rows(read(put("a.csv", "user_id,item_id,timestamp\n" + lines))) == expected
+    assert rows(read(put("sequences.txt", "1.0 " + " ".join(ids)))) == expected
+    path = put("a.parquet", "").path
+    columns = {"user_id": [b"1.0"] * 6, "item_id": ids, "timestamp": [*range(6)]}
+    pl.DataFrame(columns).write_parquet(path)
+    assert rows(read(DataConfig(source="table", path=path))) == expected
 
 
 def test_missing_numbers_are_no_ids(put):
@@ -241,12 +302,10 @@ def test_the_order_within_a_second_is_kept(put):
         ("user_id,item_id,timestamp\r1,2,3\r", "lines end in CR alone"),
         (gzip.compress(HEADER.encode(), mtime=0), "is compressed by gzip; .* ends in .gz"),
         (HEADER + "1\t2\t3\n\n1\t2\tx\n", "line 4: timestamp 'x'"),
-        (HEADER + "1\t2\t3.5\n1\t2\t4\n1\t2\t4\n", "line 2: timestamp '3.5'"),
         (HEADER + "1\t2\t2016-05-14\n1\t2\t2016-05-99\n", "line 3: timestamp '2016-05-99'"),
-        (HEADER + "1\t2\t3\n1\t2\t\n", "line 3: no timestamp"),
+        (HEADER + "1\t2\t3\n1\t2\t\n", "line 3: column 'timestamp' is empty"),
         (HEADER + "1\t2\t3\n1\t2\t4\n1\t2\t1463184000123\n", "line 4: .* another unit"),
         (HEADER + "1\t2\t3\n1\t\t3\n", "line 3: column 'item_id' is empty"),
-        (HEADER + "1\t2\t3\n1\t2\t4\n7\t2\t3\n", "line 4: user 7 has one .*data.core=2"),
         (HEADER.encode() + b"1\t\xff\t3\n", "not UTF-8"),
     ],
 )
@@ -279,12 +338,6 @@ def test_lines_are_those_of_an_editor_where_quoted_fields_span_several(put):
     config = put("a.csv", 'user_id,note,item_id,timestamp\n1,"a\nb",2,3\n1,"c\nd",2,x\n')
     with pytest.raises(UserError, match=r"a\.csv, line 4: timestamp 'x'"):
         read(config)
-
-
-def test_users_with_one_interaction_are_welcome_where_they_do_no_harm(put):
-    content = HEADER + "1\t2\t3\n7\t2\t3\n"
-    assert len(read(put("a.tsv", content, core=2))) == 2
-    assert len(read(put("a.tsv", content, split="time"))) == 2
 
 
 def test_a_damaged_gzip_file_is_an_error(put):
@@ -327,6 +380,30 @@ def test_given_splits_are_read(put):
     assert frame["split"].to_list() == [TRAIN, VALIDATION, TEST]
     with pytest.raises(UserError, match=r"line 3: split 'val' must be one of train, valid"):
         read(put("a.csv", content.replace("valid", "val"), split="given"))
+
+
+def test_ties_are_ordered_by_given_split(put):
+    """A time that a user's rows share says nothing of their order, and the splits do."""
+    header = "user_id,item_id,timestamp,split\n"
+    content = header + "u,d,9,test\nu,c,9,valid\nu,a,9,train\nu,b,9,train\n"
+    assert [item for _, item in rows(read(put("a.csv", content, split="given")))] == list("abcd")
+
+
+@pytest.mark.parametrize("empty", ["rating", "split", "user_id", "item_id", "timestamp"])
+def test_an_empty_cell_is_called_empty(put, empty):
+    row = {"user_id": "u", "item_id": "i", "timestamp": "1", "rating": "5", "split": "train"}
+    lines = [",".join(row), ",".join(row.values()), ",".join((row | {empty: ""}).values())]
+    config = put("a.csv", "\n".join(lines), rating_column="rating", split="given")
+    with pytest.raises(UserError, match=rf"a\.csv, line 3: column '{empty}' is empty"):
+        read(config)
+
+
+@pytest.mark.parametrize("option", ["path", "item_text"])
+@pytest.mark.parametrize("url", ["https://example.org/a.csv", "https:/a.org/a.csv", "s3://b/c"])
+def test_a_url_is_no_path(option, url):
+    config = DataConfig(source="table", **{option: url})
+    with pytest.raises(UserError, match=rf"^{url} \(option data\.{option}\) is a URL"):
+        read(config) if option == "path" else read_item_text(config, pl.Series(["1"]))
 
 
 def test_item_text_is_found_by_id_and_may_be_missing(put, tmp_path):

@@ -134,6 +134,21 @@ def test_dates_are_utc_and_the_cut_itself_is_held_out():
     assert codes.tolist() == [CONTEXT, TRAIN, VALIDATION, TEST, CONTEXT]
 
 
+def test_given_splits_may_lack_validation():
+    """Then nothing stops the training early; a filter that takes all validation is an error."""
+    items, offsets = np.arange(4, dtype=np.int32), np.array([0, 4])
+    codes = np.array([TRAIN, TRAIN, TRAIN, TEST], np.uint8)
+    config = DataConfig(split="given")
+    found = assign(config, items, offsets, Given(split=codes))
+    assert found.codes.tolist() == [CONTEXT, TRAIN, TRAIN, TEST]
+    with pytest.raises(UserError, match="no target is left for test"):
+        assign(config, items, offsets, Given(split=np.minimum(codes, TRAIN)))
+    codes[2] = VALIDATION
+    ok = np.array([True, True, False, True])
+    with pytest.raises(UserError, match="no target is left for validation"):
+        assign(config, items, offsets, Given(split=codes, target_ok=ok))
+
+
 def test_given_splits_must_not_go_back_in_time():
     items, offsets = np.zeros(6, np.int32), np.array([0, 3, 6])
     codes = np.array([TRAIN, TRAIN, VALIDATION, TRAIN, TRAIN, TEST], np.uint8)

@@ -10,6 +10,7 @@ import signal
 import time
 
 import jax
+import numpy as np
 import polars as pl
 import pytest
 
@@ -371,3 +372,15 @@ def test_the_configuration_is_found_in_any_command_line():
     assert config_arguments(argv) == ("--config=a.py", "-config.seed=3")
     argv = ["--config=a.py", "--config.eval.exclude_seen", "--space=seed=1"]
     assert config_arguments(argv) == ("--config=a.py", "--config.eval.exclude_seen")
+
+
+def test_data_without_validation_cannot_be_searched(tmp_path, monkeypatch):
+    original = read.read_data
+
+    def without(config):
+        data = original(config)
+        return dataclasses.replace(data, split=np.where(data.split == VALIDATION, 1, data.split))
+
+    monkeypatch.setattr(read, "read_data", without)
+    with pytest.raises(UserError, match=r"candidates by validation, and the data have no row"):
+        tune(request_of(tmp_path / "tuned"))
