@@ -107,6 +107,7 @@ def _check_counts(config: Config) -> None:
         "method.contrastive_warmup_epochs": method.contrastive_warmup_epochs,
         "eval.max_users": ev.max_users,
         "analysis.random_stories": config.analysis.random_stories,
+        "data.demo_seed": data.demo_seed,
         "analysis.seed": config.analysis.seed,
         "seed": config.seed,
     }.items():

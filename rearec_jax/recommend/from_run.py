@@ -18,7 +18,7 @@ from rearec_jax.recommend import trained
 from rearec_jax.recommend.items import ITEMS_FILE, Items, items_of_data, load_items, save_items
 from rearec_jax.recommend.recommender import Recommender
 from rearec_jax.recommend.samples import SAMPLES_FILE, load_samples, samples_of_data, save_samples
-from rearec_jax.run.files import save_array
+from rearec_jax.run.files import inside, load_array, save_array
 from rearec_jax.run.workdir import Workdir, explained, load_config
 from rearec_jax.training.restored import best_parameters
 
@@ -102,10 +102,12 @@ def _items(path: pathlib.Path, config: Config) -> tuple[Items, np.ndarray | None
 
 def _kept_vectors(path: pathlib.Path, items: int) -> np.ndarray:
     try:
-        vectors = np.load(path, allow_pickle=False)
+        vectors = load_array(inside(path.parent, path.name), mmap=False)
         if vectors.dtype != np.float32 or vectors.ndim != 2 or len(vectors) != items:
             raise ValueError(f"it holds {vectors.dtype} of shape {vectors.shape}")
-    except (OSError, ValueError, EOFError) as error:
+        if vectors.size and not np.isfinite((vectors.min(), vectors.max())).all():
+            raise ValueError("it holds a value that is not a finite number")
+    except (OSError, ValueError) as error:
         raise UserError(
             f"{path} cannot be read ({error}); delete it and {ITEMS_FILE} beside it, to make"
             " both from the data again"

@@ -1,0 +1,101 @@
+"""Checks what callers of Python give: lists of ids of any kind, whole numbers, True or False."""
+
+from collections.abc import Iterable, Iterator, Mapping, Set
+import math
+import operator
+import reprlib
+from typing import Any
+
+import numpy as np
+
+from rearec_jax.data.raw_ids import id_text
+from rearec_jax.errors import UserError
+
+# The type of an argument that is checked here. No type is written in its place, because whatever
+# is given, a mistake is a sentence and not the exception of a type checker.
+Given = Any
+
+
+def elements(given: Given, name: str, wanted: str, in_order: bool = False) -> Iterator[Any]:
+    """Returns an iterator over a list, a tuple, a generator, an array, or a column of a table.
+
+    Args:
+        given: the argument.
+        name: its name in errors.
+        wanted: the words for what it must be.
+        in_order: whether it must have an order, which a set lacks.
+
+    Raises:
+        UserError: it is one value, a mapping or a whole table, of which the names of columns would
+            be read.
+    """
+    kind = type(given)
+    is_table = hasattr(kind, "columns") or hasattr(kind, "column_names")
+    is_one = isinstance(given, str | bytes | Mapping) or (in_order and isinstance(given, Set))
+    if not is_table and not is_one and isinstance(given, Iterable):
+        try:
+            return iter(given)
+        except TypeError:  # an array without dimensions
+            pass
+    is_plain = given is None or isinstance(given, str | bytes | int | float | np.generic)
+    shown = reprlib.repr(given) if is_plain else f"a {kind.__name__}"
+    raise UserError(f"{name} is {shown}; {wanted}")
+
+
+def ids(given: Given, name: str, in_order: bool = False) -> list[str]:
+    """Returns the raw ids of a list; raises UserError as ``elements``, and where one is none."""
+    return _texts(elements(given, name, "it is a list of item ids", in_order), name)
+
+
+def history_ids(given: Given, user: int) -> list[str]:
+    """Returns the raw ids of the history with number ``user``; raises UserError as ``ids``."""
+    name = f"history {user}"
+    wanted = "a history is a list of item ids, the oldest first; of one user give [history]"
+    return _texts(elements(given, name, wanted, in_order=True), name)
+
+
+def _texts(given: Iterator[Any], name: str) -> list[str]:
+    try:
+        return [id_text(item, "item id") for item in given]
+    except ValueError as error:
+        raise UserError(f"{name}: {error}") from error
+
+
+def titles(given: Given) -> list[str | None]:
+    """Returns the titles of items, None for missing ones; raises UserError where one is no text."""
+    found: list[str | None] = []
+    for number, title in enumerate(elements(given, "texts", "it is a list of titles", True)):
+        is_missing = title is None or (isinstance(title, float) and math.isnan(title))
+        if not is_missing and not isinstance(title, str):
+            raise UserError(f"texts[{number}] is {reprlib.repr(title)}; a title is text or None")
+        found.append(None if is_missing else title)
+    return found
+
+
+def array(given: Given, name: str) -> np.ndarray:
+    """Returns an array of 32-bit numbers; raises UserError where it holds anything else."""
+    try:
+        return np.asarray(given, np.float32)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{name} is no array of numbers: {error}") from error
+
+
+def whole_number(given: Given, name: str) -> int:
+    """Returns a whole number of any type, such as numpy's, as an int.
+
+    Raises:
+        UserError: it is none: True, 2.0 or "2", for example.
+    """
+    try:
+        if not isinstance(given, bool | np.bool_):
+            return operator.index(given)
+    except TypeError:
+        pass
+    raise UserError(f"{name}={reprlib.repr(given)} must be a whole number, such as 2")
+
+
+def yes_or_no(given: Given, name: str) -> bool:
+    """Returns True or False; raises UserError for anything else, such as "false"."""
+    if not isinstance(given, bool | np.bool_):
+        raise UserError(f"{name}={reprlib.repr(given)} must be True or False")
+    return bool(given)
