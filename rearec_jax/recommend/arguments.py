@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rearec_jax.data.raw_ids import id_text
+from rearec_jax.data.own_files import cells
 from rearec_jax.errors import UserError
 
 # The type of an argument that is checked here. No type is written in its place, because whatever
@@ -56,9 +56,48 @@ def history_ids(given: Given, user: int) -> list[str]:
 
 def _texts(given: Iterator[Any], name: str) -> list[str]:
     try:
-        return [id_text(item, "item id") for item in given]
+        return [id_text(item) for item in given]
     except ValueError as error:
         raise UserError(f"{name}: {error}") from error
+
+
+def id_text(value: Given) -> str:
+    """Returns an id as text: by the rule of users' files, and scalars of numpy, JAX and Arrow too.
+
+    Raises:
+        ValueError: it is missing (None, NaN or blank text), neither text nor an exact number, or no
+            UTF-8.
+    """
+    try:
+        text = str.__str__(cells.id_text(_python(value)))  # of an Enum its value
+        text.encode()  # half of a surrogate pair is no text
+    except UnicodeError as error:
+        raise ValueError("an item id is not UTF-8 text") from error
+    except (TypeError, ValueError, ArithmeticError) as error:
+        shown = reprlib.repr(value)
+        raise ValueError(f"the item id {shown} is neither text nor an exact number") from error
+    if not text.strip():
+        raise ValueError(f"{reprlib.repr(value)} is no item id")
+    return text
+
+
+def _python(value: Given) -> Any:
+    """Returns the Python value of a scalar, and any other value as it is.
+
+    Raises:
+        TypeError: it holds a time or the like, or a whole number so large that a float of its type
+            cannot tell it from its neighbours.
+    """
+    if hasattr(value, "as_py"):  # of Arrow
+        return value.as_py()
+    dtype = getattr(value, "dtype", None)
+    if not isinstance(dtype, np.dtype) or value.shape != ():
+        return value
+    found = value.item()
+    is_rounded = dtype.kind == "f" and abs(found) > 2 ** (np.finfo(dtype).nmant + 1)
+    if dtype.kind not in "iufUSO" or is_rounded:
+        raise TypeError
+    return found
 
 
 def titles(given: Given) -> list[str | None]:

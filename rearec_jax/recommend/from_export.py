@@ -151,6 +151,7 @@ def load(contents: Contents) -> Recommender:
         text_width=facts.text_width,
         attend=attend,
         temperature=facts.temperature,
+        file=str(contents.path / ENCODE),
     )
     return Recommender(engine, contents.items, samples=contents.samples)
 

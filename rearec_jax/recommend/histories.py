@@ -55,7 +55,7 @@ class Histories:
 
 
 def of_ids(histories: Given, items: Items, unknown: Given = "skip") -> Histories:
-    """Looks up the dense ids of raw ones, in text or as `data.raw_ids.id_text` reads them.
+    """Looks up the dense ids of raw ones, of any kind that `arguments.id_text` reads.
 
     Args:
         histories: the raw ids of each user, the oldest first.

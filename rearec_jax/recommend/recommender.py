@@ -12,6 +12,7 @@ from jaxtyping import Float32, Int32
 import numpy as np
 import polars as pl
 
+from rearec_jax.data.own_files.cells import first_line
 from rearec_jax.errors import UserError
 from rearec_jax.recommend import arguments
 from rearec_jax.recommend.arguments import Given, whole_number, yes_or_no
@@ -91,9 +92,8 @@ class Recommender:
     ) -> Recommendations:
         """Returns the k best items for each history.
 
-        An id is text, UTF-8 bytes or a whole number of any type, also 17.0
-        (`data.raw_ids.id_text`). Lists of ids may also be tuples, generators, arrays or columns of
-        tables.
+        An id is text, UTF-8 bytes or a number of any type; 17.0 is "17" (`arguments.id_text`).
+        Lists of ids may also be tuples, generators, arrays or columns of tables.
 
         Args:
             histories: the item ids of each user, the oldest first; the model sees the last
@@ -247,9 +247,20 @@ class Recommender:
             chosen.steps,
             chosen.listed,
         )
-        if not options.explain:
-            return jax.tree.map(np.asarray, best(engine.encode, *arguments))
-        found = jax.tree.map(np.asarray, paths(engine.attending, *arguments))
+        try:
+            if options.explain:
+                found = paths(engine.attending, *arguments)
+            else:
+                found = best(engine.encode, *arguments)
+        except ValueError as error:  # of the compiler: what it refuses is not seen on loading
+            if not engine.file:
+                raise
+            raise UserError(
+                f"{engine.file} cannot be compiled ({first_line(error)}); export the model again"
+            ) from error
+        found = jax.tree.map(np.asarray, found)
+        if isinstance(found, Best):
+            return found
         if found.attention is None:
             return found
         return found._replace(attention=attention_to_items(found.attention, rows, self._mask))

@@ -217,7 +217,7 @@ class TestNewItems:
         [
             ({"ids": "new", "texts": ["red"]}, r"ids is 'new'; it is a list of item ids"),
             ({"ids": {"new"}, "texts": ["red"]}, r"ids is a set; it is a list"),
-            ({"ids": [0.5], "texts": ["red"]}, r"ids: the item id 0.5 is neither"),
+            ({"ids": [1e17], "texts": ["red"]}, r"ids: the item id 1e\+17 is neither"),
             ({"ids": ["a", "b", "c"], "texts": "red"}, r"texts is 'red'; it is a list of titles"),
             ({"ids": ["new"], "texts": [3]}, r"texts\[0\] is 3; a title is text or None"),
             ({"ids": ["new"], "vectors": [["a"] * 4]}, r"vectors is no array of numbers"),

@@ -9,6 +9,7 @@ import contextlib
 import csv
 import dataclasses
 import datetime
+import decimal
 import gzip
 import io
 import math
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+
+LARGEST = 2**53  # whole numbers beyond it may have been rounded in a column of floats
 
 csv.field_size_limit(2**31 - 1)  # characters; a long history has more than csv's own 131,072
 
@@ -68,8 +71,37 @@ def open_text(path: Path, errors: str = "strict", newline: str | None = "") -> i
     return io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig", errors=errors, newline=newline)
 
 
+def id_text(value: Any) -> str:
+    """Returns the id in a cell of any type, "" where there is none.
+
+    Where a number is missing pandas makes all of them floats: 17.0 is "17", and NaN is no id.
+
+    Raises:
+        UnicodeError: bytes that are no UTF-8 text.
+        TypeError: neither text nor an exact whole number.
+    """
+    match value:
+        case None:
+            return ""
+        case str():
+            return value
+        case bytes():
+            return value.decode()
+        case bool():
+            raise TypeError
+        case int():
+            return str(value)
+        case float() if math.isnan(value):
+            return ""
+        case float() if value.is_integer() and abs(value) <= LARGEST:
+            return str(int(value))
+        case decimal.Decimal() if value == value.to_integral_value():
+            return str(int(value))
+    raise TypeError
+
+
 def id_texts(column: pl.Series) -> pl.Series:
-    """Returns a column of ids as Strings, null where there is none; as `raw_ids.id_text`.
+    """Returns a column of ids as Strings, null where there is none; as ``id_text``.
 
     A float that is no whole number keeps its digits: a table's ids need not be exact.
     """

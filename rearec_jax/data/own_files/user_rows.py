@@ -15,7 +15,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rearec_jax.data.own_files import cells
-from rearec_jax.data.raw_ids import id_text
 from rearec_jax.errors import UserError
 
 ROWS = 16_384  # of a file in memory at once
@@ -182,12 +181,27 @@ def _row(fields: Any, by_user: bool) -> tuple[str, Any]:
     """Returns user and value of a row. Raises ValueError, which says what is wrong with it."""
     if isinstance(fields, ValueError):
         raise fields
-    user = id_text(fields[0], "user id")
+    user = _id(fields[0], "user")
     if by_user:
         items = fields[1]
         items = items.split() if isinstance(items, str) else [] if items is None else items
         if not isinstance(items, list):
             raise ValueError(f"items are {items!r}, not a list of ids")
-        return user, [id_text(item, "item id") for item in items]
-    item = id_text(fields[1], "item id")
+        return user, [_id(item, "item") for item in items]
+    item = _id(fields[1], "item")
     return user, (item, cells.seconds(fields[2]) if len(fields) > 2 else 0.0)
+
+
+def _id(value: Any, kind: str) -> str:
+    try:
+        text = cells.id_text(value)
+        text.encode()
+    except UnicodeError as error:
+        raise ValueError(f"the {kind} id is not UTF-8 text") from error
+    except TypeError as error:
+        raise ValueError(
+            f"the {kind} id {value!r} is neither text nor an exact whole number"
+        ) from error
+    if not text.strip():
+        raise ValueError(f"no {kind} id")
+    return text
