@@ -104,10 +104,11 @@ def titles(given: Given) -> list[str | None]:
     """Returns the titles of items, None for missing ones; raises UserError where one is no text."""
     found: list[str | None] = []
     for number, title in enumerate(elements(given, "texts", "it is a list of titles", True)):
-        is_missing = title is None or (isinstance(title, float) and math.isnan(title))
-        if not is_missing and not isinstance(title, str):
+        if isinstance(title, float) and math.isnan(title):
+            title = None
+        if title is not None and not isinstance(title, str):
             raise UserError(f"texts[{number}] is {reprlib.repr(title)}; a title is text or None")
-        found.append(None if is_missing else title)
+        found.append(title)
     return found
 
 

@@ -96,11 +96,16 @@ def _items(path: pathlib.Path, config: Config) -> tuple[Items, np.ndarray | None
         items = load_items(path / ITEMS_FILE)
     except UserError as error:
         raise UserError(f"{error}; delete it, and it is made from the data again") from error
-    vectors = _kept_vectors(path / VECTORS, len(items)) if reads_text else None
+    vectors = kept_vectors(path / VECTORS, len(items)) if reads_text else None
     return items, vectors
 
 
-def _kept_vectors(path: pathlib.Path, items: int) -> np.ndarray:
+def kept_vectors(path: pathlib.Path, items: int) -> np.ndarray:
+    """Reads the vectors that ``keep_items`` wrote of so many items.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
     try:
         vectors = load_array(inside(path.parent, path.name), mmap=False)
         if vectors.dtype != np.float32 or vectors.ndim != 2 or len(vectors) != items:

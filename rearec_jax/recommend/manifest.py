@@ -150,17 +150,10 @@ class _Part:
             raise ValueError(f"{self.owner}{name} must be a positive number")
         return float(value)
 
-    def texts(self, name: str) -> tuple[str, ...]:
-        """Returns a list of strings."""
-        found = self.of(name, list)
-        if not all(isinstance(text, str) for text in found):
-            raise ValueError(f"{self.owner}{name} are not all text")
-        return tuple(found)
-
-    def named_texts(self, name: str) -> dict[str, str]:
-        """Returns an object whose members are strings."""
-        found = self.of(name, dict)
-        if not all(isinstance(text, str) for text in found.values()):
+    def texts(self, name: str, kind: type) -> Any:
+        """Returns a list of strings, or an object whose members are strings."""
+        found = self.of(name, kind)
+        if not all(isinstance(text, str) for text in (found.values() if kind is dict else found)):
             raise ValueError(f"{self.owner}{name} are not all text")
         return found
 
@@ -171,16 +164,16 @@ def _typed(raw: _Part) -> Manifest:
         raise _Lacking("the number of items")
     until = raw.members.get("programs_until")
     manifest = Manifest(
-        versions=raw.named_texts("versions"),
+        versions=raw.texts("versions", dict),
         programs_until=None if until is None else datetime.date.fromisoformat(str(until)),
-        platforms=raw.texts("platforms"),
+        platforms=tuple(raw.texts("platforms", list)),
         options=None if raw.members.get("options") is None else raw.of("options", dict),
         model=_facts(_Part(raw.of("model", dict), "the model's ")),
         items=raw.whole("items", LARGEST, 1),
-        weights=raw.texts("weights"),
-        row_weights=raw.texts("row_weights"),
+        weights=tuple(raw.texts("weights", list)),
+        row_weights=tuple(raw.texts("row_weights", list)),
         shapes={name: _array_type(name, one) for name, one in raw.of("shapes", dict).items()},
-        files=raw.named_texts("files"),
+        files=raw.texts("files", dict),
     )
     _check_files(manifest)
     _check_shapes(manifest)

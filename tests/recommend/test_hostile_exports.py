@@ -1,6 +1,7 @@
 """Exports and work directories that were changed by a stranger: a sentence, or the same lists."""
 
 import contextlib
+import dataclasses
 import io
 import json
 import os
@@ -318,6 +319,18 @@ class TestPrograms:
         (copy / "encode.stablehlo").write_bytes(exporting(shapes, table, *types).serialize())
         forged(copy)
         refused(copy, "encode.stablehlo calls system, as no export does")
+
+    def test_one_that_does_not_compile(self, whole):
+        def refine(*arguments):
+            raise ValueError("Error refining shapes")
+
+        loaded = rearec_jax.load(whole)
+        engine = dataclasses.replace(loaded.engine, encode=refine)
+        said = (
+            r"encode.stablehlo cannot be compiled \(Error refining shapes\); export the model again"
+        )
+        with pytest.raises(UserError, match=said):
+            dataclasses.replace(loaded, engine=engine).recommend(MORE)
 
 
 def places(value, path=()):
