@@ -1,6 +1,6 @@
 """Checks what callers of Python give: lists of ids of any kind, whole numbers, True or False."""
 
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Container, Iterable, Iterator, Mapping, Set
 import math
 import operator
 import reprlib
@@ -47,16 +47,22 @@ def ids(given: Given, name: str, in_order: bool = False) -> list[str]:
     return _texts(elements(given, name, "it is a list of item ids", in_order), name)
 
 
-def history_ids(given: Given, user: int) -> list[str]:
-    """Returns the raw ids of the history with number ``user``; raises UserError as ``ids``."""
+def history_ids(given: Given, user: int, known: Container[str]) -> list[str]:
+    """Returns the raw ids of a history; raises UserError as ``ids``.
+
+    Args:
+        given: the argument.
+        user: its number among the histories.
+        known: the ids of items, which need no other look: histories are many and long.
+    """
     name = f"history {user}"
     wanted = "a history is a list of item ids, the oldest first; of one user give [history]"
-    return _texts(elements(given, name, wanted, in_order=True), name)
+    return _texts(elements(given, name, wanted, in_order=True), name, known)
 
 
-def _texts(given: Iterator[Any], name: str) -> list[str]:
+def _texts(given: Iterator[Any], name: str, known: Container[str] = ()) -> list[str]:
     try:
-        return [id_text(item) for item in given]
+        return [item if type(item) is str and item in known else id_text(item) for item in given]
     except ValueError as error:
         raise UserError(f"{name}: {error}") from error
 

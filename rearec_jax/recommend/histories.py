@@ -71,7 +71,7 @@ def of_ids(histories: Given, items: Items, unknown: Given = "skip") -> Histories
     dense: list[int] = []
     offsets, missing = [0], []
     for user, history in enumerate(arguments.elements(histories, "histories", _WANTED, True)):
-        raw = arguments.history_ids(history, user)
+        raw = arguments.history_ids(history, user, index)
         found = [index.get(item, -1) for item in raw]
         dense += [number for number in found if number >= 0]
         missing.append(tuple(item for item, number in zip(raw, found, strict=True) if number < 0))

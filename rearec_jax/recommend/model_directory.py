@@ -2,11 +2,11 @@
 
 import hashlib
 import logging
-import os
 import pathlib
 
 from rearec_jax.errors import UserError
 from rearec_jax.recommend import from_export
+from rearec_jax.recommend.arguments import Given
 from rearec_jax.recommend.manifest import MANIFEST
 from rearec_jax.recommend.recommender import Recommender
 from rearec_jax.run import files
@@ -16,7 +16,7 @@ RENEW = "renew it: --mode=export --workdir={0} --output={0}, or from its run"
 _log = logging.getLogger(__name__)
 
 
-def load(path: str | os.PathLike[str]) -> Recommender:
+def load(path: Given) -> Recommender:
     """Loads the best epoch of the run in a work directory, or an export.
 
     An export whose programs this JAX does not read is made from its arrays, with a warning, where
@@ -25,7 +25,12 @@ def load(path: str | os.PathLike[str]) -> Recommender:
     Raises:
         UserError: the path is neither, or something in it is missing or damaged.
     """
-    path = pathlib.Path(path)
+    try:
+        path = pathlib.Path(path)
+    except TypeError as error:
+        raise UserError(
+            f"{path!r} is no path; give the work directory of a run or an exported model"
+        ) from error
     if not from_export.is_export(path):
         from rearec_jax.recommend import from_run  # imports Flax and Orbax; an export needs neither
 
