@@ -44,8 +44,9 @@ ONLY_IN: Mapping[str, set[str]] = {
     "tensorflow_datasets": {"data.published"},  # 0.4 seconds to import
 }
 # What an export needs, and no more: no Flax, no options, no training.
-LIGHT = {f"recommend.{name}" for name in ("engine", "from_export", "histories", "insight")}
-LIGHT |= {f"recommend.{name}" for name in ("items", "recommender", "results", "rows", "samples")}
+LIGHT = {f"recommend.{name}" for name in ("arguments", "engine", "from_export", "histories")}
+LIGHT |= {f"recommend.{name}" for name in ("insight", "items", "manifest", "recommender")}
+LIGHT |= {f"recommend.{name}" for name in ("results", "rows", "samples")}
 NOT_LIGHT = {"config", "data.batches.loader", "evaluation", "methods", "models", "training"}
 
 

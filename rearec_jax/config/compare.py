@@ -64,8 +64,8 @@ def with_defaults(old: Mapping[str, Any]) -> dict[str, Any]:
     """Adds the options that are newer than the run, at their defaults or as `BEFORE` says."""
     filled = dict(old)
     for key, section in to_dict(resolve({})).items():
-        if isinstance(section, dict):
-            filled[key] = {**section, **BEFORE.get(key, {}), **old.get(key, {})}
-        else:
-            filled[key] = old.get(key, section)
+        given = old.get(key, {} if isinstance(section, dict) else section)
+        if isinstance(section, dict) and isinstance(given, Mapping):
+            given = {**section, **BEFORE.get(key, {}), **given}
+        filled[key] = given
     return filled

@@ -80,7 +80,7 @@ class DataConfig:
     known_items_only: bool = False  # whether items of validation and test must occur in training
     demo_users: int = 3000
     demo_items: int = 400
-    demo_seed: int = 0
+    demo_seed: Size = 0
     builder: str = ""  # source=tfds: the builder, one of BUILDERS
     mirror: str = ""  # source=tfds: a URL or directory that has the official files
     download_dir: str = ""  # "" = $XDG_CACHE_HOME/rearec_jax/downloads or ~/.cache/...

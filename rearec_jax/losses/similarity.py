@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+SIMILARITIES = ("dot", "cosine")
 SMALLEST = 1e-12  # added to squared lengths, so that zero vectors have a finite gradient
 
 

@@ -17,6 +17,15 @@ from jaxtyping import Array, Bool, Float, UInt32
 from rearec_jax.types import PRNGKey
 
 
+def key_of_seed(seed: int) -> PRNGKey:
+    """Returns the key of a seed from 0 to 2^63 - 1, of all its bits.
+
+    Without 64-bit types `jax.random.key` would drop the bits beyond the first 32.
+    """
+    low = jax.random.key(seed % 2**32)
+    return jax.random.fold_in(low, seed >> 32) if seed >> 32 else low
+
+
 def bits(key: PRNGKey, shape: tuple[int, ...]) -> UInt32[Array, "..."]:
     """Draws uniform 32-bit words."""
     seeds = jax.random.bits(key, (2,), "uint32")

@@ -50,6 +50,7 @@ class Engine:
     attend:      The program that also returns the attention; None where an export lacks it.
     temperature: The temperature of the softmax over scores in training; None where an export does
                  not record it.
+    file:        The file of the programs, for errors; "" where they are code of this package.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Engine:
     text_scale: float = 1.0
     attend: Attend | None = None
     temperature: float | None = None
+    file: str = ""
 
     @property
     def seen(self) -> int:

@@ -5,6 +5,7 @@ The files are described in `from_export`. The directory appears whole or not at 
 
 from collections.abc import Callable, Iterator
 import contextlib
+import dataclasses
 import datetime
 import hashlib
 import json
@@ -23,9 +24,19 @@ from rearec_jax.errors import UserError
 from rearec_jax.models.backbones import Variables
 from rearec_jax.recommend import from_arrays, from_export, from_run, onnx, trained
 from rearec_jax.recommend.engine import Attend, Encode, Engine
-from rearec_jax.recommend.from_export import ATTEND, ENCODE, FORMAT, MANIFEST, ROWS, TABLE, WEIGHTS
 from rearec_jax.recommend.from_run import Run
 from rearec_jax.recommend.items import ITEMS_FILE, save_items
+from rearec_jax.recommend.manifest import (
+    ATTEND,
+    ENCODE,
+    MANIFEST,
+    ROWS,
+    TABLE,
+    WEIGHTS,
+    ArrayType,
+    Facts,
+    Manifest,
+)
 from rearec_jax.recommend.recommender import Recommender
 from rearec_jax.recommend.rows import Rows
 from rearec_jax.recommend.samples import SAMPLES_FILE, save_samples
@@ -56,11 +67,10 @@ def export_run(workdir: str, output: str, with_onnx: bool = False) -> pathlib.Pa
     is_taken = target.exists() and (not target.is_dir() or any(target.iterdir()))
     if is_taken and not from_export.is_export(target):
         raise UserError(f"--output={target} exists already; choose another directory")
-    run = (
-        from_arrays.load_run(source)
-        if from_export.is_export(source)
-        else from_run.load_run(workdir)
-    )
+    if from_export.is_export(source):
+        run = from_arrays.run_of(from_export.read_contents(source))
+    else:
+        run = from_run.load_run(workdir)
     if is_taken and not _is_of(run, target):
         raise UserError(
             f"--output={target} holds an export of another model; choose another directory"
@@ -75,10 +85,12 @@ def export_run(workdir: str, output: str, with_onnx: bool = False) -> pathlib.Pa
 def _is_of(run: Run, target: pathlib.Path) -> bool:
     """Says whether ``target`` holds an export of the run: the same items, options and seed."""
     there = from_export.read_contents(target)
-    manifest = there.manifest
-    facts = _facts(run.config, run.recommender.engine)
-    same = all(facts[name] == value for name, value in manifest["model"].items() if name in facts)
-    same = same and manifest.get("options", _options(run.config)) == _options(run.config)
+    own, facts = _facts(run.config, run.recommender.engine), there.manifest.model
+    later = {
+        name: getattr(facts, name) or getattr(own, name) for name in ("text_scale", "temperature")
+    }
+    same = dataclasses.replace(facts, **later) == own
+    same = same and there.manifest.options in (None, _options(run.config))
     return same and there.items.ids.equals(run.recommender.items.ids)
 
 
@@ -96,43 +108,36 @@ def write(
     """
     engine = recommender.engine
     (path / WEIGHTS).mkdir(parents=True)
-    weights = _named(engine.weights)
-    _save(path, weights)
     (path / ENCODE).write_bytes(_encode_program(engine, engine.encode))
     (path / ATTEND).write_bytes(_encode_program(engine, engine.attending))
     if with_onnx:
         onnx.write(engine, path / onnx.FILE)
-    np.save(path / TABLE, np.asarray(engine.table), allow_pickle=False)
+    weights = from_arrays.named(engine.weights)
     row_weights: dict[str, Array] = {}
     if engine.text_width:
         items = trained.item_encoder_weights(config, variables)
-        row_weights = _named(items)
-        _save(path, row_weights)
+        row_weights = from_arrays.named(items)
         (path / ROWS).write_bytes(_rows_program(config, items, engine))
+    arrays = weights | row_weights | {TABLE: engine.table}
+    for name, array in arrays.items():
+        np.save(path / name, np.asarray(array), allow_pickle=False)
     save_items(recommender.items, path / ITEMS_FILE)
     if recommender.samples:
         save_samples(recommender.samples, path / SAMPLES_FILE)
-    manifest = {
-        "format": FORMAT,
-        "versions": {
-            "rearec_jax": __version__,
-            "jax": jax.__version__,
-            "python": platform.python_version(),
-        },
-        "programs_until": (datetime.date.today() + PROMISE).isoformat(),
-        "platforms": PLATFORMS,
-        "options": _options(config),
-        "model": _facts(config, engine),
-        "items": len(recommender.items),
-        "weights": list(weights),
-        "row_weights": list(row_weights),
-        "shapes": {
-            name: [*array.shape, str(array.dtype)]
-            for name, array in (weights | row_weights | {TABLE: engine.table}).items()
-        },
-        "files": _digests(path),
-    }
-    (path / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+    python = platform.python_version()
+    manifest = Manifest(
+        versions={"rearec_jax": __version__, "jax": jax.__version__, "python": python},
+        programs_until=datetime.date.today() + PROMISE,
+        platforms=PLATFORMS,
+        options=_options(config),
+        model=_facts(config, engine),
+        items=len(recommender.items),
+        weights=tuple(weights),
+        row_weights=tuple(row_weights),
+        shapes={name: ArrayType(array.shape, str(array.dtype)) for name, array in arrays.items()},
+        files=_digests(path),
+    )
+    (path / MANIFEST).write_text(json.dumps(manifest.to_json(), indent=2) + "\n")
 
 
 def _options(config: Config) -> dict[str, Any]:
@@ -144,18 +149,18 @@ def _options(config: Config) -> dict[str, Any]:
     }
 
 
-def _facts(config: Config, engine: Engine) -> dict[str, Any]:
+def _facts(config: Config, engine: Engine) -> Facts:
     """Returns the facts that loading needs besides the arrays."""
-    return {
-        "name": engine.name,
-        "max_length": engine.max_length,
-        "steps": engine.steps,
-        "cloze": engine.cloze,
-        "similarity": config.model.similarity,
-        "text_width": engine.text_width,
-        "text_scale": engine.text_scale,
-        "temperature": engine.temperature,
-    }
+    return Facts(
+        name=engine.name,
+        max_length=engine.max_length,
+        steps=engine.steps,
+        cloze=engine.cloze,
+        similarity=config.model.similarity,
+        text_width=engine.text_width,
+        text_scale=engine.text_scale,
+        temperature=engine.temperature,
+    )
 
 
 def _encode_program(engine: Engine, encode: Encode | Attend) -> bytes:
@@ -202,20 +207,6 @@ def _no_source_lines() -> Iterator[None]:
         yield
     finally:
         jax.config.update(option, before)
-
-
-def _named(tree: Any) -> dict[str, Array]:
-    """Returns the array of each file name, in the order of the tree's leaves."""
-    pairs = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return {
-        f"{WEIGHTS}/{jax.tree_util.keystr(path, simple=True, separator='.')}.npy": leaf
-        for path, leaf in pairs
-    }
-
-
-def _save(path: pathlib.Path, arrays: dict[str, Array]) -> None:
-    for name, array in arrays.items():
-        np.save(path / name, np.asarray(array), allow_pickle=False)
 
 
 def _digests(path: pathlib.Path) -> dict[str, str]:

@@ -16,17 +16,18 @@ samples.parquet    Sample histories (see `samples`); this file may be deleted.
 
 Older exports lack the attention, the samples, the model's temperature and its options.
 
+Whoever made an export may be a stranger: all of it is checked before it is used, and nothing but
+its programs is run, which compute and can do nothing else.
+
 JAX refuses programs that are about six months older than itself. Whatever their age, the arrays and
 the options make the same model again (`from_arrays`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 import dataclasses
-import datetime
-import functools
 import hashlib
-import json
 import pathlib
+import re
 from typing import Any, NamedTuple
 
 import jax
@@ -35,19 +36,21 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 import numpy as np
 
+from rearec_jax.data.own_files.cells import first_line
 from rearec_jax.errors import UserError
 from rearec_jax.losses.similarity import comparable
+from rearec_jax.recommend import manifest as manifest_lib
 from rearec_jax.recommend.engine import Engine
 from rearec_jax.recommend.items import ITEMS_FILE, Items, load_items
+from rearec_jax.recommend.manifest import ATTEND, ENCODE, MANIFEST, ROWS, TABLE, Manifest
 from rearec_jax.recommend.recommender import Recommender
 from rearec_jax.recommend.rows import Rows
 from rearec_jax.recommend.samples import SAMPLES_FILE, Sample, load_samples
+from rearec_jax.run import files
 
-MANIFEST = "manifest.json"
-FORMAT = 1
-ENCODE, ATTEND, ROWS = "encode.stablehlo", "attend.stablehlo", "rows.stablehlo"
-TABLE, WEIGHTS = "table.npy", "weights"
-_FACTS = ("name", "max_length", "steps", "cloze", "similarity", "text_width")
+# What the programs of exports call outside of StableHLO: none of it leaves the device.
+_CALLED = {"shape_assertion"}
+_CUSTOM_CALL = re.compile(r'custom_call @"?([\w.$-]+)')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,19 +73,10 @@ class Encoder:
 
 @dataclasses.dataclass(frozen=True)
 class Attender:
-    """The `engine.Attend` of a StableHLO program, which is read when it is first run.
+    """The `engine.Attend` of a StableHLO program; its fields are those of `Encoder`."""
 
-    path:   The file of the program.
-    digest: The SHA-256 of the file, as in `Encoder`.
-    """
-
-    path: pathlib.Path = dataclasses.field(compare=False)
+    program: Callable[..., tuple[Array, Array]] = dataclasses.field(compare=False)
     digest: str
-
-    @functools.cached_property
-    def program(self) -> Callable[..., tuple[Array, Array]]:
-        """The function that runs the program."""
-        return _program(self.path)
 
     def __call__(
         self, weights: list[Array], table: Float[Array, "N D"], rows: Rows, steps: int
@@ -98,6 +92,7 @@ class UnreadableProgramError(UserError):
 class Contents(NamedTuple):
     """The content of an export besides its programs.
 
+    path:        The directory; of a link, that to which it leads.
     manifest:    The content of manifest.json.
     table:       The item vectors.
     weights:     The weights of the encoder, in the order of the manifest.
@@ -106,7 +101,8 @@ class Contents(NamedTuple):
     samples:     The sample histories.
     """
 
-    manifest: dict[str, Any]
+    path: pathlib.Path
+    manifest: Manifest
     table: Float[Array, "N D"]
     weights: list[Array]
     row_weights: list[Array]
@@ -116,35 +112,46 @@ class Contents(NamedTuple):
 
 def is_export(path: pathlib.Path) -> bool:
     """Says whether ``path`` is an export."""
-    return (path / MANIFEST).is_file()
+    return (path / MANIFEST).exists()
 
 
-def load(path: pathlib.Path) -> Recommender:
-    """Loads the recommender that was exported.
+def load(contents: Contents) -> Recommender:
+    """Makes the recommender of an export with its programs.
 
     Raises:
         UnreadableProgramError: its programs are too old or too new for this JAX.
-        UserError: a file is missing or damaged; see ``read_contents``.
+        UserError: a program is none of this model.
     """
-    path = path.resolve()  # resolves a link once, so that all files are of one export
-    contents = read_contents(path)
-    digests, facts = contents.manifest["files"], contents.manifest["model"]
-    rows = None
-    if facts["text_width"]:
-        rows = _item_rows(path, contents.row_weights, facts["similarity"])
+    facts, digests, table = contents.manifest.model, contents.manifest.files, contents.table
+    rows, users, tokens, depths = 2, 3, 5, facts.steps + 1  # any number of the first three
+    packed = [jax.ShapeDtypeStruct((rows, tokens), "int32")] * 3
+    packed.append(jax.ShapeDtypeStruct((rows, users), "int32"))
+    arguments = contents.weights, table, *packed
+    vectors = rows, users, depths, table.shape[1]
+    encode = _program(contents, ENCODE, arguments, vectors)
+    attend = item_rows = None
+    if ATTEND in digests:
+        program = _program(contents, ATTEND, arguments, vectors, (rows, users, depths, tokens))
+        attend = Attender(program, digests[ATTEND])
+    if facts.text_width:
+        text = jax.ShapeDtypeStruct((rows, facts.text_width), "float32")
+        found = (rows, table.shape[1])
+        program = _program(contents, ROWS, (contents.row_weights, text), found)
+        item_rows = _item_rows(program, contents.row_weights, facts.similarity)
     engine = Engine(
-        name=facts["name"],
-        max_length=facts["max_length"],
-        steps=facts["steps"],
-        cloze=facts["cloze"],
-        encode=Encoder(_program(path / ENCODE), digests[ENCODE]),
+        name=facts.name,
+        max_length=facts.max_length,
+        steps=facts.steps,
+        cloze=facts.cloze,
+        encode=Encoder(encode, digests[ENCODE]),
         weights=contents.weights,
-        table=contents.table,
-        ranked=comparable(contents.table, facts["similarity"]),
-        item_rows=rows,
-        text_width=facts["text_width"],
-        attend=Attender(path / ATTEND, digests[ATTEND]) if ATTEND in digests else None,
-        temperature=facts.get("temperature"),
+        table=table,
+        ranked=comparable(table, facts.similarity),
+        item_rows=item_rows,
+        text_width=facts.text_width,
+        attend=attend,
+        temperature=facts.temperature,
+        file=str(contents.path / ENCODE),
     )
     return Recommender(engine, contents.items, samples=contents.samples)
 
@@ -156,87 +163,50 @@ def read_contents(path: pathlib.Path) -> Contents:
         UserError: a file or a fact is missing, a file is not as it was written, or the format is
             newer. The message names it.
     """
-    manifest = _manifest(path)
-    _check_files(path, manifest["files"])
-    (table,) = _arrays(path, [TABLE], manifest)
-    items = load_items(path / ITEMS_FILE)
-    if not len(items) == len(table) == manifest["items"]:
+    path = path.resolve()  # resolves a link once, so that all files are of one export
+    manifest = manifest_lib.read(path)
+    row_weights = manifest.row_weights if manifest.model.text_width else ()
+    arrays = {
+        name: _mapped(path, name, manifest) for name in (TABLE, *manifest.weights, *row_weights)
+    }
+    _check_digests(path, manifest.files)
+    items, rows = load_items(path / ITEMS_FILE), len(arrays[TABLE])
+    if not len(items) == rows == manifest.items:
         raise UserError(
-            f"{path / MANIFEST} is of {manifest['items']} items, but {ITEMS_FILE} has"
-            f" {len(items)} and {TABLE} {len(table)}; export the model again"
+            f"{path / MANIFEST} is of {manifest.items} items, but {ITEMS_FILE} has"
+            f" {len(items)} and {TABLE} {rows}; export the model again"
         )
+    loaded = {name: _loaded(path / name, array) for name, array in arrays.items()}
     return Contents(
+        path,
         manifest,
-        table,
-        _arrays(path, manifest["weights"], manifest),
-        _arrays(path, manifest["row_weights"], manifest) if manifest["model"]["text_width"] else [],
+        loaded[TABLE],
+        [loaded[name] for name in manifest.weights],
+        [loaded[name] for name in row_weights],
         items,
-        load_samples(path / SAMPLES_FILE),
+        _samples(path, manifest),
     )
 
 
-def is_overdue(path: pathlib.Path) -> bool:
-    """Says whether JAX no longer promises to read the programs of the export at ``path``."""
-    until = _manifest(path).get("programs_until")
-    return until is not None and until < datetime.date.today().isoformat()
-
-
-def _manifest(path: pathlib.Path) -> dict[str, Any]:
-    file = path / MANIFEST
-    try:
-        manifest = json.loads(file.read_text(encoding="utf-8"))
-        number = manifest["format"]
-        missing = _missing(manifest) if number == FORMAT else []
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = f"no {error}" if isinstance(error, KeyError) else error
-        raise UserError(f"{file} is damaged ({reason}); export the model again") from error
-    if number != FORMAT:
+def _samples(path: pathlib.Path, manifest: Manifest) -> tuple[Sample, ...]:
+    samples = load_samples(path / SAMPLES_FILE)
+    if samples and SAMPLES_FILE not in manifest.files:
         raise UserError(
-            f"{file} has format {number}, this version reads {FORMAT}; export the model again"
+            f"{path / MANIFEST} lacks the digest of {SAMPLES_FILE}; delete {path / SAMPLES_FILE},"
+            " or export the model again"
         )
-    if missing:
-        raise UserError(f"{file} lacks {', '.join(missing)}; export the model again")
-    for name in manifest["files"]:
-        if _leads_out(name):
-            raise UserError(f"{file} names {name!r}, which is not in its directory")
-    return manifest
+    return samples
 
 
-def _missing(manifest: dict[str, Any]) -> list[str]:
-    """Returns the needed facts and digests that are missing, because no file goes unchecked.
-
-    Raises:
-        KeyError: a whole part of the manifest is missing.
-    """
-    facts, files = manifest["model"], manifest["files"].keys()
-    missing = [f"the model's {fact}" for fact in _FACTS if fact not in facts]
-    missing += [] if "items" in manifest else ["the number of items"]
-    arrays, programs = [TABLE, *manifest["weights"]], [ENCODE]
-    if facts.get("text_width"):
-        arrays += manifest["row_weights"]
-        programs.append(ROWS)
-    shapes = manifest["shapes"]
-    missing += [f"the type of {name}" for name in arrays if name not in shapes]
-    needed = [*programs, *arrays, ITEMS_FILE]
-    return missing + [f"the digest of {name}" for name in needed if name not in files]
-
-
-def _leads_out(name: str) -> bool:
-    path = pathlib.PurePosixPath(name)
-    return path.is_absolute() or ".." in path.parts
-
-
-def _check_files(path: pathlib.Path, files: dict[str, str]) -> None:
-    for name, digest in files.items():
+def _check_digests(path: pathlib.Path, digests: Mapping[str, str]) -> None:
+    for name, digest in digests.items():
         if name == SAMPLES_FILE and not (path / name).exists():
             continue
         try:
-            with (path / name).open("rb") as file:
+            with files.inside(path, name).open("rb") as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise UserError(
-                f"{path / name} cannot be read ({error.strerror}); export the model again"
-            ) from error
+        except (OSError, ValueError) as error:
+            raise _unreadable(path / name, error) from error
         if found != digest:
             raise UserError(
                 f"{path / name} is damaged: its SHA-256 is not the manifest's; copy or export the"
@@ -244,38 +214,81 @@ def _check_files(path: pathlib.Path, files: dict[str, str]) -> None:
             )
 
 
-def _program(path: pathlib.Path) -> Callable[..., Any]:
+def _mapped(path: pathlib.Path, name: str, manifest: Manifest) -> np.ndarray:
+    """Returns an array as a view of its file, which has exactly the type of the manifest."""
+    wanted = manifest.shapes[name]
     try:
-        program = jax_export.deserialize(bytearray(path.read_bytes()))
-        program.mlir_module()  # reads the program now, or its first call would fail
+        file = files.inside(path, name)
+        array = files.load_array(file)
+        # numpy has no bfloat16: it reads two bytes of no type
+        dtype = "bfloat16" if array.dtype == np.dtype("V2") else str(array.dtype)
+        if (array.shape, dtype) != wanted:
+            raise ValueError(f"it holds {dtype} of shape {array.shape}, not {wanted}")
+    except (OSError, ValueError) as error:
+        raise _unreadable(path / name, error) from error
+    return array.view(jnp.dtype(dtype))
+
+
+def _loaded(file: pathlib.Path, array: np.ndarray) -> Array:
+    """Returns an array in memory, all of whose numbers are finite."""
+    if not all(np.isfinite(float(value)) for value in (array.min(), array.max())):
+        raise UserError(f"{file} holds a value that is not a finite number; export the model again")
+    return jnp.array(array)
+
+
+def _unreadable(file: pathlib.Path, error: Exception) -> UserError:
+    reason = error.strerror if isinstance(error, OSError) else error
+    return UserError(f"{file} cannot be read ({reason}); export the model again")
+
+
+def _program(
+    contents: Contents, name: str, arguments: tuple[Any, ...], *results: tuple[int, ...]
+) -> Callable[..., Any]:
+    """Reads a program and checks what it takes and returns.
+
+    Args:
+        contents: the export.
+        name: the file of the program.
+        arguments: examples of its arguments, or their shapes.
+        results: the shape of each array that it then returns.
+    """
+    file, written = contents.path / name, contents.manifest
+    try:
+        program = jax_export.deserialize(bytearray(file.read_bytes()))
+        text = program.mlir_module()  # reads the program now, or its first call would fail
     except Exception as error:  # JAX does not specify what it raises for another format
-        written = _manifest(path.parent)
-        until = written.get("programs_until")
+        until = written.programs_until
         promise = f", which JAX promises to read until {until}" if until else ""
         raise UnreadableProgramError(
-            f"{path} is of JAX {written['versions'].get('jax', '(unknown)')}{promise}, and JAX"
+            f"{file} is of JAX {written.versions.get('jax', '(unknown)')}{promise}, and JAX"
             f" {jax.__version__} does not read it"
+        ) from error
+    here = jax_export.default_export_platform()
+    if here not in program.platforms:
+        platforms = ", ".join(program.platforms)
+        raise UnreadableProgramError(f"{file} runs on {platforms}, and not on {here}")
+    if foreign := set(_CUSTOM_CALL.findall(text)) - _CALLED:
+        raise UserError(f"{file} calls {min(foreign)}, as no export does; export the model again")
+    try:
+        found = jax.tree.leaves(jax.eval_shape(program.call, *arguments))
+        shapes = tuple(one.shape for one in found)
+        if shapes != results:
+            raise ValueError(f"it returns {shapes}, not {results}")
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"{file} does not fit the weights and the manifest ({first_line(error)}); export the"
+            " model again"
         ) from error
     return program.call
 
 
-def _arrays(path: pathlib.Path, names: list[str], manifest: dict[str, Any]) -> list[Array]:
-    def one(name: str) -> Array:
-        array = np.load(path / name, allow_pickle=False)
-        if array.dtype.kind == "V":  # numpy has no bfloat16: it reads bytes of no type
-            array = array.view(jnp.dtype(manifest["shapes"][name][-1]))
-        return jnp.asarray(array)
-
-    return [one(name) for name in names]
-
-
 def _item_rows(
-    path: pathlib.Path, weights: list[Array], similarity: str
+    program: Callable[..., Array], weights: list[Array], similarity: str
 ) -> Callable[[np.ndarray], tuple[Array, Array]]:
-    program = jax.jit(_program(path / ROWS))
+    compiled = jax.jit(program)
 
     def item_rows(vectors: np.ndarray) -> tuple[Array, Array]:
-        rows = program(weights, jnp.asarray(vectors, jnp.float32))
+        rows = compiled(weights, jnp.asarray(vectors, jnp.float32))
         return rows, comparable(rows, similarity)
 
     return item_rows

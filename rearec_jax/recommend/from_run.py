@@ -18,7 +18,7 @@ from rearec_jax.recommend import trained
 from rearec_jax.recommend.items import ITEMS_FILE, Items, items_of_data, load_items, save_items
 from rearec_jax.recommend.recommender import Recommender
 from rearec_jax.recommend.samples import SAMPLES_FILE, load_samples, samples_of_data, save_samples
-from rearec_jax.run.files import save_array
+from rearec_jax.run.files import inside, load_array, save_array
 from rearec_jax.run.workdir import Workdir, explained, load_config
 from rearec_jax.training.restored import best_parameters
 
@@ -96,16 +96,23 @@ def _items(path: pathlib.Path, config: Config) -> tuple[Items, np.ndarray | None
         items = load_items(path / ITEMS_FILE)
     except UserError as error:
         raise UserError(f"{error}; delete it, and it is made from the data again") from error
-    vectors = _kept_vectors(path / VECTORS, len(items)) if reads_text else None
+    vectors = kept_vectors(path / VECTORS, len(items)) if reads_text else None
     return items, vectors
 
 
-def _kept_vectors(path: pathlib.Path, items: int) -> np.ndarray:
+def kept_vectors(path: pathlib.Path, items: int) -> np.ndarray:
+    """Reads the vectors that ``keep_items`` wrote of so many items.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
     try:
-        vectors = np.load(path, allow_pickle=False)
+        vectors = load_array(inside(path.parent, path.name), mmap=False)
         if vectors.dtype != np.float32 or vectors.ndim != 2 or len(vectors) != items:
             raise ValueError(f"it holds {vectors.dtype} of shape {vectors.shape}")
-    except (OSError, ValueError, EOFError) as error:
+        if vectors.size and not np.isfinite((vectors.min(), vectors.max())).all():
+            raise ValueError("it holds a value that is not a finite number")
+    except (OSError, ValueError) as error:
         raise UserError(
             f"{path} cannot be read ({error}); delete it and {ITEMS_FILE} beside it, to make"
             " both from the data again"

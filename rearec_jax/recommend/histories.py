@@ -1,6 +1,6 @@
 """The histories of users as dense item ids, and the one lookup from raw ids to dense ones."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 import dataclasses
 
 from jaxtyping import Bool, Int32, Int64
@@ -8,9 +8,14 @@ import numpy as np
 
 from rearec_jax.data.interactions import positions
 from rearec_jax.errors import UserError
+from rearec_jax.recommend import arguments
+from rearec_jax.recommend.arguments import Given
 from rearec_jax.recommend.items import Items
 
 UNKNOWN = ("skip", "error")
+_WANTED = (
+    "give a list of item ids for each user, such as the lists of a column: frame['items'].to_list()"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,8 +54,13 @@ class Histories:
         return self.lengths == 0
 
 
-def of_ids(histories: Sequence[Sequence[str]], items: Items, unknown: str = "skip") -> Histories:
-    """Looks up the dense ids of raw ones; numbers count as their text.
+def of_ids(histories: Given, items: Items, unknown: Given = "skip") -> Histories:
+    """Looks up the dense ids of raw ones, of any kind that `arguments.id_text` reads.
+
+    Args:
+        histories: the raw ids of each user, the oldest first.
+        items: the catalogue.
+        unknown: "skip" or "error", for ids that no item has.
 
     Raises:
         UserError: a history is no list of ids, or, with ``unknown="error"``, an id is no item's.
@@ -60,10 +70,8 @@ def of_ids(histories: Sequence[Sequence[str]], items: Items, unknown: str = "ski
     index = items.index
     dense: list[int] = []
     offsets, missing = [0], []
-    for user, history in enumerate(histories):
-        if isinstance(history, str) or not isinstance(history, Iterable):
-            raise UserError(f"history {user} is {history!r}; a history is a list of item ids")
-        raw = [str(item) for item in history]
+    for user, history in enumerate(arguments.elements(histories, "histories", _WANTED, True)):
+        raw = arguments.history_ids(history, user, index)
         found = [index.get(item, -1) for item in raw]
         dense += [number for number in found if number >= 0]
         missing.append(tuple(item for item, number in zip(raw, found, strict=True) if number < 0))
@@ -82,15 +90,14 @@ def latest(histories: Histories, count: int) -> Histories:
     return Histories(histories.items[kept], offsets, histories.unknown)
 
 
-def dense_set(ids: Iterable[str], items: Items, name: str) -> Int32[np.ndarray, "n"]:
+def dense_set(given: Given, items: Items, name: str) -> Int32[np.ndarray, "n"]:
     """Looks up the dense ids of raw ones, ascending, each once.
 
     Raises:
-        UserError: an id is no item's; the message starts with ``name``, that of the list.
+        UserError: it is no list of ids, or an id is no item's; the message starts with ``name``,
+            that of the list.
     """
-    if isinstance(ids, str):
-        raise UserError(f"{name} is {ids!r}; it is a list of item ids")
-    raw = [str(item) for item in ids]
+    raw = arguments.ids(given, name)
     missing = [item for item in raw if item not in items.index]
     if missing:
         raise UserError(f"{name}: no item has the id {missing[0]!r}{_and_more(missing)}")

@@ -10,11 +10,12 @@ import polars as pl
 
 from rearec_jax.data.interactions import Interactions
 from rearec_jax.data.own_files.cells import id_text
-from rearec_jax.data.parquet import DAMAGED
+from rearec_jax.data.parquet import read_columns
 from rearec_jax.errors import UserError
-from rearec_jax.run.files import write_whole
+from rearec_jax.run import files
 
 ITEMS_FILE = "items.parquet"
+MOST_ITEMS = 2**31 - 1  # the rows of a table, which 32 bits count
 _COLUMNS = {"id": pl.String, "title": pl.String, "count": pl.Int64}
 
 
@@ -80,7 +81,7 @@ def save_items(items: Items, path: pathlib.Path) -> None:
     """
     count = pl.Series("count", items.counts)
     frame = pl.DataFrame([items.ids.alias("id"), items.titles.alias("title"), count])
-    write_whole(path, lambda file: frame.write_parquet(file))
+    files.write_whole(path, lambda file: frame.write_parquet(file))
 
 
 def load_items(path: pathlib.Path) -> Items:
@@ -90,10 +91,13 @@ def load_items(path: pathlib.Path) -> Items:
         UserError: the file is missing or damaged.
     """
     try:
-        frame = pl.read_parquet(path, columns=list(_COLUMNS))
-    except DAMAGED as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise UserError(f"{path} cannot be read: {reason}") from error
-    if frame.schema != _COLUMNS or frame["id"].has_nulls() or frame["count"].has_nulls():
-        raise UserError(f"{path} is damaged: its columns are not ids, titles and counts")
-    return Items(frame["id"], frame["title"], frame["count"].to_numpy())
+        files.inside(path.parent, path.name)
+        frame = read_columns(path, _COLUMNS, MOST_ITEMS)
+        ids, counts = frame["id"], frame["count"]
+        if ids.has_nulls() or counts.has_nulls() or (counts < 0).any():
+            raise ValueError("an item has no id, or no count of 0 or more")
+        if (repeated := ids.filter(ids.is_duplicated())).len():
+            raise ValueError(f"two items have the id {repeated[0]!r}")
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+    return Items(ids, frame["title"], counts.to_numpy())

@@ -2,20 +2,21 @@
 
 import hashlib
 import logging
-import os
 import pathlib
 
 from rearec_jax.errors import UserError
 from rearec_jax.recommend import from_export
-from rearec_jax.recommend.from_export import MANIFEST
+from rearec_jax.recommend.arguments import Given
+from rearec_jax.recommend.manifest import MANIFEST
 from rearec_jax.recommend.recommender import Recommender
+from rearec_jax.run import files
 
 RENEW = "renew it: --mode=export --workdir={0} --output={0}, or from its run"
 
 _log = logging.getLogger(__name__)
 
 
-def load(path: str | os.PathLike[str]) -> Recommender:
+def load(path: Given) -> Recommender:
     """Loads the best epoch of the run in a work directory, or an export.
 
     An export whose programs this JAX does not read is made from its arrays, with a warning, where
@@ -24,16 +25,22 @@ def load(path: str | os.PathLike[str]) -> Recommender:
     Raises:
         UserError: the path is neither, or something in it is missing or damaged.
     """
-    path = pathlib.Path(path)
+    try:
+        path = pathlib.Path(path)
+    except TypeError as error:
+        raise UserError(
+            f"{path!r} is no path; give the work directory of a run or an exported model"
+        ) from error
     if not from_export.is_export(path):
         from rearec_jax.recommend import from_run  # imports Flax and Orbax; an export needs neither
 
         return from_run.load(path)
+    contents = from_export.read_contents(path)
     try:
-        found = from_export.load(path)
+        found = from_export.load(contents)
     except from_export.UnreadableProgramError as error:
-        return _rebuilt(path, error)
-    if from_export.is_overdue(path):
+        return _rebuilt(path, contents, error)
+    if contents.manifest.is_overdue:
         _log.warning(
             "%s was exported more than six months ago: a newer JAX may refuse its programs; %s",
             path,
@@ -42,7 +49,7 @@ def load(path: str | os.PathLike[str]) -> Recommender:
     return found
 
 
-def _rebuilt(path: pathlib.Path, error: UserError) -> Recommender:
+def _rebuilt(path: pathlib.Path, contents: from_export.Contents, error: UserError) -> Recommender:
     """Makes the model of an export from its arrays, because of the error of its programs."""
     try:
         from rearec_jax.recommend import from_arrays  # imports Flax
@@ -52,7 +59,7 @@ def _rebuilt(path: pathlib.Path, error: UserError) -> Recommender:
             f" ({lacking})"
         ) from error
     try:
-        found = from_arrays.load_run(path.resolve()).recommender
+        found = from_arrays.run_of(contents).recommender
     except UserError as older:
         raise UserError(f"{error}; {older}") from error
     _log.warning("%s; it was made from its arrays; %s", error, RENEW.format(path))
@@ -67,11 +74,11 @@ def identity(path: pathlib.Path) -> Stamp | None:
 
     A copy of an export is the same model: its manifest has the digests of all files.
     """
-    manifest = path / MANIFEST
     try:
-        if manifest.exists():
-            return ("export", hashlib.sha256(manifest.read_bytes()).hexdigest())
-    except OSError:
+        if (path / MANIFEST).exists():
+            manifest = files.inside(path, MANIFEST).read_bytes()
+            return ("export", hashlib.sha256(manifest).hexdigest())
+    except (OSError, ValueError):
         return None
     found = stamp(path)
     return found and (str(path.absolute()), found)

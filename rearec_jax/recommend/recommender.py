@@ -8,11 +8,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float, Float32, Int32
+from jaxtyping import Float32, Int32
 import numpy as np
 import polars as pl
 
+from rearec_jax.data.own_files.cells import first_line
 from rearec_jax.errors import UserError
+from rearec_jax.recommend import arguments
+from rearec_jax.recommend.arguments import Given, whole_number, yes_or_no
 from rearec_jax.recommend.engine import (
     FEWEST_LISTED,
     Best,
@@ -77,44 +80,49 @@ class Recommender:
 
     def recommend(
         self,
-        histories: Sequence[Sequence[str]],
-        k: int = 10,
+        histories: Given,
+        k: Given = 10,
         *,
-        steps: int | None = None,
-        exclude_seen: bool = True,
-        exclude: Sequence[str] = (),
-        candidates: Sequence[str] | None = None,
-        unknown: str = "skip",
-        explain: bool = False,
+        steps: Given = None,
+        exclude_seen: Given = True,
+        exclude: Given = (),
+        candidates: Given = None,
+        unknown: Given = "skip",
+        explain: Given = False,
     ) -> Recommendations:
         """Returns the k best items for each history.
 
+        An id is text, UTF-8 bytes or a number of any type; 17.0 is "17" (`arguments.id_text`).
+        Lists of ids may also be tuples, generators, arrays or columns of tables.
+
         Args:
-            histories: raw item ids of each user, the oldest first; the model sees the last
+            histories: the item ids of each user, the oldest first; the model sees the last
                 ``engine.max_length``.
             k: the number of items to list.
             steps: the number of reasoning steps; None: as many as in training, 0: none.
             exclude_seen: whether the items of a user's history are left out.
-            exclude: ids that are left out for all users.
+            exclude: ids that are left out for all users; None or (): none.
             candidates: the only ids to choose from; None: all items.
             unknown: "skip" leaves ids that no item has out, with a warning; "error" refuses them.
             explain: whether the result also has the lists after 0, 1, ... steps, the ranks of each
                 item, how sure the model is and which items it attends to.
 
         Raises:
-            UserError: an option is out of range, or an id in ``exclude`` or ``candidates`` is no
-                item's.
+            UserError: an argument is of another kind or out of range, or an id in ``exclude`` or
+                ``candidates`` is no item's.
         """
+        options = Options(
+            k=whole_number(k, "k"),
+            steps=None if steps is None else whole_number(steps, "steps"),
+            exclude_seen=yes_or_no(exclude_seen, "exclude_seen"),
+            exclude=None if exclude is None else dense_set(exclude, self.items, "exclude"),
+            candidates=(
+                None if candidates is None else dense_set(candidates, self.items, "candidates")
+            ),
+            explain=yes_or_no(explain, "explain"),
+        )
         dense = of_ids(histories, self.items, unknown)
         self._warn(dense)
-        options = Options(
-            k,
-            steps,
-            exclude_seen,
-            dense_set(exclude, self.items, "exclude") if len(exclude) else None,
-            None if candidates is None else dense_set(candidates, self.items, "candidates"),
-            explain,
-        )
         return self.recommend_dense(dense, options)
 
     def recommend_dense(self, histories: Histories, options: Options) -> Recommendations:
@@ -127,24 +135,19 @@ class Recommender:
         ranked = self.rank(histories, options)
         return Recommendations(ranked, self.items, histories.unknown, seen)
 
-    def add_items(
-        self,
-        ids: Sequence[str],
-        texts: Sequence[str | None] | None = None,
-        *,
-        vectors: Float[np.ndarray, "n F"] | None = None,
-    ) -> "Recommender":
+    def add_items(self, ids: Given, texts: Given = None, *, vectors: Given = None) -> "Recommender":
         """Returns a recommender that has new items too, without training: the model reads text.
 
         Args:
-            ids: raw ids that the catalogue does not have.
-            texts: the titles of the items, from which vectors are made as in training.
-            vectors: the vectors of their text, where the run was trained on a file of vectors; the
-                texts are then titles only.
+            ids: ids, as in ``recommend``, that the catalogue does not have.
+            texts: the title of each item, from which vectors are made as in training; None or NaN
+                where it has none.
+            vectors: the vectors of their text [n, F], where the run was trained on a file of
+                vectors; the texts are then titles only.
 
         Raises:
-            UserError: the model does not read text, an id is there already, or texts and vectors
-                are both missing or do not fit.
+            UserError: the model does not read text, an id is none or there already, or texts and
+                vectors are both missing or do not fit.
         """
         engine = self.engine
         if engine.item_rows is None:
@@ -152,14 +155,18 @@ class Recommender:
                 f"the model ({engine.name}) learns a vector an item and cannot take new ones;"
                 " train one that reads text (model.backbone=unisrec or morec)"
             )
-        if texts is not None and len(texts) != len(ids):
-            raise UserError(f"{len(ids)} new items need as many texts, got {len(texts)}")
-        titles = pl.Series("title", [None] * len(ids) if texts is None else list(texts), pl.String)
-        items = self.items.join(pl.Series("id", [str(raw) for raw in ids], pl.String), titles)
-        found = self._vectors_of(texts) if vectors is None else np.asarray(vectors, np.float32)
-        if found.shape != (len(ids), engine.text_width):
+        raw = arguments.ids(ids, "ids", in_order=True)
+        titles = None if texts is None else arguments.titles(texts)
+        if titles is not None and len(titles) != len(raw):
+            raise UserError(f"{len(raw)} new items need as many texts, got {len(titles)}")
+        items = self.items.join(
+            pl.Series("id", raw, pl.String),
+            pl.Series("title", titles or [None] * len(raw), pl.String),
+        )
+        found = self._vectors_of(titles) if vectors is None else arguments.array(vectors, "vectors")
+        if found.shape != (len(raw), engine.text_width):
             raise UserError(
-                f"{len(ids)} new items need vectors of shape {(len(ids), engine.text_width)}, got"
+                f"{len(raw)} new items need vectors of shape {(len(raw), engine.text_width)}, got"
                 f" {found.shape}"
             )
         if not np.isfinite(found).all():
@@ -176,8 +183,14 @@ class Recommender:
         """Returns the k best items for each history as arrays of dense ids.
 
         Raises:
-            UserError: an option is out of range.
+            UserError: an option or a dense id is out of range.
         """
+        for name, ids in (
+            ("histories", histories.items),
+            ("exclude", options.exclude),
+            ("candidates", options.candidates),
+        ):
+            _check_dense(ids, len(self.items), name)
         chosen = self._choose(options)
         result = self._empty(len(histories), chosen, options.explain)
         self._by_popularity(histories, options, chosen, result)
@@ -234,9 +247,20 @@ class Recommender:
             chosen.steps,
             chosen.listed,
         )
-        if not options.explain:
-            return jax.tree.map(np.asarray, best(engine.encode, *arguments))
-        found = jax.tree.map(np.asarray, paths(engine.attending, *arguments))
+        try:
+            if options.explain:
+                found = paths(engine.attending, *arguments)
+            else:
+                found = best(engine.encode, *arguments)
+        except ValueError as error:  # of the compiler: what it refuses is not seen on loading
+            if not engine.file:
+                raise
+            raise UserError(
+                f"{engine.file} cannot be compiled ({first_line(error)}); export the model again"
+            ) from error
+        found = jax.tree.map(np.asarray, found)
+        if isinstance(found, Best):
+            return found
         if found.attention is None:
             return found
         return found._replace(attention=attention_to_items(found.attention, rows, self._mask))
@@ -340,6 +364,13 @@ class _Choice:
         """Returns the dense ids of rows of ``ranked``; -1 where the list has ended."""
         dense = indices if self.ids is None else self.ids[np.minimum(indices, len(self.ids) - 1)]
         return np.where(np.isneginf(scores), -1, dense).astype(np.int32)
+
+
+def _check_dense(ids: Int32[np.ndarray, "n"] | None, items: int, name: str) -> None:
+    """Raises UserError for an id that is no item's, because JAX would read another item's row."""
+    if ids is not None and len(ids) and not 0 <= ids.min() <= ids.max() < items:
+        wrong = ids[(ids < 0) | (ids >= items)][0]
+        raise UserError(f"{name}: the dense id {wrong} is none of the {items} items")
 
 
 def _or_nothing(ids: Int32[np.ndarray, "n"] | None) -> Int32[np.ndarray, "n"]:

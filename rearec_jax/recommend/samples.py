@@ -11,9 +11,9 @@ import numpy as np
 import polars as pl
 
 from rearec_jax.data.interactions import TEST, Interactions
-from rearec_jax.data.parquet import DAMAGED
+from rearec_jax.data.parquet import read_columns
 from rearec_jax.errors import UserError
-from rearec_jax.run.files import write_whole
+from rearec_jax.run import files
 
 SAMPLES_FILE = "samples.parquet"
 USERS = 50
@@ -58,7 +58,7 @@ def save_samples(samples: tuple[Sample, ...], path: pathlib.Path) -> None:
     """
     rows = [(list(one.history), one.target) for one in samples]
     frame = pl.DataFrame(rows, schema=_COLUMNS, orient="row")
-    write_whole(path, lambda file: frame.write_parquet(file))
+    files.write_whole(path, lambda file: frame.write_parquet(file))
 
 
 def load_samples(path: pathlib.Path) -> tuple[Sample, ...]:
@@ -70,12 +70,13 @@ def load_samples(path: pathlib.Path) -> tuple[Sample, ...]:
     if not path.exists():
         return ()
     try:
-        frame = pl.read_parquet(path, columns=list(_COLUMNS))
-    except DAMAGED as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise UserError(f"{path} cannot be read ({reason}); it may be deleted") from error
-    if frame.schema != _COLUMNS or frame["target"].has_nulls() or frame["history"].has_nulls():
-        raise UserError(
-            f"{path} is damaged: its columns are not histories and targets; it may be deleted"
-        )
-    return tuple(Sample(tuple(history), target) for history, target in frame.iter_rows())
+        files.inside(path.parent, path.name)
+        frame = read_columns(path, _COLUMNS, USERS)
+        if frame["target"].has_nulls() or frame["history"].has_nulls():
+            raise ValueError("a history or a target is missing")
+        histories = frame["history"].to_list()
+        if any(raw is None for history in histories for raw in history):
+            raise ValueError("an id is missing")
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}); it may be deleted") from error
+    return tuple(map(Sample, map(tuple, histories), frame["target"].to_list()))

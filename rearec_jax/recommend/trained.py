@@ -122,7 +122,7 @@ def engine_of_table(config: Config, variables: Variables, table: ItemTable) -> E
         encode=encode,
         attend=Attender(encode),
         temperature=config.method.temperature,
-        weights=_without_items(variables),
+        weights=encoder_weights(variables),
         table=table.rows,
         ranked=comparable(table.rows, similarity),
         item_rows=item_rows if table.text_width else None,
@@ -131,7 +131,7 @@ def engine_of_table(config: Config, variables: Variables, table: ItemTable) -> E
     )
 
 
-def _without_items(variables: Variables) -> Variables:
+def encoder_weights(variables: Variables) -> Variables:
     """Returns the parameters that `encode` reads: the table replaces those of the items."""
     return {"params": {"encoder": variables["params"]["encoder"]}}
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 import contextlib
 import importlib.util
 import io
+import json
 import os
 import pathlib
 import shutil
@@ -15,6 +16,7 @@ import numpy as np
 
 from rearec_jax.errors import UserError
 
+JSON_BYTES = 2**24  # the largest JSON file that is read
 STORES = {"gs://": "gcsfs", "s3://": "s3fs"}  # each with the package that it needs
 
 
@@ -84,15 +86,57 @@ def save_array(path: pathlib.Path, array: np.ndarray) -> None:
     write_whole(path, lambda file: np.save(file, array, allow_pickle=False))
 
 
+def inside(directory: pathlib.Path, name: str) -> pathlib.Path:
+    """Returns the path of a file below ``directory``; in a bucket, without looking.
+
+    Raises:
+        OSError: there is none.
+        ValueError: it is no regular file, or a link leads out of the directory.
+    """
+    path = directory / name
+    if is_remote(directory):
+        return path
+    real = os.path.realpath(path, strict=True)
+    if not pathlib.Path(real).is_relative_to(os.path.realpath(directory)):
+        raise ValueError("it leads out of its directory; put a copy of the file there")
+    if not os.path.isfile(real):
+        raise ValueError("it is no regular file")
+    return path
+
+
+def read_json(directory: pathlib.Path, name: str) -> dict[str, Any]:
+    """Reads the JSON object in a file that may be damaged; it is read `inside` the directory.
+
+    Raises:
+        OSError: there is no such file, or it cannot be read.
+        ValueError: it is no object in UTF-8, larger than ``JSON_BYTES``, nested too deeply, or not
+            inside.
+    """
+    with inside(directory, name).open("rb") as file:
+        text = file.read(JSON_BYTES + 1)
+    if len(text) > JSON_BYTES:
+        raise ValueError(f"it has more than {JSON_BYTES >> 20} MiB")
+    try:
+        value = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    if not isinstance(value, dict):
+        raise ValueError("not a JSON object")
+    return value
+
+
 def load_array(path: pathlib.Path, mmap: bool = True) -> np.ndarray:
     """Reads a .npy file that may be damaged; nothing is unpickled. ``mmap``: read-only.
+
+    No memory is taken for an array that is not there as a whole.
 
     Raises:
         OSError: there is no such file, or it cannot be read.
         ValueError: it is no whole .npy file of numbers. (NumPy raises many types for those.)
     """
     try:
-        return np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
+        array = np.lib.format.open_memmap(path, mode="r")
+        return array if mmap else np.array(array)
     except (EOFError, SyntaxError, tokenize.TokenError, TypeError, ArithmeticError) as error:
         raise ValueError(f"not a .npy file: {error}") from error
     except (MemoryError, RecursionError) as error:

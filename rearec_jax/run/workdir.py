@@ -220,14 +220,11 @@ def replaced(directory: pathlib.Path, option: str = "--workdir") -> Iterator[pat
 
 def _read_json(path: pathlib.Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(value, dict):
-            raise ValueError("not a JSON object")
+        return files.read_json(path.parent, path.name)
     except (OSError, ValueError) as error:
         raise UserError(
             f"{path} cannot be read ({error}); restore it, or choose another --workdir"
         ) from error
-    return value
 
 
 def finite(value: Any) -> Any:

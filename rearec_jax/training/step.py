@@ -11,6 +11,7 @@ import optax
 
 from rearec_jax.methods.reasoned import Numbers
 from rearec_jax.models.backbones import Variables, initialise
+from rearec_jax.ops import random_arrays
 from rearec_jax.training import catalogue_sample, objective
 from rearec_jax.training.task import Task
 from rearec_jax.types import Batch, Catalogue, PRNGKey
@@ -52,7 +53,7 @@ def state_maker(
         variables = initialise(task.model, key, catalogue.text)
         return TrainState(jnp.zeros((), jnp.int32), variables, transform.init(variables))
 
-    key = jax.random.key(task.config.seed)
+    key = random_arrays.key_of_seed(task.config.seed)
     if task.devices.mesh is None:
         return functools.partial(jax.jit(create), key, catalogue)
     shardings = task.devices.state(jax.eval_shape(create, key, catalogue))
@@ -104,7 +105,7 @@ def one_update(
     def update(
         state: TrainState, batch: Batch, catalogue: Catalogue
     ) -> tuple[TrainState, dict[str, Array]]:
-        key = jax.random.fold_in(jax.random.key(config.seed), state.step)
+        key = jax.random.fold_in(random_arrays.key_of_seed(config.seed), state.step)
         if task.devices.mesh is not None:
             batch = jax.tree.map(lambda array: array[: task.rows], batch)
         if not config.train.lazy_adam:

@@ -48,6 +48,12 @@ def test_wrong_type_or_name_of_a_value(options, said):
     assert said in refused(options)
 
 
+def test_seeds_that_are_none():
+    for options in ({"seed": -1}, {"data": {"demo_seed": -1}}, {"analysis": {"seed": -1}}):
+        assert "seed=-1 must not be negative" in refused(options)
+    assert "seed=9223372036854775808 must be below 2^63" in refused({"seed": 2**63})
+
+
 @pytest.mark.parametrize("method", ["naive", "rpe", "erl", "prl"])
 def test_no_reasoning_steps_for_a_method_that_reasons(method):
     said = refused({"method": {"name": method, "steps": 0}})

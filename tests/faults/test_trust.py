@@ -8,16 +8,19 @@ import pickle
 import numpy as np
 import pytest
 
+import rearec_jax
 from rearec_jax import config as config_lib
 from rearec_jax.data import prepare
 from rearec_jax.data.interactions import Interactions
 from rearec_jax.data.item_vectors import language_model, vectors
 from rearec_jax.errors import UserError
+from rearec_jax.recommend import from_run
 from rearec_jax.run.checkpoint import Checkpoints
 from rearec_jax.studies.report import page, run_files, stories
 from rearec_jax.studies.report.sources import DataSet
 from tests.faults.tiny_run import tiny
 from tests.processes import ROOT
+from tests.recommend.test_export import forged, written
 from tests.studies.report import made_runs
 from tests.studies.report.html_check import check
 
@@ -58,6 +61,38 @@ def test_poisoned_vectors(tmp_path, poison, kind):
     )
     with pytest.raises(UserError, match=r"vectors\.npy is not a \.npy file of numbers"):
         vectors.item_vectors(config, data)
+
+
+@pytest.mark.parametrize("kind", ["npy", "pickle"])
+def test_poisoned_export(tmp_path, poison, kind):
+    """The manifest vouches for the files: a stranger has made it."""
+    path = tmp_path / "model"
+    written(path)
+    for name in ("table.npy", "manifest.json", "encode.stablehlo"):
+        content = (path / name).read_bytes()
+        (path / name).write_bytes(poison)
+        if kind == "npy":
+            poisoned = np.array([Poison(tmp_path / "victim")], object)
+            with (path / name).open("wb") as file:
+                np.save(file, poisoned, allow_pickle=True)
+        if name != "manifest.json":
+            forged(path)
+        if name == "encode.stablehlo":  # JAX cannot read it: it is made from the arrays
+            assert rearec_jax.load(path).engine.file == ""
+        else:
+            with pytest.raises(UserError, match=rf"{name} (cannot be read|is damaged)"):
+                rearec_jax.load(path)
+        (path / name).write_bytes(content)
+
+
+@pytest.mark.parametrize("kind", ["npy", "pickle"])
+def test_poisoned_item_vectors_of_a_run(tmp_path, poison, kind):
+    path = tmp_path / "item_vectors.npy"
+    path.write_bytes(poison)
+    if kind == "npy":
+        np.save(path, np.array([Poison(tmp_path / "victim")], object), allow_pickle=True)
+    with pytest.raises(UserError, match=r"item_vectors.npy cannot be read .*; delete it and items"):
+        from_run.kept_vectors(path, 1)
 
 
 def test_poisoned_prepared_arrays(tmp_path, poison):

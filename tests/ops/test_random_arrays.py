@@ -128,3 +128,15 @@ class TestNormal:
     @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
     def test_dtype(self, dtype):
         assert random_arrays.normal(key(), (3,), jnp.dtype(dtype)).dtype == dtype
+
+
+class TestKeyOfSeed:
+    def test_seeds_of_32_bits_keep_their_keys(self):
+        for seed in (0, 1, 2**31, 2**32 - 1):
+            ours = jax.random.key_data(random_arrays.key_of_seed(seed))
+            np.testing.assert_array_equal(ours, jax.random.key_data(key(seed)))
+
+    def test_every_bit_counts(self):
+        seeds = [0, 1, *(2**bit for bit in range(30, 63)), 2**32 + 1, 2**33 + 1, 2**63 - 1]
+        keys = {tuple(jax.random.key_data(random_arrays.key_of_seed(s)).tolist()) for s in seeds}
+        assert len(keys) == len(seeds)

@@ -53,6 +53,17 @@ def same_lists(model, loaded):
             np.testing.assert_allclose(one.scores, other.scores, rtol=1e-5, atol=1e-5)
 
 
+def forged(path, change=lambda manifest: None):
+    """Changes the manifest, which vouches for the files as they are."""
+    file = path / "manifest.json"
+    manifest = json.loads(file.read_text())
+    for name in manifest["files"]:
+        if (path / name).is_file():
+            manifest["files"][name] = hashlib.sha256((path / name).read_bytes()).hexdigest()
+    change(manifest)
+    file.write_text(json.dumps(manifest))
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     path = tmp_path_factory.mktemp("exported") / "model"
@@ -167,7 +178,7 @@ class TestDamage:
             lost = manifest["weights"][-1] if name == "weights" else name
             del manifest["files"][lost]
 
-        self.change(copy, forget)
+        forged(copy, forget)
         with pytest.raises(UserError, match=rf"lacks the digest of {name}"):
             rearec_jax.load(copy)
 
@@ -181,7 +192,7 @@ class TestDamage:
         ],
     )
     def test_a_missing_fact_is_named(self, copy, part, fact, said):
-        self.change(copy, lambda manifest: (manifest[part] if part else manifest).pop(fact))
+        forged(copy, lambda manifest: (manifest[part] if part else manifest).pop(fact))
         with pytest.raises(UserError, match=re.escape(said)):
             rearec_jax.load(copy)
 
@@ -189,23 +200,17 @@ class TestDamage:
     def test_names_do_not_lead_out(self, copy, outside):
         (copy.parent / "secret").write_bytes(b"")
         digest = hashlib.sha256(b"").hexdigest()
-        self.change(copy, lambda manifest: manifest["files"].update({outside: digest}))
+        forged(copy, lambda manifest: manifest["files"].update({outside: digest}))
         with pytest.raises(UserError, match=rf"names '{outside}', which is not in its directory"):
             rearec_jax.load(copy)
 
     def test_numbers_of_items_that_differ(self, copy):
-        self.change(copy, lambda manifest: manifest.update(items=ITEMS + 1))
+        forged(copy, lambda manifest: manifest.update(items=ITEMS + 1))
         with pytest.raises(UserError, match=rf"of {ITEMS + 1} items, but .* {ITEMS} and"):
             rearec_jax.load(copy)
 
-    def change(self, copy, change):
-        manifest = json.loads((copy / "manifest.json").read_text())
-        change(manifest)
-        (copy / "manifest.json").write_text(json.dumps(manifest))
-
     def test_a_newer_format(self, copy):
-        manifest = json.loads((copy / "manifest.json").read_text()) | {"format": 99}
-        (copy / "manifest.json").write_text(json.dumps(manifest))
+        forged(copy, lambda manifest: manifest.update(format=99))
         with pytest.raises(UserError, match=r"has format 99, this version reads 1"):
             rearec_jax.load(copy)
 
@@ -221,10 +226,7 @@ class TestProgramsThatThisJaxDoesNotRead:
         content = program.read_bytes()
         assert b"dot_general_v2" in content
         program.write_bytes(content.replace(b"dot_general_v2", b"dot_general_v9"))
-        manifest = tmp_path / "model" / "manifest.json"
-        facts = json.loads(manifest.read_text())
-        facts["files"]["encode.stablehlo"] = hashlib.sha256(program.read_bytes()).hexdigest()
-        manifest.write_text(json.dumps(facts))
+        forged(tmp_path / "model")
         return model, tmp_path / "model"
 
     def test_it_is_made_from_its_arrays(self, old, caplog):
@@ -246,9 +248,7 @@ class TestProgramsThatThisJaxDoesNotRead:
 
     def test_one_without_options_says_what_to_do(self, old):
         _, path = old
-        manifest = json.loads((path / "manifest.json").read_text())
-        del manifest["options"]
-        (path / "manifest.json").write_text(json.dumps(manifest))
+        forged(path, lambda manifest: manifest.pop("options"))
         with pytest.raises(UserError, match=r"does not read it.*export its run again"):
             rearec_jax.load(path)
 
@@ -280,9 +280,7 @@ def test_an_export_of_another_model_is_not_overwritten(tmp_path, place, method, 
 
 def test_nor_is_one_of_another_seed(tmp_path, place):
     other = shutil.copytree(place, tmp_path / "other")
-    manifest = json.loads((other / "manifest.json").read_text())
-    manifest["options"]["seed"] += 1
-    (other / "manifest.json").write_text(json.dumps(manifest))
+    forged(other, lambda manifest: manifest["options"].update(seed=1))
     with pytest.raises(UserError, match=r"holds an export of another model"):
         export.export_run(str(other), str(place))
 

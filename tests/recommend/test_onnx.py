@@ -49,6 +49,14 @@ def test_same_numbers_in_onnxruntime(tmp_path):
     for row, user in np.argwhere(rows.users >= 0):
         own = found[rows.users[row, user], 0]
         np.testing.assert_allclose(own, ours[row, user], rtol=1e-4, atol=1e-5)
+    for wrong in (ITEMS, 2**31 - 1):
+        tokens = inputs["tokens"].copy()
+        tokens[1, 0] = wrong
+        with pytest.raises(Exception, match=r"out of data bounds"):
+            session.run(None, inputs | {"tokens": tokens})
+    nobody = {name: array[:0] for name, array in inputs.items()}
+    with pytest.raises(Exception, match=r"out of data bounds"):  # not the end of the process
+        session.run(None, nobody)
     manifest = json.loads((tmp_path / "model" / "manifest.json").read_text())
     assert onnx.FILE in manifest["files"]
 

@@ -212,6 +212,31 @@ class TestNewItems:
             with pytest.raises(UserError, match=r"2 new items need as many texts, got 1"):
                 reader.add_items(["new", "newer"], ["red"], vectors=vectors)
 
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            ({"ids": "new", "texts": ["red"]}, r"ids is 'new'; it is a list of item ids"),
+            ({"ids": {"new"}, "texts": ["red"]}, r"ids is a set; it is a list"),
+            ({"ids": [1e17], "texts": ["red"]}, r"ids: the item id 1e\+17 is neither"),
+            ({"ids": ["a", "b", "c"], "texts": "red"}, r"texts is 'red'; it is a list of titles"),
+            ({"ids": ["new"], "texts": [3]}, r"texts\[0\] is 3; a title is text or None"),
+            ({"ids": ["new"], "vectors": [["a"] * 4]}, r"vectors is no array of numbers"),
+            ({"ids": ["a", "b"], "vectors": [[1] * 4, [1]]}, r"vectors is no array of numbers"),
+            ({"ids": [4, 4.0], "texts": ["red", "red"]}, r"item '4' is in the catalogue already"),
+        ],
+    )
+    def test_what_is_no_new_item(self, reader, arguments, said):
+        with pytest.raises(UserError, match=said):
+            reader.add_items(**arguments)
+
+    def test_ids_and_texts_of_any_kind(self, reader):
+        titles = pl.Series([reader.items.titles[4], None])
+        more = reader.add_items(np.array([101.0, 102.0]), (title for title in titles))
+        assert more.items.ids.to_list()[-2:] == ["101", "102"]
+        assert more.items.titles.to_list()[-2:] == titles.to_list()
+        again = reader.add_items(iter([101, b"102"]), [titles[0], float("nan")])
+        np.testing.assert_array_equal(more.engine.table, again.engine.table)
+
     def test_vectors_that_changed_are_noticed(self, reader):
         other = TextEncoder(reader.text.config, reader.items.titles, reader.text.trained + 1)
         with pytest.raises(UserError, match=r"no longer gives the vectors"):

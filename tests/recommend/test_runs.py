@@ -106,6 +106,9 @@ def test_a_path_that_is_no_model(tmp_path):
         rearec_jax.load(tmp_path / "nowhere")
     with pytest.raises(UserError, match=r"is not the work directory of a run"):
         rearec_jax.load(tmp_path)
+    for wrong in (None, 3, b"runs/demo"):
+        with pytest.raises(UserError, match=rf"{wrong!r} is no path; give the work directory"):
+            rearec_jax.load(wrong)
 
 
 def test_an_older_run_prepares_its_data(tmp_path):
