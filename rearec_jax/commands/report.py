@@ -1,16 +1,14 @@
 """--mode=report: draws runs and studies, and writes the directory ``report/``."""
 
 from collections.abc import Iterator, Sequence
-import hashlib
-import os
 import pathlib
 import shlex
 
 from rich.console import Console
 from rich.progress import Progress
 
-from rearec_jax.commands.given import Given, say
-from rearec_jax.config import AnalysisConfig, resolve
+from rearec_jax.commands.given import Given, named_after, say
+from rearec_jax.config import AnalysisConfig
 from rearec_jax.run.interruption import interruptible
 from rearec_jax.run.workdir import make_directory, replaced
 from rearec_jax.studies.report import drawing, page, sources, style
@@ -25,8 +23,7 @@ PAGE = "report.html"
 
 def run(given: Given) -> None:
     """Writes a page about the runs of --runs, or about the one of --workdir."""
-    options = (given.config_or_none or resolve({})).analysis
-    report_runs(given.runs, given.workdir, options)
+    report_runs(given.runs, given.workdir, given.analysis)
 
 
 def report_runs(
@@ -47,7 +44,8 @@ def report_runs(
     style.require()
     page.templates()
     names = list(names) or ([directory] if directory else [])
-    place = pathlib.Path(directory or _default_directory(names))
+    of_one = names[0] if len(names) == 1 else named_after("report", names)
+    place = pathlib.Path(directory or of_one)
     with interruptible():
         found = sources.read(names, options)
         make_directory(place)
@@ -104,11 +102,3 @@ def _command(names: Sequence[str], directory: str | None) -> str:
     workdir = [f"--workdir={directory}"] if directory else []
     words = ["python", "-m", "rearec_jax.main", "--mode=report", f"--runs={','.join(names)}"]
     return shlex.join([*words, *workdir])
-
-
-def _default_directory(names: Sequence[str]) -> str:
-    """Returns the directory of the one run, or runs/report-<hash of the names>."""
-    if len(names) == 1:
-        return names[0]
-    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:6]
-    return os.path.join("runs", f"report-{digest}")

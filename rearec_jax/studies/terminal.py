@@ -2,6 +2,8 @@
 
 from rich.console import Console
 
+from rearec_jax.run.progress import say as say
+
 PIPE_COLUMNS = 120  # the width of a line where there is no terminal
 MISSING = "-"
 
@@ -10,11 +12,6 @@ def wide_console() -> Console:
     """Returns a console of the terminal's width, or of PIPE_COLUMNS where there is no terminal."""
     console = Console()
     return console if console.is_terminal else Console(width=PIPE_COLUMNS)
-
-
-def say(text: str, console: Console | None = None) -> None:
-    """Prints a text as it is, without markup, colours or line breaks of its own."""
-    (console or Console()).print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def fraction(value: float) -> str:

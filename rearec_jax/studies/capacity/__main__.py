@@ -8,14 +8,18 @@ from collections.abc import Sequence
 import json
 import sys
 
+from rearec_jax.run import front_door
+
+if __name__ == "__main__":
+    front_door.open_door()  # before the imports, which take seconds
+
 import jax
 
-from rearec_jax.errors import UserError
 from rearec_jax.studies.capacity import chips, compiled, show, topology
 from rearec_jax.studies.capacity.options import parse
 from rearec_jax.studies.capacity.workload import workload
 
-FITS, TOO_LARGE, MISTAKE, INTERRUPTED = 0, 1, 2, 130
+FITS, TOO_LARGE = 0, 1
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -36,22 +40,10 @@ def main(arguments: Sequence[str]) -> int:
     return FITS if result.fits else TOO_LARGE
 
 
-def run() -> None:
-    """Runs `main`; a mistake of the user's becomes one sentence and exit code 2."""
-    jax.config.update("jax_platforms", "cpu")  # nothing runs on a device here
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except UserError as error:
-        _note(f"error: {error}")
-        sys.exit(MISTAKE)
-    except KeyboardInterrupt:
-        _note("interrupted")
-        sys.exit(INTERRUPTED)
-
-
 def _note(line: str) -> None:
     print(line, file=sys.stderr)
 
 
 if __name__ == "__main__":
-    run()
+    jax.config.update("jax_platforms", "cpu")  # nothing runs on a device here
+    front_door.run_process(lambda: main(sys.argv[1:]))

@@ -9,7 +9,13 @@ import pathlib
 import shlex
 import sys
 
+from rearec_jax.run import front_door
+
+if __name__ == "__main__":
+    front_door.open_door()  # before the imports, which take a second
+
 from rearec_jax.errors import UserError
+from rearec_jax.run.front_door import FAILED, INTERRUPTED, SENTENCE
 from rearec_jax.run.workdir import write_whole
 from rearec_jax.studies.grid import (
     agreement,
@@ -22,7 +28,7 @@ from rearec_jax.studies.grid import (
 )
 from rearec_jax.studies.grid.options import Options, parse
 
-FAILED, MISTAKE, INTERRUPTED = 1, 2, 130
+GRACE_SECONDS = 1.5 * front_door.GRACE_SECONDS  # a cell that is told to stop ends before
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -43,7 +49,8 @@ def main(arguments: Sequence[str]) -> int:
     tally.say()
     _show(options, requested)
     if tally.left:  # only after Ctrl-C or SIGTERM
-        return _say("interrupted; run the same command again to continue", INTERRUPTED)
+        print(SENTENCE, file=sys.stderr)
+        return INTERRUPTED
     return FAILED if tally.failed else 0
 
 
@@ -68,20 +75,10 @@ def _show(options: Options, requested: Sequence[cells.Cell]) -> None:
         write_whole(pathlib.Path(options.markdown), "\n".join(texts), "--markdown")
 
 
-def _say(message: str, code: int) -> int:
-    print(message, file=sys.stderr)
-    return code
-
-
 def run() -> None:
-    """Runs `main`; a mistake of the user's becomes one sentence and exit code 2."""
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except UserError as error:
-        sys.exit(_say(f"error: {error}", MISTAKE))
-    except KeyboardInterrupt:
-        sys.exit(_say("interrupted; run the same command again to continue", INTERRUPTED))
+    """Runs `main`, and raises SystemExit; a mistake of the user's becomes one sentence."""
+    sys.exit(front_door.exit_code(lambda: main(sys.argv[1:])))
 
 
 if __name__ == "__main__":
-    run()
+    front_door.run_process(lambda: main(sys.argv[1:]), GRACE_SECONDS)

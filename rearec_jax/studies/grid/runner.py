@@ -7,10 +7,10 @@ import fcntl
 import shlex
 import signal
 import subprocess
-from types import FrameType, TracebackType
-from typing import Any
+from types import FrameType
 
 from rearec_jax.errors import UserError
+from rearec_jax.run.interruption import handled
 from rearec_jax.studies.grid.cells import Cell
 
 
@@ -101,21 +101,14 @@ class _Children:
         self.stopping = False
         self._terminated = False
         self._child: subprocess.Popen[bytes] | None = None
-        self._previous: dict[signal.Signals, Any] = {}
+        self._held = contextlib.ExitStack()
 
     def __enter__(self) -> "_Children":
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._previous[number] = signal.signal(number, self._stop)
+        self._held.enter_context(handled(self._stop))
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
+    def __exit__(self, *_: object) -> None:
+        self._held.close()
 
     def call(self, command: Sequence[str], lock: int) -> int:
         """Runs a command and returns its exit code, negative for the signal that killed it.
