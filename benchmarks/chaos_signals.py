@@ -52,14 +52,16 @@ class Stop:
 
 
 def stop_programs(count: int, draw: random.Random, root: Path, config: str) -> dict[str, Any]:
-    """Makes a run, measures how long each program takes alone, and stops them in turn."""
+    """Makes a run, measures how long each program takes alone, and stops it."""
     started = time.perf_counter()
     programs = _programs(root, config)
-    alone = {name: _alone(name, command, root) for name, command in programs.items()}
+    alone: dict[str, float] = {}
     stops: list[Stop] = []
     while len(stops) < count:
         # The end of a training in every second place.
         name = "end" if len(stops) % 2 else list(programs)[len(stops) // 2 % len(programs)]
+        if name not in alone:
+            alone[name] = _alone(name, programs[name], root)
         stops.append(_stop(name, programs[name], alone[name], draw, root))
         print(f"signal {len(stops)} of {count}: {stops[-1]}", file=sys.stderr, flush=True)
     return {

@@ -15,11 +15,11 @@ the Python types of the containers, and nothing is pickled.
 """
 
 from collections.abc import Mapping
+import importlib
 import pathlib
 import threading
 from typing import Any
 
-from rearec_jax.run import checkpoint_store
 from rearec_jax.run.checkpoint_leaves import PyTree
 from rearec_jax.run.checkpoint_series import Series
 from rearec_jax.run.checkpoint_store import Record
@@ -43,7 +43,8 @@ class Checkpoints:
 
     def load_ahead(self) -> None:
         """Imports Orbax in the background (0.4 s): the first save would wait for it."""
-        threading.Thread(target=checkpoint_store.load, name="orbax").start()
+        load, module = importlib.import_module, "orbax.checkpoint"
+        threading.Thread(target=load, args=(module,), name="orbax").start()
 
     def save_last(self, number: int, state: PyTree, progress: Progress) -> None:
         """Saves the state from which a later process resumes; the newest two are kept."""

@@ -152,11 +152,6 @@ class Store:
             ) from error
 
 
-def load() -> None:
-    """Imports what the first save needs."""
-    import orbax.checkpoint  # noqa: F401
-
-
 def _last_words(error: Exception) -> str:
     """Returns the operating system's reason, which comes last in messages of the storage."""
     if isinstance(error, OSError) and error.strerror:

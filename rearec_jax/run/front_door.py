@@ -84,8 +84,8 @@ def run_process(program: Callable[[], int | None], grace: float = GRACE_SECONDS)
     with deadline(grace, INTERRUPTED):
         try:
             code = exit_code(program)
-        except BaseException:
-            sys.excepthook(*sys.exc_info())
+        except BaseException as error:
+            sys.excepthook(type(error), error, error.__traceback__)
             code = FAILED
         _end(code)
 
