@@ -1,6 +1,7 @@
 """The front door: starts the mode of the program that the command line names.
 
-`run.front_door` says what the exit codes are.
+Exit codes: 0 done; 2 a mistake of the user's, said in one sentence; 130 stopped by Ctrl-C, SIGTERM
+or SIGHUP, all saved that can be, the same command continues; 1 anything else, with a traceback.
 """
 
 import sys

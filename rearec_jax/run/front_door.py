@@ -1,8 +1,4 @@
-"""Runs a program as a process: what signals do to it, its exit code, and how it ends.
-
-Exit codes: 0 done; 2 a mistake of the user's, said in one sentence; 130 stopped by Ctrl-C, SIGTERM
-or SIGHUP, all saved that can be, the same command continues; 1 anything else, with a traceback.
-"""
+"""Runs a program as a process: what signals do to it, its exit code, and how it ends."""
 
 import atexit
 from collections.abc import Callable

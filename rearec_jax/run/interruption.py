@@ -102,7 +102,7 @@ def interruptible() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
-class Interruption:
+class Interruption(contextlib.ExitStack):
     """A request to stop: the first SIGINT or SIGTERM; a second SIGINT stops at once.
 
     It listens to signals inside ``with``.
@@ -110,10 +110,10 @@ class Interruption:
 
     def __init__(self, deadline: float = math.inf) -> None:
         """``deadline``: the `time.monotonic()` at which a stop is requested without a signal."""
+        super().__init__()
         self.signalled = False
         self._deadline = deadline
         self._at_once = False
-        self._held = contextlib.ExitStack()
         self._before: dict[int, Any] = {}
 
     @property
@@ -122,11 +122,8 @@ class Interruption:
         return self.signalled or time.monotonic() >= self._deadline
 
     def __enter__(self) -> "Interruption":
-        self._before = self._held.enter_context(handled(self._request))
+        self._before = self.enter_context(handled(self._request))
         return self
-
-    def __exit__(self, *_: object) -> None:
-        self._held.close()
 
     @contextlib.contextmanager
     def at_once(self) -> Iterator[None]:

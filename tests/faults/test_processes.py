@@ -140,10 +140,18 @@ def test_stopped_between_the_last_update_and_the_end(number, tmp_path, monkeypat
     assert not (path / lock.FILE).exists() and not (path / "summary.json").exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_stopped_while_it_starts(number, tmp_path):
+@pytest.mark.parametrize(
+    ("program", "number"),
+    [
+        ("main", signal.SIGINT),
+        ("main", signal.SIGTERM),
+        ("studies.grid", signal.SIGINT),
+        ("studies.capacity", signal.SIGINT),
+    ],
+)
+def test_stopped_while_it_starts(program, number, tmp_path):
     """Its imports take seconds; a signal before Python hears of the program is Python's own."""
-    process = train(tmp_path / "run")
+    process = start("-m", f"rearec_jax.{program}", cwd=tmp_path)
     until(lambda: hears(process.pid), process)
     time.sleep(0.3)
     process.send_signal(number)

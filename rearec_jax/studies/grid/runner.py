@@ -90,7 +90,7 @@ def _run(cell: Cell, title: str, children: "_Children", tally: Tally) -> None:
     tally.done += 1
 
 
-class _Children:
+class _Children(contextlib.ExitStack):
     """Runs one child process at a time; while open, it handles Ctrl-C and SIGTERM.
 
     Either of them sets ``stopping``, and the child ends by itself. A terminal sends Ctrl-C to the
@@ -98,17 +98,14 @@ class _Children:
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.stopping = False
         self._terminated = False
         self._child: subprocess.Popen[bytes] | None = None
-        self._held = contextlib.ExitStack()
 
     def __enter__(self) -> "_Children":
-        self._held.enter_context(handled(self._stop))
+        self.enter_context(handled(self._stop))
         return self
-
-    def __exit__(self, *_: object) -> None:
-        self._held.close()
 
     def call(self, command: Sequence[str], lock: int) -> int:
         """Runs a command and returns its exit code, negative for the signal that killed it.
