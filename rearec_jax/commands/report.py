@@ -1,11 +1,11 @@
 """--mode=report: draws runs and studies, and writes the directory ``report/``."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 import pathlib
 import shlex
 
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import track
 
 from rearec_jax.commands.given import Given, named_after, say
 from rearec_jax.config import AnalysisConfig
@@ -68,15 +68,13 @@ def _write(directory: pathlib.Path, command: str, found: Sources) -> pathlib.Pat
     return directory / PAGE
 
 
-def _shown(drawings: Sequence[Drawing]) -> Iterator[Drawing]:
+def _shown(drawings: Sequence[Drawing]) -> Iterable[Drawing]:
     """Yields the drawings, with a progress bar in a terminal and one line elsewhere."""
     console = Console()
-    if not console.is_terminal:
-        console.print(f"drawing {len(drawings)} figures", highlight=False)
-        yield from drawings
-        return
-    with Progress(console=console, transient=True) as progress:
-        yield from progress.track(drawings, description="drawing")
+    if console.is_terminal:
+        return track(drawings, "drawing", console=console, transient=True)
+    say(f"drawing {len(drawings)} figures")
+    return drawings
 
 
 def _title(found: Sources) -> str:

@@ -1,4 +1,4 @@
-"""Turns Ctrl-C and SIGTERM into a request that the training loop honours between two updates.
+"""Turns Ctrl-C and SIGTERM into a request that the work honours where it can stop.
 
 A scheduler or cloud that sends SIGTERM kills the process soon after, so that request has a
 deadline.
@@ -24,10 +24,7 @@ Handler = Callable[[int, FrameType | None], object]
 
 
 def say(text: str) -> None:
-    """Writes to standard error; unlike print(), also in the middle of another print, and always.
-
-    A terminal that was closed takes no text.
-    """
+    """Writes to standard error, also in the middle of a print(), and if the terminal is closed."""
     with contextlib.suppress(OSError):
         os.write(STDERR, text.encode())
 
