@@ -44,8 +44,7 @@ def report_runs(
     style.require()
     page.templates()
     names = list(names) or ([directory] if directory else [])
-    of_one = names[0] if len(names) == 1 else named_after("report", names)
-    place = pathlib.Path(directory or of_one)
+    place = pathlib.Path(directory or _default_directory(names))
     with interruptible():
         found = sources.read(names, options)
         make_directory(place)
@@ -69,7 +68,7 @@ def _write(directory: pathlib.Path, command: str, found: Sources) -> pathlib.Pat
 
 
 def _shown(drawings: Sequence[Drawing]) -> Iterable[Drawing]:
-    """Yields the drawings, with a progress bar in a terminal and one line elsewhere."""
+    """Returns the drawings; taking them moves a bar in a terminal, elsewhere a line counts them."""
     console = Console()
     if console.is_terminal:
         return track(drawings, "drawing", console=console, transient=True)
@@ -100,3 +99,8 @@ def _command(names: Sequence[str], directory: str | None) -> str:
     workdir = [f"--workdir={directory}"] if directory else []
     words = ["python", "-m", "rearec_jax.main", "--mode=report", f"--runs={','.join(names)}"]
     return shlex.join([*words, *workdir])
+
+
+def _default_directory(names: Sequence[str]) -> str:
+    """Returns the directory of the one run, or runs/report-<hash of the names>."""
+    return names[0] if len(names) == 1 else named_after("report", names)
