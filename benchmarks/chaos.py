@@ -1,6 +1,7 @@
 """Kills a training again and again, resumes it, and compares the end with an undisturbed run.
 
     python -m benchmarks.chaos --kills=50 > chaos.json
+    python -m benchmarks.chaos --signals=50 > signals.json      (see chaos_signals.py)
 
 Each kill is a SIGKILL in the middle of `python -m rearec_jax.main`, at a moment drawn from --seed:
 
@@ -29,6 +30,7 @@ import tempfile
 import time
 from typing import Any
 
+from benchmarks.chaos_signals import stop_programs
 from benchmarks.final_state import differences
 
 AIMS = ("start", "any", "save", "between")
@@ -65,9 +67,13 @@ def main() -> None:
     """Prints one JSON object."""
     arguments = _arguments()
     with tempfile.TemporaryDirectory(dir=arguments.directory) as scratch:
-        result = chaos(arguments, Path(scratch))
+        if arguments.signals:
+            draw = random.Random(arguments.seed)
+            result = stop_programs(arguments.signals, draw, Path(scratch), arguments.config)
+        else:
+            result = chaos(arguments, Path(scratch))
     print(json.dumps(result, indent=2))
-    if result["different"] or result["checkpoints_lost"]:
+    if any(result.get(fault) for fault in ("different", "checkpoints_lost", "wrong")):
         sys.exit(1)
 
 
@@ -213,13 +219,14 @@ def _say(text: str) -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--signals", type=int, default=0, help="so many, and no kills")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--config", default="configs/demo.py")
     parser.add_argument("--directory", help="for the runs; a temporary one by default")
     parser.add_argument("options", nargs="*", help="of main, after --")
     arguments = parser.parse_args()
-    if arguments.kills < 1:
-        parser.error("--kills must be at least 1")
+    if arguments.kills < 1 or arguments.signals < 0:
+        parser.error("--kills must be at least 1, and --signals at least 0")
     return arguments
 
 

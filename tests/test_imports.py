@@ -18,13 +18,14 @@ FLOORS = [
 # Other packages -> the only places that may import them, at the top of a module or within.
 JAX = {"main", "commands", "serve", "studies.tune", "studies.capacity", "recommend", "training"}
 JAX |= {"studies.analysis.model_pass", "evaluation", "methods", "data.batches.loader", "losses"}
-JAX |= {"run.checkpoint", "models", "devices", "ops", "types"}
+JAX |= {"run.checkpoint_leaves", "run.checkpoint_series", "run.checkpoint_store"}
+JAX |= {"models", "devices", "ops", "types"}
 ONLY_IN: Mapping[str, set[str]] = {
     "jax": JAX,
     "jaxlib": JAX,
     "chex": JAX,
     "optax": JAX,
-    "orbax": {"run.checkpoint"},
+    "orbax": {"run.checkpoint_store"},
     "flax": JAX,
     "flax.linen": {"models"},
     "flax.nnx": set(),

@@ -1,28 +1,24 @@
 """--mode=compare: compares finished runs, and tests whether they differ by more than chance."""
 
 from collections.abc import Sequence
-import hashlib
-import os
 import pathlib
 
 from absl import flags
 
-from rearec_jax.commands.given import Given, say
-from rearec_jax.config import AnalysisConfig, resolve
+from rearec_jax.commands.given import Given, named_after, say
+from rearec_jax.config import AnalysisConfig
 from rearec_jax.run.workdir import Workdir, make_directory, write_whole
 from rearec_jax.studies.analysis import comparable_runs, comparison_table
 from rearec_jax.studies.analysis.paired_tests import Comparison, compare
 
 HELP = "finished runs (--runs) side by side, with tests of significance"
 
-
 _HOLM = flags.DEFINE_bool("holm", False, "--mode=compare: stars after Holm's correction.")
 
 
 def run(given: Given) -> None:
     """Compares the runs of --runs, as the `analysis` options of --config say."""
-    options = (given.config_or_none or resolve({})).analysis
-    compare_runs(given.runs, given.workdir, options, _HOLM.value)
+    compare_runs(given.runs, given.workdir, given.analysis, _HOLM.value)
 
 
 def compare_runs(
@@ -42,7 +38,7 @@ def compare_runs(
         UserError: runs are not finished or cannot be compared, or nothing can be written.
     """
     compared = compare(comparable_runs.group(comparable_runs.read(names)), options)
-    place = pathlib.Path(directory or _default_directory(names))
+    place = pathlib.Path(directory or named_after("comparison", names))
     make_directory(place)
     report = comparison_table.as_json(compared)
     report |= {"resamples": options.resamples, "bootstrap_seed": options.seed}
@@ -52,8 +48,3 @@ def compare_runs(
     for name in ("comparison.json", "comparison.md"):
         say(f"written: {place / name}")
     return compared
-
-
-def _default_directory(names: Sequence[str]) -> str:
-    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:6]
-    return os.path.join("runs", f"comparison-{digest}")

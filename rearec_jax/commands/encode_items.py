@@ -1,6 +1,5 @@
 """--mode=encode_items: writes the vectors of the items' text to a file."""
 
-import os
 import pathlib
 import time
 
@@ -17,7 +16,7 @@ from rearec_jax.config import Config
 from rearec_jax.data.item_vectors import vector_files
 from rearec_jax.data.item_vectors.vectors import ItemVectors, item_vectors
 from rearec_jax.data.prepare import prepare
-from rearec_jax.errors import UserError
+from rearec_jax.run.workdir import explained
 
 HELP = "write the vectors of the items' text to --workdir"
 
@@ -47,23 +46,16 @@ def encode_run(config: Config, directory: str | None) -> pathlib.Path:
     started = time.perf_counter()
     data = prepare(config.data)
     found = item_vectors(config, data)
-    path = pathlib.Path(directory or _default_directory(config)) / FILE
-    ids = data.item_ids.filter(pl.Series(found.has_text))
-    try:
+    default = f"runs/{config.data.name}-items-{config_lib.fingerprint(config)[:6]}"
+    path = pathlib.Path(directory or default) / FILE
+    has_text = found.has_text
+    with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        vector_files.write_vectors(
-            path, config.data.text_id_column, ids, found.vectors[found.has_text]
-        )
-    except OSError as error:
-        raise UserError(
-            f"cannot write {path}: {error.strerror or error}; choose another --workdir"
-        ) from error
+        ids = data.item_ids.filter(pl.Series(has_text))
+        column = config.data.text_id_column
+        vector_files.write_vectors(path, column, ids, found.vectors[has_text])
     _show(config, found, path, time.perf_counter() - started)
     return path
-
-
-def _default_directory(config: Config) -> str:
-    return os.path.join("runs", f"{config.data.name}-items-{config_lib.fingerprint(config)[:6]}")
 
 
 def _show(config: Config, found: ItemVectors, path: pathlib.Path, seconds: float) -> None:

@@ -1,16 +1,17 @@
 """Defines the flags that several modes share, and gives every mode their values."""
 
 from collections.abc import Sequence
+import hashlib
 import os
 import sys
 from typing import NamedTuple
 
 from absl import flags
 from ml_collections import config_dict, config_flags
-from rich.console import Console
 
-from rearec_jax.config import Config, command_line, fingerprint, resolve
+from rearec_jax.config import AnalysisConfig, Config, command_line, fingerprint, resolve
 from rearec_jax.errors import UserError
+from rearec_jax.run.progress import say as say  # for all modes
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Python file that defines get_config().")
 _WORKDIR = flags.DEFINE_string(
@@ -22,8 +23,6 @@ _RUNS = flags.DEFINE_list(
     "--mode=compare and report: work directories; the first is what the others are tested against."
     " --mode=serve: work directories or exports; the first is the default.",
 )
-
-
 OUTPUT = flags.DEFINE_string(
     "output", None, "recommend: Parquet or CSV file to write; export: directory to write."
 )
@@ -60,6 +59,11 @@ class Given(NamedTuple):
         return None if self.options is None else resolve(self.options)
 
     @property
+    def analysis(self) -> AnalysisConfig:
+        """The `analysis` options of --config; the defaults where there is no --config."""
+        return resolve(self.options or {}).analysis
+
+    @property
     def config_name(self) -> str:
         """The file of --config, relative to the current directory."""
         return os.path.relpath(config_flags.get_config_filename(flags.FLAGS["config"]))
@@ -94,6 +98,7 @@ def required(value: str | None, flag: str, description: str) -> str:
     return value
 
 
-def say(text: str) -> None:
-    """Prints a line without markup or wrapping."""
-    Console().print(text, markup=False, highlight=False, soft_wrap=True)
+def named_after(kind: str, names: Sequence[str]) -> str:
+    """Returns runs/<kind>-<hash of the names>, the default directory of what is made of runs."""
+    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:6]
+    return os.path.join("runs", f"{kind}-{digest}")

@@ -1,16 +1,14 @@
 """--mode=report: draws runs and studies, and writes the directory ``report/``."""
 
-from collections.abc import Iterator, Sequence
-import hashlib
-import os
+from collections.abc import Iterable, Sequence
 import pathlib
 import shlex
 
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import track
 
-from rearec_jax.commands.given import Given, say
-from rearec_jax.config import AnalysisConfig, resolve
+from rearec_jax.commands.given import Given, named_after, say
+from rearec_jax.config import AnalysisConfig
 from rearec_jax.run.interruption import interruptible
 from rearec_jax.run.workdir import make_directory, replaced
 from rearec_jax.studies.report import drawing, page, sources, style
@@ -25,8 +23,7 @@ PAGE = "report.html"
 
 def run(given: Given) -> None:
     """Writes a page about the runs of --runs, or about the one of --workdir."""
-    options = (given.config_or_none or resolve({})).analysis
-    report_runs(given.runs, given.workdir, options)
+    report_runs(given.runs, given.workdir, given.analysis)
 
 
 def report_runs(
@@ -70,15 +67,13 @@ def _write(directory: pathlib.Path, command: str, found: Sources) -> pathlib.Pat
     return directory / PAGE
 
 
-def _shown(drawings: Sequence[Drawing]) -> Iterator[Drawing]:
-    """Yields the drawings, with a progress bar in a terminal and one line elsewhere."""
+def _shown(drawings: Sequence[Drawing]) -> Iterable[Drawing]:
+    """Returns the drawings; taking them moves a bar in a terminal, elsewhere a line counts them."""
     console = Console()
-    if not console.is_terminal:
-        console.print(f"drawing {len(drawings)} figures", highlight=False)
-        yield from drawings
-        return
-    with Progress(console=console, transient=True) as progress:
-        yield from progress.track(drawings, description="drawing")
+    if console.is_terminal:
+        return track(drawings, "drawing", console=console, transient=True)
+    say(f"drawing {len(drawings)} figures")
+    return drawings
 
 
 def _title(found: Sources) -> str:
@@ -108,7 +103,4 @@ def _command(names: Sequence[str], directory: str | None) -> str:
 
 def _default_directory(names: Sequence[str]) -> str:
     """Returns the directory of the one run, or runs/report-<hash of the names>."""
-    if len(names) == 1:
-        return names[0]
-    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:6]
-    return os.path.join("runs", f"report-{digest}")
+    return names[0] if len(names) == 1 else named_after("report", names)

@@ -5,7 +5,6 @@ import importlib.util
 import ipaddress
 import os
 import pathlib
-import sys
 
 from absl import flags
 from rich.console import Console
@@ -64,11 +63,6 @@ def serve_run(workdir: str | None, runs: Sequence[str]) -> None:
         _say(f"--host={_HOST.value} without a key: whoever reaches the port may ask")
     with listen(settings.host, settings.port) as listening:
         run(Models(paths, limits), limits, settings, listening, _say)
-    # All is answered. A thread that is still inside XLA, compiling or freeing memory, cannot be
-    # stopped, and would abort the process during Python's usual exit.
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
 
 
 def _limits() -> Limits:

@@ -24,6 +24,7 @@ from rearec_jax.config import command_line
 from rearec_jax.devices import hosts
 from rearec_jax.errors import UserError
 from rearec_jax.ops.huge_pages import compute_in_first_thread
+from rearec_jax.run import front_door
 from rearec_jax.run.files import user_cache
 
 MODES = {  # the module of each --mode, with `run` and, for --help, `HELP`
@@ -64,11 +65,11 @@ def run(started: float) -> None:
     logging.set_verbosity(logging.ERROR)
 
     def main(arguments: Sequence[str]) -> None:
-        logging.set_verbosity(
-            logging.WARNING
-        )  # not before: wrong options of --config get a better message than a log line
+        # Not before: wrong options of --config get a better message than a log line.
+        logging.set_verbosity(logging.WARNING)
         if len(arguments) > 1:
             raise UserError(f"unexpected argument {arguments[1]!r}; options start with --")
+        front_door.unwind_from_here()
         compute_in_first_thread()
         _use_compilation_cache()
         if _MODE.value not in ALONE:

@@ -6,7 +6,6 @@ import shlex
 
 from absl import flags
 import jax
-from ml_collections import config_dict
 
 from rearec_jax.commands.given import Given
 from rearec_jax.errors import UserError
@@ -31,44 +30,32 @@ _FIRST_EPOCHS = flags.DEFINE_integer(
 
 
 def run(given: Given) -> None:
-    """Searches from the options of --config, in --workdir."""
-    tune_run(given.workdir, given.options, given.arguments)
-
-
-def tune_run(path: str | None, options: config_dict.ConfigDict | None, argv: Sequence[str]) -> None:
-    """Searches for the best options of --config below --workdir.
-
-    Args:
-        path: --workdir, the directory of the search.
-        options: what --config and its overrides set.
-        argv: the command line, without the program.
+    """Searches from the options of --config for better ones, in --workdir.
 
     Raises:
         UserError: flags, options, data or directory are wrong, or there are several processes.
         KeyboardInterrupt: a signal came; the same command continues.
     """
-    from rearec_jax.studies.tune.tuner import (  # scipy: a training need not wait for it
-        Request,
-        tune,
-    )
+    # Here, because a training need not wait for scipy.
+    from rearec_jax.studies.tune.tuner import Request, tune
 
-    if options is None:
+    if given.options is None:
         raise UserError("--mode=tune needs --config=FILE, where the search starts")
-    if path is None:
+    if given.workdir is None:
         raise UserError("--mode=tune needs --workdir=DIR, where trials and best.py will lie")
     if jax.process_count() > 1:
         raise UserError("--mode=tune is for one process; leave out --coordinator")
     tune(
         Request(
-            root=pathlib.Path(path),
-            options=options,
-            arguments=config_arguments(argv),
+            root=pathlib.Path(given.workdir),
+            options=given.options,
+            arguments=config_arguments(given.arguments),
             space=tuple(_SPACE.value),
             minutes=_MINUTES.value,
             trials=_TRIALS.value,
             parallel=_PARALLEL.value,
             first_epochs=_FIRST_EPOCHS.value,
-            command=shlex.join(["python", "-m", "rearec_jax.main", *argv]),
+            command=shlex.join(["python", "-m", "rearec_jax.main", *given.arguments]),
         )
     )
 

@@ -11,21 +11,25 @@ the one that computes.
 from collections.abc import Mapping
 import os
 import pathlib
+import signal
 import sys
 
 TUNABLES, TUNABLE = "GLIBC_TUNABLES", "glibc.malloc.hugetlb"
 KEPT = 16 * 2**30  # the bytes of free memory below which glibc returns nothing to the kernel
 KEEP = {"glibc.malloc.mmap_threshold": f"{KEPT}", "glibc.malloc.trim_threshold": f"{KEPT}"}
 RESTARTED = "REAREC_RESTARTED"  # set so that a program that loses the tunables restarts once
+WAITING = signal.SIGINT, signal.SIGTERM, signal.SIGHUP  # signals that wait for a restart
 SETTING = pathlib.Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
 def restart_with_huge_pages() -> None:
     """Starts this command again, in the same process, with huge pages and memory that is kept.
 
-    It must be called first, because all that was computed before is lost. It requests no huge pages
-    where the kernel has none or gives them without a request. It does nothing on other systems than
-    Linux, and where GLIBC_TUNABLES names glibc.malloc.hugetlb (of which =0 turns all of this off).
+    It must be called first, because all that was computed before is lost, but after the handlers of
+    signals are set: a signal that comes during the restart waits until the second call. It requests
+    no huge pages where the kernel has none or gives them without a request. It does nothing on
+    other systems than Linux, and where GLIBC_TUNABLES names glibc.malloc.hugetlb (of which =0 turns
+    all of this off).
     """
     if sys.platform != "linux" or not sys.executable:
         return
@@ -35,7 +39,9 @@ def restart_with_huge_pages() -> None:
         setting = ""
     environment = with_huge_pages(os.environ, setting)
     if environment is not None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, WAITING)  # stays for the program that follows
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, WAITING)
 
 
 def with_huge_pages(environment: Mapping[str, str], setting: str) -> dict[str, str] | None:

@@ -1,26 +1,39 @@
-"""Turns Ctrl-C and SIGTERM into a request that the training loop honours between two updates.
+"""Turns Ctrl-C and SIGTERM into a request that the work honours where it can stop.
 
 A scheduler or cloud that sends SIGTERM kills the process soon after, so that request has a
 deadline.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 import contextlib
 import math
 import os
+import select
 import signal
 import threading
 import time
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+LAST = (signal.SIGTERM, signal.SIGHUP)  # nobody waits for the process after one of these
 STDERR = 2
+TERMINATED = threading.Event()  # a SIGTERM has come; schedulers may repeat it
+
+Handler = Callable[[int, FrameType | None], object]
+
+
+def say(text: str) -> None:
+    """Writes to standard error, also in the middle of a print(), and if the terminal is closed."""
+    with contextlib.suppress(OSError):
+        os.write(STDERR, text.encode())
 
 
 @contextlib.contextmanager
 def deadline(seconds: float, code: int) -> Iterator[None]:
-    """Ends the process with ``code`` so many seconds after a SIGTERM, whatever it is doing.
+    """Ends the process with ``code`` so long after a SIGTERM, whatever it is doing.
+
+    The same holds after SIGHUP and after a second Ctrl-C; a third one ends it at once.
 
     Python's handlers wait until compiled code returns, and XLA may compile for minutes. The system
     writes the signal's number into a pipe at once, and a thread reads it there. Only what was not
@@ -28,23 +41,50 @@ def deadline(seconds: float, code: int) -> Iterator[None]:
     """
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
-    over = threading.Event()
-
-    def watch() -> None:
-        with os.fdopen(reader, "rb", buffering=0) as signals:
-            while number := signals.read(1):
-                if number == bytes([signal.SIGTERM]) and not over.wait(seconds):
-                    os.write(STDERR, b"\nstopped at once; run the same command again to continue\n")
-                    os._exit(code)
-
-    threading.Thread(target=watch, name="deadline", daemon=True).start()
+    arguments = reader, seconds, code
+    threading.Thread(target=_watch, args=arguments, name="deadline", daemon=True).start()
     previous = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     try:
         yield
     finally:
-        over.set()
         signal.set_wakeup_fd(previous)
         os.close(writer)
+
+
+def _watch(reader: int, seconds: float, code: int) -> None:
+    """Reads the numbers of signals from the pipe until it is closed or the time is up."""
+    end, interrupts = math.inf, 0
+    with os.fdopen(reader, "rb", buffering=0) as signals:
+        while True:
+            left = None if end == math.inf else max(0.0, end - time.monotonic())
+            if not select.select([signals], [], [], left)[0]:
+                say("\nstopped at once; run the same command again to continue\n")
+                os._exit(code)
+            number = signals.read(1)
+            if not number:
+                return
+            interrupts += number[0] == signal.SIGINT
+            if number[0] in LAST or interrupts == 2:
+                end = min(end, time.monotonic() + seconds)
+            elif interrupts > 2:
+                end = 0.0
+
+
+@contextlib.contextmanager
+def handled(handler: Handler) -> Iterator[dict[int, Any]]:
+    """Handles both signals by ``handler``; yields the handlers that were there before.
+
+    It does nothing in other threads than the first, where Python permits no handlers.
+    """
+    before: dict[int, Any] = {}
+    try:
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                before[number] = signal.signal(number, handler)
+        yield before
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)
 
 
 @contextlib.contextmanager
@@ -59,7 +99,7 @@ def interruptible() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
-class Interruption:
+class Interruption(contextlib.ExitStack):
     """A request to stop: the first SIGINT or SIGTERM; a second SIGINT stops at once.
 
     It listens to signals inside ``with``.
@@ -67,10 +107,11 @@ class Interruption:
 
     def __init__(self, deadline: float = math.inf) -> None:
         """``deadline``: the `time.monotonic()` at which a stop is requested without a signal."""
+        super().__init__()
         self.signalled = False
         self._deadline = deadline
         self._at_once = False
-        self._previous: dict[signal.Signals, Any] = {}
+        self._before: dict[int, Any] = {}
 
     @property
     def requested(self) -> bool:
@@ -78,19 +119,8 @@ class Interruption:
         return self.signalled or time.monotonic() >= self._deadline
 
     def __enter__(self) -> "Interruption":
-        if threading.current_thread() is threading.main_thread():
-            for number in SIGNALS:
-                self._previous[number] = signal.signal(number, self._request)
+        self._before = self.enter_context(handled(self._request))
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
 
     @contextlib.contextmanager
     def at_once(self) -> Iterator[None]:
@@ -104,9 +134,13 @@ class Interruption:
             self._at_once = False
 
     def _request(self, number: int, frame: FrameType | None) -> None:
-        again = self.signalled and number == signal.SIGINT
-        self.signalled = True
-        if self._at_once or again:
+        again, self.signalled = self.signalled, True
+        if self._at_once or (again and number == signal.SIGINT):
+            before = self._before.get(number)
+            if callable(before):  # the front door's, which knows then that it was raised
+                before(number, frame)
             raise KeyboardInterrupt
-        # print() is not safe here: the signal may have come in the middle of another print.
-        os.write(STDERR, b"\nstopping after this step; Ctrl-C: at once\n")
+        if number == signal.SIGTERM:
+            TERMINATED.set()
+        if not again:
+            say("\nstopping after this step; Ctrl-C: at once\n")

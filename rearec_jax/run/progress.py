@@ -1,9 +1,9 @@
 """Shows how far a piece of work is: a bar in a terminal, a plain line now and then elsewhere."""
 
+import abc
 from collections.abc import Mapping
 import datetime
 import time
-from types import TracebackType
 from typing import ClassVar, TypeVar
 
 from rich import progress as bars
@@ -21,7 +21,13 @@ _MB = 1_000_000
 P = TypeVar("P", bound="Progress")
 
 
-class Progress:
+def say(text: str, console: Console | None = None) -> None:
+    """Prints a text as it is, without markup, colours or line breaks of its own."""
+    # soft_wrap: a file or a pipe has no width to break lines at.
+    (console or Console()).print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+class Progress(abc.ABC):
     """A display of so much of so much, which a subclass puts into words in ``line``.
 
     ``update`` may be called often: between two displays it only keeps the numbers. Outside a
@@ -51,9 +57,9 @@ class Progress:
         wait = self.first_line_seconds
         self._next_display = time.monotonic() + (LINE_SECONDS if wait is None else wait)
 
+    @abc.abstractmethod
     def line(self) -> str:
         """Returns the numbers in words."""
-        raise NotImplementedError
 
     def __enter__(self: P) -> P:
         if self.has_bar and self.console.is_terminal:
@@ -70,12 +76,7 @@ class Progress:
             self._interval, self._next_display = BAR_SECONDS, 0.0
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
@@ -99,17 +100,13 @@ class Progress:
     def message(self, text: str) -> None:
         """Prints a line that stays, below the numbers that led to it."""
         self.catch_up()
-        self._print(text)
+        say(text, self.console)
 
     def catch_up(self) -> None:
         """Prints the latest numbers as a line that stays, unless a line has shown them."""
         if self._is_new:
             self._is_new = False
-            self._print(self.line())
-
-    def _print(self, text: str) -> None:
-        # soft_wrap: a file or a pipe has no width to break lines at.
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            say(self.line(), self.console)
 
 
 class ByteProgress(Progress):
@@ -145,13 +142,8 @@ class TrainingProgress(Progress):
         self._rate = 0.0
         self._step_seconds = 0.0
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        super().__exit__(kind, error, trace)
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)
         self.catch_up()
 
     def show(

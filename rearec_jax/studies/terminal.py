@@ -7,6 +7,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from rearec_jax.run.progress import say as say
+
 PIPE_COLUMNS = 120  # the width of a line where there is no terminal
 MISSING = "-"
 
@@ -15,11 +17,6 @@ def wide_console(console: Console | None = None) -> Console:
     """Returns a console of the terminal's width, or of PIPE_COLUMNS where there is no terminal."""
     console = console or Console()
     return console if console.is_terminal else Console(file=console.file, width=PIPE_COLUMNS)
-
-
-def say(text: str, console: Console | None = None) -> None:
-    """Prints a text as it is, without markup, colours or line breaks of its own."""
-    (console or Console()).print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def show(shown: Table, remarks: Iterable[str], console: Console) -> None:

@@ -4,25 +4,30 @@ from collections.abc import Callable
 import json
 import os
 from pathlib import Path
+import signal
 import subprocess
+import sys
 import time
 
 import pytest
 
-from rearec_jax import main
+from benchmarks.chaos_signals import hears
 from rearec_jax.errors import UserError
-from rearec_jax.run import lock
+from rearec_jax.run import front_door, lock
 from rearec_jax.run.workdir import opened
 from tests.faults.tiny_run import COMMAND_LINE, assert_same_end, tiny
-from tests.processes import ROOT, programs, start
+from tests.processes import ROOT, environment, programs, start
 
 OPTIONS = [*COMMAND_LINE, "--config.train.checkpoint_minutes=1e-9", "--config.train.epochs=4"]
 
 
-def train(path: Path, *more: str) -> subprocess.Popen[str]:
+def command_line(path: Path, *more: str) -> list[str]:
     config = f"--config={ROOT / 'configs/demo.py'}"
-    arguments = ["-m", "rearec_jax.main", config, f"--workdir={path}", *OPTIONS, *more]
-    return start(*arguments, cwd=path.parent)
+    return ["-m", "rearec_jax.main", config, f"--workdir={path}", *OPTIONS, *more]
+
+
+def train(path: Path, *more: str) -> subprocess.Popen[str]:
+    return start(*command_line(path, *more), cwd=path.parent)
 
 
 def until(moment: Callable[[], bool], process: subprocess.Popen[str]) -> None:
@@ -110,7 +115,7 @@ def test_preempted(whole, tmp_path):
     started = time.monotonic()
     errors = process.communicate()[1]
     assert time.monotonic() - started < 20
-    assert process.returncode == main.INTERRUPTED
+    assert process.returncode == front_door.INTERRUPTED
     assert "run the same command again to continue" in errors
     assert "Traceback" not in errors
     assert any((path / "checkpoints/last").iterdir())
@@ -119,6 +124,65 @@ def test_preempted(whole, tmp_path):
     errors = process.communicate()[1]
     assert process.returncode == 0, errors
     assert_same_end(whole, path)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_between_the_last_update_and_the_end(number, tmp_path, monkeypatch):
+    """With nothing compiled before. Fifty at random moments: python -m benchmarks.chaos."""
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "compiled"))
+    path = tmp_path / "run"
+    process = train(path, "--config.train.epochs=1", "--config.train.log_every_steps=1000")
+    until(lambda: events(path) == 2, process)  # the end of the epoch, and its validation
+    process.send_signal(number)
+    errors = process.communicate()[1]
+    assert process.returncode == front_door.INTERRUPTED, errors
+    assert errors.endswith(front_door.SENTENCE + "\n") and "Traceback" not in errors
+    assert not (path / lock.FILE).exists() and not (path / "summary.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("program", "number"),
+    [
+        ("main", signal.SIGINT),
+        ("main", signal.SIGTERM),
+        ("studies.grid", signal.SIGINT),
+        ("studies.capacity", signal.SIGINT),
+    ],
+)
+def test_stopped_while_it_starts(program, number, tmp_path):
+    """Its imports take seconds; a signal before Python hears of the program is Python's own."""
+    process = start("-m", f"rearec_jax.{program}", cwd=tmp_path)
+    until(lambda: hears(process.pid), process)
+    time.sleep(0.3)
+    process.send_signal(number)
+    errors = process.communicate()[1]
+    assert (process.returncode, errors) == (front_door.INTERRUPTED, front_door.SENTENCE + "\n")
+    assert not any(tmp_path.iterdir())
+
+
+def test_closed_terminal(tmp_path):
+    """SIGHUP, and output that fails from then on: saved all the same."""
+    path = tmp_path / "run"
+    master, slave = os.openpty()
+    command = [sys.executable, *command_line(path)]
+    terminal = dict.fromkeys(("stdin", "stdout", "stderr"), slave)
+    process = subprocess.Popen(command, **terminal, env=environment(), cwd=tmp_path)
+    os.close(slave)
+    until(lambda: events(path) > 2, process)
+    os.close(master)
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(20) == front_door.INTERRUPTED
+    assert any((path / "checkpoints/last").iterdir())
+
+
+def test_output_that_nobody_reads(whole):
+    """As `| head` does with it: the work goes on to its end."""
+    before = (whole / "summary.json").stat().st_mtime_ns
+    evaluate = ("-m", "rearec_jax.main", f"--workdir={whole}", "--mode=evaluate")
+    with start(*evaluate, cwd=whole) as process:
+        process.stdout.close()
+        assert (process.stderr.read(), process.wait()) == ("", 0)
+    assert (whole / "summary.json").stat().st_mtime_ns > before
 
 
 def test_preempted_while_compiling(tmp_path):
@@ -166,7 +230,7 @@ def test_second_run_in_the_same_directory(tmp_path):
         assert (path / "config.json").exists()  # the second has taken nothing away
         process = train(path)
         errors = process.communicate()[1]
-        assert process.returncode == main.MISTAKE
+        assert process.returncode == front_door.MISTAKE
         assert f"process {os.getpid()} on" in errors
         assert errors.count("\n") == 1
     assert not (path / lock.FILE).exists()

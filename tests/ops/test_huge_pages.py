@@ -9,6 +9,7 @@ import pytest
 
 from rearec_jax.ops import huge_pages
 from rearec_jax.ops.huge_pages import RESTARTED, TUNABLES
+from rearec_jax.run import front_door
 from tests.processes import ROOT
 
 ON_REQUEST = "always [madvise] never\n"
@@ -69,6 +70,32 @@ def test_a_restart_keeps_process_and_arguments(tmp_path, setting, asked):
     child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT)
     output, _ = child.communicate(timeout=60)
     assert json.loads(output) == [child.pid, arguments, asked]
+
+
+INTERRUPTED = """\
+import os, signal, sys
+from rearec_jax.ops import huge_pages
+from rearec_jax.run import front_door
+front_door.open_door()
+print(os.environ.get(huge_pages.RESTARTED, "0"), flush=True)
+restart = os.execve
+def execve(*arguments):
+    os.kill(os.getpid(), getattr(signal, sys.argv[1]))
+    restart(*arguments)
+os.execve = execve
+huge_pages.restart_with_huge_pages()
+print("goes on")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="huge pages on request are Linux's")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_in_the_middle_of_a_restart_waits_for_the_program(tmp_path, name):
+    environment = {k: v for k, v in os.environ.items() if k not in (TUNABLES, RESTARTED)}
+    command = [sys.executable, "-c", INTERRUPTED, name]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT)
+    assert (done.returncode, done.stdout) == (front_door.INTERRUPTED, "0\n1\n"), done.stderr
+    assert done.stderr == front_door.SENTENCE + "\n"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="huge pages on request are Linux's")

@@ -17,7 +17,7 @@ import optax
 import pytest
 
 from rearec_jax.errors import UserError
-from rearec_jax.run import checkpoint
+from rearec_jax.run import checkpoint_leaves
 from rearec_jax.run.checkpoint import Checkpoints
 from tests.processes import ROOT
 
@@ -108,8 +108,8 @@ class TestRoundTrip:
         """A checkpoint of an accelerator may be read on a CPU."""
         words = np.random.default_rng(0).integers(0, 256, (7, 12), np.uint8)
         array = jnp.asarray(words % 2 == 1 if kind == "bool" else words.view(jnp.dtype(kind)))
-        on_device = np.asarray(checkpoint._bit_sums([array, array[0, 0]])).tolist()
-        assert [checkpoint._bit_sum(np.asarray(x)) for x in (array, array[0, 0])] == on_device
+        on_device = np.asarray(checkpoint_leaves.bit_sums([array, array[0, 0]])).tolist()
+        assert [checkpoint_leaves.bit_sum(np.asarray(x)) for x in (array, array[0, 0])] == on_device
 
     @pytest.mark.skipif(len(jax.devices()) < 2, reason="needs two devices")
     def test_arrays_go_to_the_asked_shardings(self, saved):

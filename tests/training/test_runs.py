@@ -99,7 +99,7 @@ def saves_in_the_place_of_another(monkeypatch) -> list[int]:
     original = Checkpoints.save_last
 
     def save(self, number, state, progress):
-        found.extend({number} & set(self._last.numbers()))
+        found.extend({number} & set(self._last.store.numbers()))
         original(self, number, state, progress)
 
     monkeypatch.setattr(Checkpoints, "save_last", save)

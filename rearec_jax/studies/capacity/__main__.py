@@ -6,6 +6,12 @@ one sentence names; 130 after Ctrl-C.
 
 from collections.abc import Sequence
 import json
+import sys
+
+from rearec_jax.run import front_door
+
+if __name__ == "__main__":
+    front_door.open_door()  # before the imports, which take seconds
 
 import jax
 
@@ -33,11 +39,6 @@ def main(arguments: Sequence[str]) -> int:
     return FITS if result.fits else TOO_LARGE
 
 
-def run() -> None:
-    """Runs `main` on the command line."""
-    jax.config.update("jax_platforms", "cpu")  # nothing runs on a device here
-    program.run(main, "interrupted")
-
-
 if __name__ == "__main__":
-    run()
+    jax.config.update("jax_platforms", "cpu")  # nothing runs on a device here
+    front_door.run_process(lambda: main(sys.argv[1:]))

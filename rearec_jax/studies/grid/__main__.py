@@ -7,8 +7,15 @@ which one sentence names; 130 after Ctrl-C or SIGTERM, where the same command co
 from collections.abc import Sequence
 import pathlib
 import shlex
+import sys
+
+from rearec_jax.run import front_door
+
+if __name__ == "__main__":
+    front_door.open_door()  # before the imports, which take a second
 
 from rearec_jax.errors import UserError
+from rearec_jax.run.front_door import FAILED, INTERRUPTED, SENTENCE
 from rearec_jax.run.workdir import write_whole
 from rearec_jax.studies import program
 from rearec_jax.studies.grid import (
@@ -22,8 +29,7 @@ from rearec_jax.studies.grid import (
 )
 from rearec_jax.studies.grid.options import Options, parse
 
-FAILED, MISTAKE, INTERRUPTED = 1, program.MISTAKE, program.INTERRUPTED
-CONTINUE = "interrupted; run the same command again to continue"
+GRACE_SECONDS = 1.5 * front_door.GRACE_SECONDS  # a cell that is told to stop ends before
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -44,7 +50,7 @@ def main(arguments: Sequence[str]) -> int:
     tally.say()
     _show(options, requested)
     if tally.left:  # only after Ctrl-C or SIGTERM
-        program.note(CONTINUE)
+        program.note(SENTENCE)
         return INTERRUPTED
     return FAILED if tally.failed else 0
 
@@ -71,9 +77,9 @@ def _show(options: Options, requested: Sequence[cells.Cell]) -> None:
 
 
 def run() -> None:
-    """Runs `main` on the command line."""
-    program.run(main, CONTINUE)
+    """Runs `main`, and raises SystemExit; a mistake of the user's becomes one sentence."""
+    sys.exit(front_door.exit_code(lambda: main(sys.argv[1:])))
 
 
 if __name__ == "__main__":
-    run()
+    front_door.run_process(lambda: main(sys.argv[1:]), GRACE_SECONDS)

@@ -8,8 +8,8 @@ import shlex
 import signal
 import subprocess
 from types import FrameType
-from typing import Any
 
+from rearec_jax.run.interruption import handled
 from rearec_jax.run.workdir import explained
 from rearec_jax.studies.grid.cells import Cell
 
@@ -85,7 +85,7 @@ def _run(cell: Cell, title: str, children: "_Children", tally: Tally) -> None:
     tally.done += 1
 
 
-class _Children:
+class _Children(contextlib.ExitStack):
     """Runs one child process at a time; while open, it handles Ctrl-C and SIGTERM.
 
     Either of them sets ``stopping``, and the child ends by itself. A terminal sends Ctrl-C to the
@@ -93,19 +93,14 @@ class _Children:
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.stopping = False
         self._terminated = False
         self._child: subprocess.Popen[bytes] | None = None
-        self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "_Children":
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._previous[number] = signal.signal(number, self._stop)
+        self.enter_context(handled(self._stop))
         return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
 
     def call(self, command: Sequence[str], lock: int) -> int:
         """Runs a command and returns its exit code, negative for the signal that killed it.

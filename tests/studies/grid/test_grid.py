@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from rearec_jax.run import front_door
 from rearec_jax.studies import terminal
 from rearec_jax.studies.grid import __main__ as grid
 from rearec_jax.studies.grid import cells, means, options, paper_table
@@ -79,7 +80,7 @@ def mistake(monkeypatch, capfd, *given: str) -> str:
     monkeypatch.setattr(sys, "argv", ["grid", *given])
     with pytest.raises(SystemExit) as caught:
         grid.run()
-    assert caught.value.code == grid.MISTAKE
+    assert caught.value.code == front_door.MISTAKE
     error = capfd.readouterr().err
     assert error.startswith("error: ") and "Traceback" not in error
     return error
