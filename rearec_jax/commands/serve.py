@@ -5,6 +5,7 @@ import importlib.util
 import ipaddress
 import os
 import pathlib
+import re
 import sys
 
 from absl import flags
@@ -17,6 +18,7 @@ from rearec_jax.serve.limits import Limits
 HELP = "the models in --workdir and --runs over HTTP"
 
 KEY_VARIABLE = "REAREC_API_KEY"
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _NEEDED = ("fastapi", "uvicorn", "orjson", "prometheus_client")
 
 _HOST = flags.DEFINE_string("host", "localhost", "serve: address to listen at; 0.0.0.0: all.")
@@ -34,6 +36,16 @@ _K = flags.DEFINE_integer("max_k", 100, "serve: items of a list.")
 _WAITING = flags.DEFINE_integer("max_waiting", 1024, "serve: histories in the queue.")
 _USERS = flags.DEFINE_integer("max_batch", 128, "serve: histories computed at once, about.")
 _SECONDS = flags.DEFINE_float("max_seconds", 10.0, "serve: time of a request.")
+_HEADERS = flags.DEFINE_float(
+    "max_header_seconds", 10.0, "serve: time for the headers of a request to arrive."
+)
+_CONNECTIONS = flags.DEFINE_integer("max_connections", 2048, "serve: open connections.")
+_HOSTS = flags.DEFINE_list(
+    "allowed_hosts",
+    [],
+    "serve: names and addresses, separated by commas, that requests may call the server by; at"
+    " localhost its own names besides, elsewhere any where none is given.",
+)
 
 
 def run(given: Given) -> None:
@@ -54,16 +66,18 @@ def serve_run(workdir: str | None, runs: Sequence[str]) -> None:
             " directory (the extra `serve`)"
         )
     # Imported here, because a training need neither wait for these nor have them.
+    from rearec_jax.serve.guard import Access
     from rearec_jax.serve.models import Models
-    from rearec_jax.serve.server import Settings, listen, run
+    from rearec_jax.serve.server import listen, run
 
     paths = [path for path in [*(workdir or "").split(","), *runs] if path]
     limits, key = _limits(), _key()
-    settings = Settings(_HOST.value, _PORT.value, key, _WATCH.value)
-    if not key and not _is_loopback(_HOST.value):
-        _say(f"--host={_HOST.value} without a key: whoever reaches the port may ask")
-    with listen(settings.host, settings.port) as listening:
-        run(Models(paths, limits), limits, settings, listening, _say)
+    with listen(_HOST.value, _PORT.value) as listening:
+        is_local = ipaddress.ip_address(listening.getsockname()[0].partition("%")[0]).is_loopback
+        if not key and not is_local:
+            _say(f"--host={_HOST.value} without a key: whoever reaches the port may ask")
+        access = Access(key, _hosts(is_local))
+        run(Models(paths, limits), limits, access, _WATCH.value, listening, _say)
     # All is answered. A thread that is still inside XLA, compiling or freeing memory, cannot be
     # stopped, and would abort the process during Python's usual exit.
     sys.stdout.flush()
@@ -73,7 +87,8 @@ def serve_run(workdir: str | None, runs: Sequence[str]) -> None:
 
 def _limits() -> Limits:
     """Checks the flags of limits and returns their values."""
-    for flag in (_BODY, _HISTORIES, _HISTORY, _K, _WAITING, _USERS, _SECONDS):
+    positive = (_BODY, _HISTORIES, _HISTORY, _K, _WAITING, _USERS, _SECONDS)
+    for flag in (*positive, _HEADERS, _CONNECTIONS):
         if not flag.value > 0:  # NaN is not
             raise UserError(f"--{flag.name}={flag.value} must be greater than 0")
     if not _WATCH.value >= 0:
@@ -91,7 +106,21 @@ def _limits() -> Limits:
         waiting=_WAITING.value,
         users=_USERS.value,
         seconds=_SECONDS.value,
+        header_seconds=_HEADERS.value,
+        connections=_CONNECTIONS.value,
     )
+
+
+def _hosts(is_local: bool) -> set[str] | None:
+    """Returns what requests may call the server by; None: anything."""
+    hosts = {host.lower() for host in _HOSTS.value}
+    for host in hosts:
+        if not re.fullmatch(r"\[[0-9a-f:.]+\]|[^\s:/\[\]]+", host):
+            raise UserError(
+                f"--allowed_hosts={host} must be a name or an address without a port, an IPv6"
+                " address in brackets"
+            )
+    return hosts | {*LOOPBACK, _HOST.value.lower()} if is_local else hosts or None
 
 
 def _key() -> str:
@@ -116,13 +145,6 @@ def _printable(key: str, where: str) -> str:
             " may hold; make it of printable ASCII"
         )
     return key
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _say(text: str) -> None:
