@@ -76,13 +76,7 @@ def _add_recommending(app: FastAPI, service: Service) -> None:
     ) -> None:
         async def endpoint(request: Request) -> Response:
             end = asyncio.get_running_loop().time() + limits.seconds
-            try:
-                async with asyncio.timeout_at(end):
-                    raw = await _body(request, limits.body_bytes)
-            except TimeoutError as error:
-                raise HTTPException(
-                    408, f"the body did not arrive in {limits.seconds:g} s", CLOSE
-                ) from error
+            raw = await _body(request, limits.body_bytes)  # `connections` ends what is late
             body = parsed(kind, raw, limits)
             slot = service.models.find(body.model)
             if not slot.is_ready:

@@ -129,8 +129,7 @@ class Connection(HttpToolsProtocol):
         if len(self.pipeline) >= PIPELINED:
             raise _TooLarge
         self._in_head, self._moved = False, True
-        # The endpoint says that a body is late (`api`), and this is for those that do not read it.
-        self._read_by = self.loop.time() + self._shared.limits.seconds + LINGER_SECONDS
+        self._read_by = self.loop.time() + self._shared.limits.seconds  # for the body
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -164,19 +163,25 @@ class Connection(HttpToolsProtocol):
         super().resume_writing()
         self._write_by = math.inf
 
-    def expire(self) -> None:
-        """Ends the connection where what it waits for has not come in time."""
+    @property
+    def is_late(self) -> bool:
+        """Says whether what the connection waits for has not come in time."""
         now = self.loop.time()
-        if self.transport.is_closing() and self._write_by == math.inf:
+        if self._write_by == math.inf and self.transport.is_closing():
             self._write_by = now + STUCK_SECONDS
-        if now >= self._write_by:
+        return now >= self._read_by or now >= self._write_by
+
+    def end(self) -> None:
+        """Ends a connection that is late, with an answer where there is something to answer."""
+        limits = self._shared.limits
+        if self._is_refused or self.loop.time() >= self._write_by:
             self.transport.abort()
-        elif now >= self._read_by:
-            if self._in_head and self._unfinished and not self._is_refused:
-                seconds = self._shared.limits.header_seconds
-                self._refuse(408, f"the headers did not arrive in {seconds:g} s")
-            else:
-                self.transport.abort()
+        elif self._in_head and self._unfinished:
+            self._refuse(408, f"the headers did not arrive in {limits.header_seconds:g} s")
+        elif not self._in_head and not self.cycle.response_started:
+            self._refuse(408, f"the body did not arrive in {limits.seconds:g} s")
+        else:
+            self.transport.abort()
 
     def _refuse_headers(self) -> None:
         self._refuse(
@@ -188,8 +193,11 @@ class Connection(HttpToolsProtocol):
         """Answers what is no whole request, and discards what else comes."""
         self._is_refused = True
         if self.cycle and not self.cycle.response_complete:
-            self.transport.close()  # the answer to the request before it is not complete
-            return
+            if self._in_head or self.pipeline or self.cycle.response_started:
+                self.transport.close()  # this would not be the answer to that request
+                return
+            self.cycle.disconnected = True  # for the application, which awaits the body
+            self.cycle.message_event.set()
         self._shared.requests.labels("other", str(status)).inc()
         body = orjson.dumps({"error": error})
         head = [f"HTTP/1.1 {status} {http.HTTPStatus(status).phrase}", "connection: close"]

@@ -82,7 +82,7 @@ class Guard:
                 # Who watches a server that stops goes on doing so.
                 if self.is_stopping and path not in STATES:
                     message["headers"].append(CLOSE)
-            elif is_last and (status in (408, 413) or (refused and self.is_stopping)):
+            elif is_last and (status == 413 or (refused and self.is_stopping)):
                 await send({**message, "more_body": True})
                 await _linger(receive)
                 message = {"type": "http.response.body"}
