@@ -8,7 +8,8 @@ stay half open, headers and bodies a byte at a time, and names that a page elsew
 Meanwhile another process asks GET /health on a new connection every 20 ms: `health_ms`, and
 `failed` is how many of these got no 200. `rss_mib` is the server's resident memory from /proc,
 before an attack, at its highest meanwhile, and two seconds after it; `growth` compares the first
-and the last.
+and the last. `own_delay_ms` is how late that process itself woke at worst: what other work on the
+machine adds to the slowest answer.
 """
 
 import argparse
@@ -93,7 +94,7 @@ def measured(server: Server, name: str, attack: Callable[[], dict[str, Any]]) ->
     time.sleep(2)
     after = resident(pid)
     ended.set()
-    times, failed, peak = asked.recv()
+    times, delays, failed, peak = asked.recv()
     watch.join()
     return {
         "attack": name,
@@ -110,6 +111,7 @@ def measured(server: Server, name: str, attack: Callable[[], dict[str, Any]]) ->
             "p99": round(float(np.percentile(times, 99)), 2),
             "slowest": round(max(times), 2),
         },
+        "own_delay_ms": round(max(delays), 2),
         "asked": len(times),
         "failed": failed,
         **outcome,
@@ -117,8 +119,8 @@ def measured(server: Server, name: str, attack: Callable[[], dict[str, Any]]) ->
 
 
 def watching(told: Any, events: tuple[Event, Event], port: int, pid: int) -> None:
-    """Asks for /health until the second event; sends times in ms, failures and highest memory."""
-    times, failed, peak = [], 0, 0.0
+    """Asks for /health until the second event; sends times and own delays in ms, and the rest."""
+    times, delays, failed, peak = [], [], 0, 0.0
     begun, ended = events
     while not ended.is_set():
         started = time.perf_counter()
@@ -129,8 +131,10 @@ def watching(told: Any, events: tuple[Event, Event], port: int, pid: int) -> Non
         times.append(1000 * (time.perf_counter() - started))
         peak = max(peak, resident(pid))
         begun.set()
+        started = time.perf_counter()
         time.sleep(EVERY)
-    told.send((times, failed, peak))
+        delays.append(1000 * (time.perf_counter() - started - EVERY))
+    told.send((times, delays, failed, peak))
 
 
 def resident(pid: int) -> float:
