@@ -1,12 +1,13 @@
 """Defines the flags of --mode=serve, and starts the server."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import importlib.util
 import ipaddress
 import os
 import pathlib
 import re
 import sys
+from typing import Any
 
 from absl import flags
 from rich.console import Console
@@ -19,7 +20,7 @@ HELP = "the models in --workdir and --runs over HTTP"
 
 KEY_VARIABLE = "REAREC_API_KEY"
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
-_NEEDED = ("fastapi", "uvicorn", "orjson", "prometheus_client")
+_NEEDED = ("fastapi", "uvicorn", "httptools", "orjson", "prometheus_client")
 
 _HOST = flags.DEFINE_string("host", "localhost", "serve: address to listen at; 0.0.0.0: all.")
 _PORT = flags.DEFINE_integer(
@@ -29,17 +30,20 @@ _KEY_FILE = flags.DEFINE_string(
     "api_key_file", "", f"serve: file with the key that requests must show; or ${KEY_VARIABLE}."
 )
 _WATCH = flags.DEFINE_float("watch", 2.0, "serve: seconds between looks for newer models; 0: none.")
-_BODY = flags.DEFINE_integer("max_body_kib", 1024, "serve: the largest body of a request.")
-_HISTORIES = flags.DEFINE_integer("max_histories", 128, "serve: histories of a request.")
-_HISTORY = flags.DEFINE_integer("max_history", 1000, "serve: items of a history.")
-_K = flags.DEFINE_integer("max_k", 100, "serve: items of a list.")
-_WAITING = flags.DEFINE_integer("max_waiting", 1024, "serve: histories in the queue.")
-_USERS = flags.DEFINE_integer("max_batch", 128, "serve: histories computed at once, about.")
-_SECONDS = flags.DEFINE_float("max_seconds", 10.0, "serve: time of a request.")
-_HEADERS = flags.DEFINE_float(
-    "max_header_seconds", 10.0, "serve: time for the headers of a request to arrive."
-)
-_CONNECTIONS = flags.DEFINE_integer("max_connections", 2048, "serve: open connections.")
+# The fields of `serve.limits.Limits` that have a flag.
+_LIMITS: Mapping[str, flags.FlagHolder[Any]] = {
+    "body_bytes": flags.DEFINE_integer("max_body_kib", 1024, "serve: the largest body in KiB."),
+    "histories": flags.DEFINE_integer("max_histories", 128, "serve: histories of a request."),
+    "history": flags.DEFINE_integer("max_history", 1000, "serve: items of a history."),
+    "k": flags.DEFINE_integer("max_k", 100, "serve: items of a list."),
+    "waiting": flags.DEFINE_integer("max_waiting", 1024, "serve: histories in the queue."),
+    "users": flags.DEFINE_integer("max_batch", 128, "serve: histories computed at once, about."),
+    "seconds": flags.DEFINE_float("max_seconds", 10.0, "serve: time of a request."),
+    "header_seconds": flags.DEFINE_float(
+        "max_header_seconds", 10.0, "serve: time for the headers of a request to arrive."
+    ),
+    "connections": flags.DEFINE_integer("max_connections", 2048, "serve: open connections."),
+}
 _HOSTS = flags.DEFINE_list(
     "allowed_hosts",
     [],
@@ -87,28 +91,19 @@ def serve_run(workdir: str | None, runs: Sequence[str]) -> None:
 
 def _limits() -> Limits:
     """Checks the flags of limits and returns their values."""
-    positive = (_BODY, _HISTORIES, _HISTORY, _K, _WAITING, _USERS, _SECONDS)
-    for flag in (*positive, _HEADERS, _CONNECTIONS):
+    for flag in _LIMITS.values():
         if not flag.value > 0:  # NaN is not
             raise UserError(f"--{flag.name}={flag.value} must be greater than 0")
     if not _WATCH.value >= 0:
         raise UserError(f"--watch={_WATCH.value} must be at least 0")
-    if _HISTORIES.value > _WAITING.value:
+    values = {field: flag.value for field, flag in _LIMITS.items()}
+    if values["histories"] > values["waiting"]:
         raise UserError(
-            f"--max_histories={_HISTORIES.value} must not exceed --max_waiting={_WAITING.value}, or"
-            " such a request would find the queue full for ever"
+            f"--max_histories={values['histories']} must not exceed"
+            f" --max_waiting={values['waiting']}, or such a request would find the queue full for"
+            " ever"
         )
-    return Limits(
-        body_bytes=_BODY.value * 1024,
-        histories=_HISTORIES.value,
-        history=_HISTORY.value,
-        k=_K.value,
-        waiting=_WAITING.value,
-        users=_USERS.value,
-        seconds=_SECONDS.value,
-        header_seconds=_HEADERS.value,
-        connections=_CONNECTIONS.value,
-    )
+    return Limits(**values | {"body_bytes": 1024 * values["body_bytes"]})
 
 
 def _hosts(is_local: bool) -> set[str] | None:

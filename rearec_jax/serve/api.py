@@ -1,7 +1,7 @@
 """Defines the endpoints as a FastAPI application."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 import importlib.resources
 from typing import Annotated, Any
 
@@ -16,10 +16,11 @@ from starlette.requests import ClientDisconnect
 from rearec_jax.errors import UserError
 from rearec_jax.serve import answers, documents
 from rearec_jax.serve.bodies import Body, ExplainBody, Malformed, RecommendBody, parsed
-from rearec_jax.serve.guard import SHOWS_KEY
+from rearec_jax.serve.guard import MISTAKE, SHOWS_KEY
 from rearec_jax.serve.lane import Full
 from rearec_jax.serve.models import Slot
 from rearec_jax.serve.queues import Workers
+from rearec_jax.serve.refusals import refusal
 from rearec_jax.serve.state import Service
 from rearec_jax.serve.warm_model import Served, facts
 from rearec_jax.version import __version__
@@ -28,7 +29,6 @@ STATIC = importlib.resources.files("rearec_jax.serve") / "static"
 HIDDEN = "the reason is told to requests that show the API key"  # it may name files
 QUERY, LISTED = 200, 100  # most characters of a search, most items of its answer
 MOST_SEARCHES = 64  # that run at once
-CLOSE = {"connection": "close"}  # the rest of the body is not read
 
 Limit = Annotated[int, Query(ge=1, le=LISTED)]
 Name = Annotated[
@@ -46,16 +46,16 @@ def application(service: Service, has_key: bool) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,  # such an answer would hold whatever name the request called it by
     )
-    handlers: tuple[tuple[type[Exception], Any], ...] = (
-        (HTTPException, _http_error),
-        (RequestValidationError, _wrong_query),
-        (UserError, _user_error),
-        (Full, _full),
-        (TimeoutError, _too_late),
-        (ClientDisconnect, _gone),
-        (Exception, _mistake),
-    )
-    for kind, function in handlers:
+    handlers: Mapping[type[Exception], Any] = {
+        HTTPException: _http_error,
+        RequestValidationError: _wrong_query,
+        UserError: _user_error,
+        Full: _always(429, "too many requests wait; try again in a moment"),
+        TimeoutError: _always(504, "no answer in the time that a request may take; try again"),
+        ClientDisconnect: _always(400, "the connection was closed before the body was complete"),
+        Exception: _always(500, MISTAKE),  # `Guard` logs it
+    }
+    for kind, function in handlers.items():
         app.add_exception_handler(kind, function)
     _add_recommending(app, service)
     _add_catalogue(app, service)
@@ -72,7 +72,6 @@ def _add_recommending(app: FastAPI, service: Service) -> None:
         path: str,
         kind: type[Body],
         answer: Callable[[Served, Body, Workers], Awaitable[dict[str, Any]]],
-        summary: str,
     ) -> None:
         async def endpoint(request: Request) -> Response:
             end = asyncio.get_running_loop().time() + limits.seconds
@@ -89,30 +88,23 @@ def _add_recommending(app: FastAPI, service: Service) -> None:
             path,
             endpoint,
             methods=["POST"],
-            summary=summary,
             openapi_extra=documents.body(kind, limits),
-            responses=documents.responses(path, 408, 413, 415, 422, 429, 504),
+            **documents.operation(path),
         )
 
-    post("/recommend", RecommendBody, answers.recommended, "The best items for each history.")
-    post("/explain", ExplainBody, answers.explained, "How one list came about, step by step.")
+    post("/recommend", RecommendBody, answers.recommended)
+    post("/explain", ExplainBody, answers.explained)
 
 
 def _add_catalogue(app: FastAPI, service: Service) -> None:
-    @app.get(
-        "/models", summary="The models of this server.", responses=documents.responses("/models")
-    )
+    @app.get("/models", **documents.operation("/models"))
     async def models() -> Response:
         slots = service.models.slots.values()
         default = service.models.default
         entries = [facts(one.current.served) | {"default": one is default} for one in slots]
         return _json({"models": entries})
 
-    @app.get(
-        "/items",
-        summary="Items by the words of their titles or ids, popular ones first.",
-        responses=documents.responses("/items", 422, 429, 504),
-    )
+    @app.get("/items", **documents.operation("/items"))
     async def items(
         q: Annotated[str, Query(max_length=QUERY)] = "", limit: Limit = 20, model: Name = None
     ) -> Response:
@@ -126,29 +118,17 @@ def _add_catalogue(app: FastAPI, service: Service) -> None:
         finally:
             service.searches -= 1
 
-    @app.get(
-        "/samples",
-        summary="Histories of a few test users, to try a model on.",
-        responses=documents.responses("/samples", 422),
-    )
+    @app.get("/samples", **documents.operation("/samples"))
     async def samples(limit: Limit = 20, model: Name = None) -> Response:
         return _json({"samples": service.models.find(model).current.search.samples(limit)})
 
 
 def _add_state(app: FastAPI, service: Service) -> None:
-    @app.get(
-        "/health",
-        summary="200 while the process lives.",
-        responses=documents.responses("/health"),
-    )
+    @app.get("/health", **documents.operation("/health"))
     async def health() -> Response:
         return _json({"status": "ok"})
 
-    @app.get(
-        "/ready",
-        summary="200 when the default model is compiled, else 503; and which models are.",
-        responses=documents.responses("/ready", 503),
-    )
+    @app.get("/ready", **documents.operation("/ready"))
     async def ready(request: Request) -> Response:
         slots = service.models.slots.values()
         told = [_told(slot, request.scope[SHOWS_KEY]) for slot in slots]
@@ -165,12 +145,7 @@ def _add_state(app: FastAPI, service: Service) -> None:
         response.headers["retry-after"] = str(default.retry_after)
         return response
 
-    @app.get(
-        "/metrics",
-        summary="Counts and times, for Prometheus.",
-        response_class=PlainTextResponse,
-        responses=documents.responses("/metrics"),
-    )
+    @app.get("/metrics", response_class=PlainTextResponse, **documents.operation("/metrics"))
     async def metrics() -> Response:
         return Response(service.metrics(), media_type="text/plain; version=0.0.4")
 
@@ -208,7 +183,7 @@ async def _body(request: Request, most: int) -> bytes:
     async for part in request.stream():
         size += len(part)
         if size > most:
-            raise HTTPException(413, f"the body is larger than {most} bytes", CLOSE)
+            raise HTTPException(413, f"the body is larger than {most} bytes")
         parts.append(part)
     return b"".join(parts)
 
@@ -217,41 +192,26 @@ def _json(fields: dict[str, Any], status: int = 200) -> Response:
     return Response(orjson.dumps(fields), status, media_type="application/json")
 
 
-def _error(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
-    response = _json({"error": message}, status)
-    response.headers.update(headers or ({"retry-after": "1"} if status in (429, 503) else {}))
-    return response
+def _always(status: int, sentence: str) -> Any:
+    async def handler(request: Request, error: Exception) -> Response:
+        return refusal(status, sentence)
+
+    return handler
 
 
 async def _http_error(request: Request, error: HTTPException) -> Response:
     messages = {404: "there is no such page", 405: "this page has another method"}
-    detail = messages.get(error.status_code, str(error.detail))
     headers = dict(error.headers or {})
     if headers.get("Allow") == "GET":
         headers["Allow"] = "GET, HEAD"
-    return _error(error.status_code, detail, headers)
+    sentence = messages.get(error.status_code, str(error.detail))
+    return refusal(error.status_code, sentence, headers)
 
 
 async def _wrong_query(request: Request, error: RequestValidationError) -> Response:
     first = error.errors()[0]
-    return _error(422, f"{'.'.join(map(str, first['loc'][1:]))}: {first['msg']}")
+    return refusal(422, f"{'.'.join(map(str, first['loc'][1:]))}: {first['msg']}")
 
 
 async def _user_error(request: Request, error: UserError) -> Response:
-    return _error(400 if isinstance(error, Malformed) else 422, str(error))
-
-
-async def _full(request: Request, error: Full) -> Response:
-    return _error(429, "too many requests wait; try again in a moment")
-
-
-async def _too_late(request: Request, error: TimeoutError) -> Response:
-    return _error(504, "no answer in the time that a request may take; try again")
-
-
-async def _gone(request: Request, error: ClientDisconnect) -> Response:
-    return _error(400, "the connection was closed before the body was complete")
-
-
-async def _mistake(request: Request, error: Exception) -> Response:
-    return _error(500, "the server made a mistake; its log says which")  # `Guard` logs it
+    return refusal(400 if isinstance(error, Malformed) else 422, str(error))

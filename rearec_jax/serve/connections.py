@@ -10,15 +10,15 @@ import math
 from typing import Any
 
 import httptools
-import orjson
 from prometheus_client import Counter
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from rearec_jax.serve.limits import Limits
+from rearec_jax.serve.refusals import refusal
 
 HEADER_BYTES = 2**16  # of the request line and all headers; also of a chunk's header and trailers
 HEADERS = 100
-PIPELINED = 16  # requests of a connection that wait for the answer to the one before them
+PIPELINED = 64  # requests of a connection that wait for the answer to the one before them
 STUCK_SECONDS = 30  # for which a client may read nothing of an answer
 # A client that sends first and reads then would see a reset in place of a refusal, if the server
 # closed the connection at once. What still comes is discarded, up to:
@@ -77,7 +77,6 @@ class Connection(HttpToolsProtocol):
             oldest.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forgets the connection."""
         self._shared.waiting.pop(self, None)
         super().connection_lost(exc)
 
@@ -113,7 +112,6 @@ class Connection(HttpToolsProtocol):
             self._refuse_headers()
 
     def on_message_begin(self) -> None:
-        """Begins a request."""
         super().on_message_begin()
         self._in_head, self._header_bytes = True, 0
 
@@ -125,7 +123,6 @@ class Connection(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Begins to answer a request."""
         if len(self.pipeline) >= PIPELINED:
             raise _TooLarge
         self._in_head, self._moved = False, True
@@ -133,7 +130,6 @@ class Connection(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Takes a part of a body."""
         self._moved = True
         super().on_body(body)
 
@@ -148,18 +144,15 @@ class Connection(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Waits for the next request."""
         super().on_response_complete()
         if not self.transport.is_closing() and self.cycle.response_complete:
             self._shared.waiting[self] = None
 
     def pause_writing(self) -> None:
-        """Waits for the client to read."""
         super().pause_writing()
         self._write_by = self.loop.time() + STUCK_SECONDS
 
     def resume_writing(self) -> None:
-        """Goes on with the answer."""
         super().resume_writing()
         self._write_by = math.inf
 
@@ -199,11 +192,10 @@ class Connection(HttpToolsProtocol):
             self.cycle.disconnected = True  # for the application, which awaits the body
             self.cycle.message_event.set()
         self._shared.requests.labels("other", str(status)).inc()
-        body = orjson.dumps({"error": error})
-        head = [f"HTTP/1.1 {status} {http.HTTPStatus(status).phrase}", "connection: close"]
-        head += ["content-type: application/json", f"content-length: {len(body)}"]
-        head += ["retry-after: 1"] * (status == 503)
-        self.transport.write("\r\n".join([*head, "", ""]).encode() + body)
+        answer = refusal(status, error, {"connection": "close"})
+        lines = [b"HTTP/1.1 %d %s" % (status, http.HTTPStatus(status).phrase.encode())]
+        lines += [b"%s: %s" % header for header in answer.raw_headers]
+        self.transport.write(b"\r\n".join([*lines, b"", bytes(answer.body)]))
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self._read_by = self.loop.time() + LINGER_SECONDS

@@ -61,6 +61,17 @@ _REFUSALS = {
     503: "Not ready yet, or stopping.",
     504: "No answer in time.",
 }
+_POST = (408, 413, 415, 422, 429, 504)
+_ENDPOINTS = {
+    "/recommend": ("The best items for each history.", _POST),
+    "/explain": ("How one list came about, step by step.", _POST),
+    "/models": ("The models of this server.", ()),
+    "/items": ("Items by the words of their titles or ids, popular ones first.", (422, 429, 504)),
+    "/samples": ("Histories of a few test users, to try a model on.", (422,)),
+    "/health": ("200 while the process lives.", ()),
+    "/ready": ("200 when the default model is compiled, else 503; and which models are.", (503,)),
+    "/metrics": ("Counts and times, for Prometheus.", ()),
+}
 _KEYS = {
     "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
     "bearer": {"type": "http", "scheme": "bearer"},
@@ -83,18 +94,16 @@ def body(kind: type[Body], limits: Limits) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
-def responses(path: str, *refusals: int) -> dict[int | str, dict[str, Any]]:
-    """Returns the descriptions of an answer and of its refusals, besides those of every request."""
-    found: dict[int | str, dict[str, Any]] = {200: {"description": "The answer."}}
+def operation(path: str) -> dict[str, Any]:
+    """Returns the summary of an endpoint, and the descriptions of its answer and refusals."""
+    summary, refusals = _ENDPOINTS[path]
+    found: dict[int, dict[str, Any]] = {200: {"description": "The answer."}}
     if path in _ANSWERS:
         found[200]["content"] = {"application/json": {"schema": _ANSWERS[path]}}
-    refusal = _object(error=_TEXT)
-    if path not in OPEN:
-        refusals = (401, 503, *refusals)
-    for status in (400, *refusals):
-        content = {"application/json": {"schema": refusal}}
+    content = {"application/json": {"schema": _object(error=_TEXT)}}
+    for status in (400, *(() if path in OPEN else (401, 503)), *refusals):
         found[status] = {"description": _REFUSALS[status], "content": content}
-    return found
+    return {"summary": summary, "responses": found}
 
 
 def complete(schema: dict[str, Any], needs_key: bool, names: Sequence[str]) -> None:

@@ -10,9 +10,8 @@ import re
 import time
 from typing import Any
 
-import orjson
-
 from rearec_jax.serve.connections import LINGER_BYTES, LINGER_SECONDS
+from rearec_jax.serve.refusals import refusal
 from rearec_jax.serve.state import Service
 
 Scope = MutableMapping[str, Any]
@@ -32,6 +31,7 @@ HEADERS = [
     (b"cache-control", b"no-store"),
 ]
 CLOSE = (b"connection", b"close")
+MISTAKE = "the server made a mistake; its log says which"
 # The name or address that a request asks, and its port (RFC 9110).
 HOST = re.compile(rb"(\[[0-9a-fA-F:.]+\]|[\w.~%!$&'()*+,;=-]+)(:[0-9]*)?")
 
@@ -91,7 +91,7 @@ class Guard:
 
         try:
             if refused:
-                await _answer(*refused, send_on)
+                await refusal(*refused)(scope, receive, send_on)
             else:
                 if scope["method"] == "HEAD":  # as GET; uvicorn leaves out the body
                     scope = {**scope, "method": "GET"}
@@ -99,7 +99,7 @@ class Guard:
         except Exception:
             _log.exception("%s failed", path)
             if not status:
-                await _answer(500, "the server made a mistake; its log says which", send_on)
+                await refusal(500, MISTAKE)(scope, receive, send_on)
         finally:
             self._service.requests.labels(path, str(status)).inc()
             self._service.seconds.labels(path).observe(time.perf_counter() - started)
@@ -157,20 +157,6 @@ async def _linger(receive: Receive) -> None:
                 if not message.get("more_body"):
                     return
                 size += len(message["body"])
-
-
-async def _answer(status: int, error: str, send: Send) -> None:
-    headers = [(b"content-type", b"application/json")]
-    if status == 413:  # the rest of the body is not read
-        headers.append(CLOSE)
-    if status == 503:
-        headers.append((b"retry-after", b"1"))
-    if status == 401:
-        headers.append((b"www-authenticate", b"Bearer"))
-    body = orjson.dumps({"error": error})
-    headers.append((b"content-length", str(len(body)).encode()))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
 
 
 def _is_open(path: str) -> bool:
