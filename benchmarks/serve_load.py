@@ -48,7 +48,7 @@ def main() -> None:
     """Runs the phases and prints one JSON object."""
     arguments = _arguments()
     with tempfile.TemporaryDirectory() as scratch:
-        model = Path(arguments.load or _generated(arguments, Path(scratch) / "model"))
+        model = Path(arguments.load or generated_model(Path(scratch) / "m", arguments))
         requests = _requests(arguments, model)
         started = time.perf_counter()
         server = Server(model)
@@ -68,9 +68,10 @@ def main() -> None:
 class Server:
     """--mode=serve in a process of its own, ready to be asked."""
 
-    def __init__(self, model: Path):
+    def __init__(self, model: Path, *options: str):
         command = [sys.executable, "-m", "rearec_jax.main", "--mode=serve", f"--runs={model}"]
-        self.process = subprocess.Popen([*command, "--port=0"], stderr=subprocess.PIPE, text=True)
+        command += ["--port=0", *options]
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         assert self.process.stderr is not None
         self.port = 0
         for line in self.process.stderr:
@@ -353,11 +354,12 @@ def _requests(arguments: argparse.Namespace, model: Path) -> dict[int, list[byte
 
 
 def _request(body: bytes, path: str) -> bytes:
-    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
-def _generated(arguments: argparse.Namespace, path: Path) -> Path:
+def generated_model(path: Path, arguments: argparse.Namespace) -> Path:
+    """Writes the export of a model with random parameters, of `items` and `width`."""
     config = generated.configuration(
         method__name="prl", method__steps=STEPS, model__width=arguments.width
     )

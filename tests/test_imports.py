@@ -36,7 +36,8 @@ ONLY_IN: Mapping[str, set[str]] = {
     "sklearn": {"data.item_vectors"},
     "jinja2": {"studies.report"},
     "matplotlib": {"studies.report"},  # an extra, imported where it is needed
-    "fastapi": {"serve"},  # an extra, with the next five
+    "fastapi": {"serve"},  # an extra, with the next six
+    "httptools": {"serve"},
     "orjson": {"serve"},
     "prometheus_client": {"serve"},
     "pydantic": {"serve"},

@@ -1,10 +1,12 @@
 """Defines the flags of --mode=serve, and starts the server."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import importlib.util
 import ipaddress
 import os
 import pathlib
+import re
+from typing import Any
 
 from absl import flags
 from rich.console import Console
@@ -16,7 +18,8 @@ from rearec_jax.serve.limits import Limits
 HELP = "the models in --workdir and --runs over HTTP"
 
 KEY_VARIABLE = "REAREC_API_KEY"
-_NEEDED = ("fastapi", "uvicorn", "orjson", "prometheus_client")
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+_NEEDED = ("fastapi", "uvicorn", "httptools", "orjson", "prometheus_client")
 
 _HOST = flags.DEFINE_string("host", "localhost", "serve: address to listen at; 0.0.0.0: all.")
 _PORT = flags.DEFINE_integer(
@@ -26,13 +29,26 @@ _KEY_FILE = flags.DEFINE_string(
     "api_key_file", "", f"serve: file with the key that requests must show; or ${KEY_VARIABLE}."
 )
 _WATCH = flags.DEFINE_float("watch", 2.0, "serve: seconds between looks for newer models; 0: none.")
-_BODY = flags.DEFINE_integer("max_body_kib", 1024, "serve: the largest body of a request.")
-_HISTORIES = flags.DEFINE_integer("max_histories", 128, "serve: histories of a request.")
-_HISTORY = flags.DEFINE_integer("max_history", 1000, "serve: items of a history.")
-_K = flags.DEFINE_integer("max_k", 100, "serve: items of a list.")
-_WAITING = flags.DEFINE_integer("max_waiting", 1024, "serve: histories in the queue.")
-_USERS = flags.DEFINE_integer("max_batch", 128, "serve: histories computed at once, about.")
-_SECONDS = flags.DEFINE_float("max_seconds", 10.0, "serve: time of a request.")
+# The fields of `serve.limits.Limits` that have a flag.
+_LIMITS: Mapping[str, flags.FlagHolder[Any]] = {
+    "body_bytes": flags.DEFINE_integer("max_body_kib", 1024, "serve: the largest body in KiB."),
+    "histories": flags.DEFINE_integer("max_histories", 128, "serve: histories of a request."),
+    "history": flags.DEFINE_integer("max_history", 1000, "serve: items of a history."),
+    "k": flags.DEFINE_integer("max_k", 100, "serve: items of a list."),
+    "waiting": flags.DEFINE_integer("max_waiting", 1024, "serve: histories in the queue."),
+    "users": flags.DEFINE_integer("max_batch", 128, "serve: histories computed at once, about."),
+    "seconds": flags.DEFINE_float("max_seconds", 10.0, "serve: time of a request."),
+    "header_seconds": flags.DEFINE_float(
+        "max_header_seconds", 10.0, "serve: time for the headers of a request to arrive."
+    ),
+    "connections": flags.DEFINE_integer("max_connections", 2048, "serve: open connections."),
+}
+_HOSTS = flags.DEFINE_list(
+    "allowed_hosts",
+    [],
+    "serve: names and addresses, separated by commas, that requests may call the server by; at"
+    " localhost its own names besides, elsewhere any where none is given.",
+)
 
 
 def run(given: Given) -> None:
@@ -53,39 +69,47 @@ def serve_run(workdir: str | None, runs: Sequence[str]) -> None:
             " directory (the extra `serve`)"
         )
     # Imported here, because a training need neither wait for these nor have them.
+    from rearec_jax.serve.guard import Access
     from rearec_jax.serve.models import Models
-    from rearec_jax.serve.server import Settings, listen, run
+    from rearec_jax.serve.server import listen, run
 
     paths = [path for path in [*(workdir or "").split(","), *runs] if path]
     limits, key = _limits(), _key()
-    settings = Settings(_HOST.value, _PORT.value, key, _WATCH.value)
-    if not key and not _is_loopback(_HOST.value):
-        _say(f"--host={_HOST.value} without a key: whoever reaches the port may ask")
-    with listen(settings.host, settings.port) as listening:
-        run(Models(paths, limits), limits, settings, listening, _say)
+    with listen(_HOST.value, _PORT.value) as listening:
+        is_local = ipaddress.ip_address(listening.getsockname()[0].partition("%")[0]).is_loopback
+        if not key and not is_local:
+            _say(f"--host={_HOST.value} without a key: whoever reaches the port may ask")
+        access = Access(key, _hosts(is_local))
+        run(Models(paths, limits), limits, access, _WATCH.value, listening, _say)
 
 
 def _limits() -> Limits:
     """Checks the flags of limits and returns their values."""
-    for flag in (_BODY, _HISTORIES, _HISTORY, _K, _WAITING, _USERS, _SECONDS):
+    for flag in _LIMITS.values():
         if not flag.value > 0:  # NaN is not
             raise UserError(f"--{flag.name}={flag.value} must be greater than 0")
     if not _WATCH.value >= 0:
         raise UserError(f"--watch={_WATCH.value} must be at least 0")
-    if _HISTORIES.value > _WAITING.value:
+    values = {field: flag.value for field, flag in _LIMITS.items()}
+    if values["histories"] > values["waiting"]:
         raise UserError(
-            f"--max_histories={_HISTORIES.value} must not exceed --max_waiting={_WAITING.value}, or"
-            " such a request would find the queue full for ever"
+            f"--max_histories={values['histories']} must not exceed"
+            f" --max_waiting={values['waiting']}, or such a request would find the queue full for"
+            " ever"
         )
-    return Limits(
-        body_bytes=_BODY.value * 1024,
-        histories=_HISTORIES.value,
-        history=_HISTORY.value,
-        k=_K.value,
-        waiting=_WAITING.value,
-        users=_USERS.value,
-        seconds=_SECONDS.value,
-    )
+    return Limits(**values | {"body_bytes": 1024 * values["body_bytes"]})
+
+
+def _hosts(is_local: bool) -> set[str] | None:
+    """Returns what requests may call the server by; None: anything."""
+    hosts = {host.lower() for host in _HOSTS.value}
+    for host in hosts:
+        if not re.fullmatch(r"\[[0-9a-f:.]+\]|[^\s:/\[\]]+", host):
+            raise UserError(
+                f"--allowed_hosts={host} must be a name or an address without a port, an IPv6"
+                " address in brackets"
+            )
+    return hosts | {*LOOPBACK, _HOST.value.lower()} if is_local else hosts or None
 
 
 def _key() -> str:
@@ -110,13 +134,6 @@ def _printable(key: str, where: str) -> str:
             " may hold; make it of printable ASCII"
         )
     return key
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _say(text: str) -> None:

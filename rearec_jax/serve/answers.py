@@ -133,20 +133,6 @@ def _explanation(found: Recommendation, depth: int) -> dict[str, Any]:
         steps = (Step(0, found.ids, found.scores, found.titles, (), ()),)
     listed = {raw for step in steps for raw in step.ids}
     return {
-        "steps": [_step(step) for step in steps],
+        "steps": steps,
         "ranks": {raw: ranks[: depth + 1] for raw, ranks in found.ranks.items() if raw in listed},
-    }
-
-
-def _step(step: Step) -> dict[str, Any]:
-    return {
-        "step": step.step,
-        "ids": step.ids,
-        "scores": step.scores,
-        "titles": step.titles,
-        "entered": step.entered,
-        "left": step.left,
-        "effective_items": step.effective_items,
-        "top_share": step.top_share,
-        "attention": step.attention,
     }

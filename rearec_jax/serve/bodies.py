@@ -1,33 +1,43 @@
 """Checks the bodies of requests; one sentence says what is wrong with a body."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, TypeVar
+import json
+from typing import Annotated, Any, Literal, TypeVar
 
 import pydantic
-from pydantic import ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema
+import pydantic_core
 
 from rearec_jax.errors import UserError
 from rearec_jax.serve.limits import Limits
 
-Ids = list[str]
+
+def _whole(value: Any) -> Any:
+    """Returns 9 for 9.0, which JSON Schema calls an integer and some languages write for one."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Count = Annotated[int, Field(strict=True, ge=1), BeforeValidator(_whole)]
+Depth = Annotated[int, Field(strict=True, ge=0), BeforeValidator(_whole)]
+Ids = list[Annotated[str, WithJsonSchema({"type": ["string", "number"]})]]
 
 
 class _Body(pydantic.BaseModel):
     model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
 
-    k: int = Field(10, ge=1, strict=True, description="items to list")
-    steps: int | None = Field(
-        None, ge=0, strict=True, description="reasoning steps; null: as trained"
-    )
+    k: Count = Field(10, description="items to list")
+    steps: Depth | None = Field(None, description="reasoning steps; null: as trained")
     exclude_seen: bool = Field(
         True, strict=True, description="leave out what is in the user's own history"
     )
     exclude: Ids = Field([], description="ids to leave out")
-    candidates: Ids | None = Field(None, description="choose from these ids only; null: from all")
+    candidates: Ids | None = Field(
+        None, min_length=1, description="choose from these ids only; null: from all"
+    )
     unknown: Literal["skip", "error"] = Field(
         "skip", description="ids that no item has: left out, or an error"
     )
-    model: str | None = Field(None, description="name of a model; null: the default")
+    model: str | None = Field(None, min_length=1, description="name of a model; null: the default")
 
 
 class RecommendBody(_Body):
@@ -57,6 +67,13 @@ def parsed(kind: type[Body], raw: bytes, limits: Limits) -> Body:
         UserError: a field is missing, unknown, of another type, or beyond the limits.
     """
     try:
+        # For itself, because pydantic would make the ids "nan" and "inf" of numbers that are none.
+        json.dumps(pydantic_core.from_json(raw, allow_inf_nan=False), allow_nan=False)
+    except ValueError as error:
+        raise Malformed(
+            f"the body must be a JSON object, with finite numbers only ({_short(error)})"
+        ) from error
+    try:
         body = kind.model_validate_json(raw)
     except pydantic.ValidationError as error:
         raise _explained(error) from error
@@ -71,6 +88,8 @@ def _explained(error: pydantic.ValidationError) -> UserError:
     where = ".".join(map(str, first["loc"]))
     if first["type"] == "extra_forbidden":
         return UserError(f"unknown field {_short(where)!r}")
+    if where == "candidates" and first["type"] == "too_short":
+        return UserError("candidates is empty; null chooses from all items")
     if first["type"] == "missing":
         return UserError(f"the field {where!r} is missing")
     return UserError(f"{where}: {_short(first['msg'])}")
@@ -89,8 +108,6 @@ def _check(body: RecommendBody | ExplainBody, limits: Limits) -> None:
         if size > most:
             unit = "" if what == "k" else " entries"
             raise UserError(f"{what} is {size}{unit}; this server takes at most {most}")
-    if body.candidates is not None and not body.candidates:
-        raise UserError("candidates is empty; null chooses from all items")
 
 
 def _short(text: Any) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 import dataclasses
 import logging
+import math
 import pathlib
 import threading
 import time
@@ -16,6 +17,7 @@ from rearec_jax.serve.search import Search
 from rearec_jax.serve.warm_model import Served, serve
 
 RETRY_SECONDS, LONGEST_RETRY = 30.0, 480.0  # before a refused model is tried again; doubles
+SOONEST, LATEST = 5, 60  # seconds after which a client is told to ask again
 
 _log = logging.getLogger(__name__)
 
@@ -81,6 +83,26 @@ class Slot:
         """Notes that the present content of the directory cannot be used."""
         self.problem = str(error) or type(error).__name__
         self.refused = Refusal.of(found, self.refused)
+
+    @property
+    def state(self) -> str:
+        """What may be said of the model to anybody, as the end of a sentence."""
+        progress = self.current.served.progress
+        if self.is_ready:
+            return "is ready"
+        if self.refused:
+            return "cannot be used now"
+        if progress.started is None:
+            return "waits for the models before it to be compiled"
+        return f"is being compiled ({progress.compiled} of {progress.programs} programs)"
+
+    @property
+    def retry_after(self) -> int:
+        """The whole seconds after which it is worth while to ask a model again."""
+        left = self.current.served.progress.seconds_left
+        if self.refused:
+            left = self.refused.until - time.monotonic()
+        return math.ceil(min(max(left or SOONEST, 1), LATEST))
 
     def is_due(self, found: Stamp) -> bool:
         """Says whether ``found`` is to be tried: neither served nor refused a short time ago."""
@@ -154,7 +176,7 @@ class Models:
 
     def _look(self, slot: Slot, say: Callable[[str], None]) -> None:
         found = stamp(slot.path)
-        if found == slot.current.stamp and slot.is_ready:
+        if slot.is_ready and slot.refused and slot.refused.stamp != found:
             slot.problem = slot.refused = None  # the refused files are gone
         if found is None or not slot.is_due(found):
             return

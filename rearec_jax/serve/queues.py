@@ -2,9 +2,10 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import contextlib
 import dataclasses
+import functools
 import logging
 import time
 from typing import Any
@@ -63,8 +64,12 @@ class Workers:
         self.users = histogram("rearec_batch_users", "Histories of a batch.", USERS)
         self.seconds = histogram("rearec_batch_seconds", "Time of a batch.", SECONDS)
         self.failures = counter("rearec_batch_failures_total", "Batches that raised an error.")
-        self.batched = Lane[Entry]("batched", limits.waiting, take_batch, self._run_batch)
-        self.single = Lane[Entry]("single", limits.waiting, take_single, self._run_single)
+        self.batched = Lane[Entry](
+            "batched", limits.waiting, take_batch, functools.partial(self._run, _rank_batch)
+        )
+        self.single = Lane[Entry](
+            "single", limits.waiting, take_single, functools.partial(self._run, _explain)
+        )
 
     @property
     def waiting(self) -> int:
@@ -101,16 +106,10 @@ class Workers:
         self.batched.close()
         self.single.close()
 
-    def _run_batch(self, entries: list[Entry]) -> None:
-        if entries:
-            self._run(entries, _rank_batch)
-
-    def _run_single(self, entries: list[Entry]) -> None:
-        if entries:
-            self._run(entries, _explain)
-
-    def _run(self, entries: list[Entry], compute: Any) -> None:
+    def _run(self, compute: Callable[[list[Entry]], list[Any]], entries: list[Entry]) -> None:
         """Computes a batch and passes its results, or its error, to the loop of the requests."""
+        if not entries:
+            return
         started = time.perf_counter()
         try:
             results = compute(entries)

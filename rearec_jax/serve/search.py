@@ -1,12 +1,14 @@
 """Finds items by the words of their titles, and gives samples of histories."""
 
 from typing import Any
+import unicodedata
 
 import polars as pl
 
 from rearec_jax.recommend.items import Items
 from rearec_jax.recommend.recommender import Recommender
 
+FORM = "NFC"
 WORDS = 8  # of a search that count; more hardly narrow it down
 
 
@@ -21,7 +23,8 @@ class Search:
             {"id": items.ids.gather(order), "title": titles, "count": items.counts[order]}
         )
         text = pl.col("title").fill_null("") + "\n" + pl.col("id")
-        self._text = self._items.select(text.str.to_lowercase()).to_series()
+        # "é" is one character or two (Unicode's NFC and NFD); both are found by both.
+        self._text = self._items.select(text.str.to_lowercase().str.normalize(FORM)).to_series()
         self._samples = [
             {"history": [_named(items, raw) for raw in history], "target": _named(items, target)}
             for history, target in recommender.samples
@@ -30,7 +33,8 @@ class Search:
     def items(self, query: str, limit: int) -> list[dict[str, Any]]:
         """Returns items that have every word of ``query`` in title or id, popular ones first."""
         found = self._items
-        words = list(dict.fromkeys(query.lower().split()))[:WORDS]
+        query = unicodedata.normalize(FORM, query.lower())
+        words = list(dict.fromkeys(query.split()))[:WORDS]
         if words:
             holds = pl.all_horizontal(pl.lit(True), *(_contains(self._text, w) for w in words))
             found = found.filter(pl.select(holds).to_series())

@@ -1,8 +1,9 @@
 """Runs a model for a server, many histories in a batch or one by itself, without compiling."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import dataclasses
 import functools
+import time
 from typing import Any, NamedTuple
 
 import jax
@@ -53,6 +54,32 @@ class TopItems(NamedTuple):
     by: str
 
 
+@dataclasses.dataclass(eq=False)
+class Progress:
+    """How far the compilation of a model's programs is.
+
+    programs: The number of programs.
+    compiled: The number of compiled ones.
+    started:  The `time.monotonic()` of the beginning, or None.
+    """
+
+    programs: int = 0
+    compiled: int = 0
+    started: float | None = None
+
+    def begin(self, programs: int) -> None:
+        """Begins, for the first time or again, with so many programs."""
+        self.programs, self.compiled, self.started = programs, 0, time.monotonic()
+
+    @property
+    def seconds_left(self) -> float | None:
+        """The time that the rest takes, if its programs take as long as those before, or None."""
+        if self.started is None or not self.compiled:
+            return None
+        took = time.monotonic() - self.started
+        return took / self.compiled * (self.programs - self.compiled)
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Served:
     """A loaded model, ready to answer.
@@ -60,11 +87,13 @@ class Served:
     name:        The name that requests use.
     recommender: The model, with the compiled sizes of the server.
     limits:      The limits that these sizes hold.
+    progress:    The progress of ``warm_up``.
     """
 
     name: str
     recommender: Recommender
     limits: Limits
+    progress: Progress = dataclasses.field(default_factory=Progress)
 
     @functools.cached_property
     def shapes(self) -> tuple[Shape, ...]:
@@ -140,23 +169,33 @@ class Served:
 
     def warm_up(self) -> None:
         """Runs every program once, which compiles it."""
-        engine = self.recommender.engine
-        none = np.zeros(0, np.int32)
-        for shape in self.shapes:
-            for steps in dict.fromkeys((0, engine.steps)):
-                packing, queries = Packing(self.shapes), []
-                while not queries or packing.shape != shape:
-                    length = shape.tokens if shape.queries == 1 else 2
-                    one = BatchedQuery(self._some(length), none, 1, steps)
-                    if not packing.add(len(one.items)):
-                        raise AssertionError(f"no batch has the shape {shape}")
-                    queries.append(one)
-                self.rank_batch(queries, packing)
+        steps = dict.fromkeys((0, self.recommender.engine.steps))
+        runs: list[Callable[[], Any]] = [
+            functools.partial(self._run_shape, shape, depth)
+            for shape in self.shapes
+            for depth in steps
+        ]
         history = Histories(self._some(1), np.array([0, 1]), ((),))
         for k in dict.fromkeys(self.recommender.sizes.listed):
             # As many candidates as items to list: fewer would make a shorter list.
             for candidates in (None, np.arange(min(k, len(self.ids)), dtype=np.int32)):
-                self.explain(SingleQuery(history, Options(k, candidates=candidates, explain=True)))
+                options = Options(k, candidates=candidates, explain=True)
+                runs.append(functools.partial(self.explain, SingleQuery(history, options)))
+        self.progress.begin(len(runs))
+        for run in runs:
+            run()
+            self.progress.compiled += 1
+
+    def _run_shape(self, shape: Shape, steps: int) -> None:
+        """Ranks a batch that has this shape."""
+        packing, queries = Packing(self.shapes), []
+        while not queries or packing.shape != shape:
+            length = shape.tokens if shape.queries == 1 else 2
+            one = BatchedQuery(self._some(length), np.zeros(0, np.int32), 1, steps)
+            if not packing.add(len(one.items)):
+                raise AssertionError(f"no batch has the shape {shape}")
+            queries.append(one)
+        self.rank_batch(queries, packing)
 
     def _some(self, length: int) -> Int32[np.ndarray, "_"]:
         return np.arange(length, dtype=np.int32) % len(self.ids)

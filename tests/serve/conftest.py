@@ -3,6 +3,9 @@
 import asyncio
 from collections.abc import Iterator
 import dataclasses
+import signal
+import socket
+import threading
 from typing import Any
 
 import httpx
@@ -12,10 +15,10 @@ import pytest
 from rearec_jax.recommend import export, trained
 from rearec_jax.recommend.recommender import Recommender
 from rearec_jax.recommend.samples import Sample
-from rearec_jax.serve.guard import Guard
+from rearec_jax.serve.guard import Access, Guard
 from rearec_jax.serve.limits import Limits
 from rearec_jax.serve.models import Models
-from rearec_jax.serve.server import guarded
+from rearec_jax.serve.server import guarded, listen, serving
 from rearec_jax.serve.state import Service
 from tests import tiny
 from tests.recommend.test_recommender import ITEMS, catalogue
@@ -36,12 +39,16 @@ def write(path, seed=0, **changes) -> None:
 class Client:
     """Calls a service in this process; ``loop`` is the event loop that runs it."""
 
-    def __init__(self, service: Service, key: str = ""):
+    def __init__(self, service: Service, key: str = "", hosts: frozenset[str] | None = None):
         self.service = service
-        self.guard: Guard = guarded(service, key)
+        self.guard: Guard = guarded(service, key, hosts)
         self.loop = asyncio.new_event_loop()
         transport = httpx.ASGITransport(self.guard)
-        self.http = httpx.AsyncClient(transport=transport, base_url="http://test")
+        self.http = httpx.AsyncClient(
+            transport=transport,
+            base_url="http://test",
+            headers={"content-type": "application/json"},  # of bodies that are bytes
+        )
 
     def ask(self, path: str, body: Any = None, **options: Any) -> httpx.Response:
         return self.loop.run_until_complete(self.asking(path, body, **options))
@@ -86,17 +93,73 @@ def client(exported) -> Iterator[Client]:
 
 @pytest.fixture
 def limited(client, monkeypatch) -> Iterator[Any]:
-    """Makes a client of the same compiled models with other limits or a key."""
+    """Makes a client of the same compiled models with other limits, a key or names."""
     made: list[Client] = []
 
-    def make(key: str = "", **limits: Any) -> Client:
+    def make(key: str = "", hosts: frozenset[str] | None = None, **limits: Any) -> Client:
         service = Service(client.service.models, dataclasses.replace(LIMITS, **limits))
-        made.append(Client(service, key))
+        made.append(Client(service, key, hosts))
         return made[-1]
 
     yield make
     for one in made:
         one.close()
+
+
+class Live:
+    """A server of a service at a port of this machine, in a thread."""
+
+    def __init__(self, service: Service):
+        self.service = service
+        self.server = serving(service, Access())
+        listening = listen("localhost", 0)
+        self.port: int = listening.getsockname()[1]
+        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [listening]})
+        self.thread.start()
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=10)
+
+    def stop(self) -> None:
+        """As SIGTERM does, but in this process."""
+        self.server.handle_exit(signal.SIGTERM, None)
+
+    def close(self) -> None:
+        self.server.should_exit = self.server.force_exit = True
+        self.thread.join(20)
+        self.service.close()
+        assert not self.thread.is_alive()
+
+
+@pytest.fixture
+def live(client) -> Iterator[Any]:
+    """Makes servers of the same compiled models with other limits."""
+    made: list[Live] = []
+
+    def make(**limits: Any) -> Live:
+        service = Service(client.service.models, dataclasses.replace(LIMITS, **limits))
+        made.append(Live(service))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def blocked(client, monkeypatch) -> Iterator[threading.Event]:
+    """An event before which the threads compute nothing."""
+    go = threading.Event()
+    served = client.service.models.default.current.served
+    compute = served.rank_batch
+
+    def wait(*arguments):
+        assert go.wait(20)
+        return compute(*arguments)
+
+    monkeypatch.setitem(served.__dict__, "rank_batch", wait)
+    yield go
+    go.set()
 
 
 def close(numbers: Any, others: Any) -> None:

@@ -1,14 +1,19 @@
 """The answers of the endpoints are the recommender's lists, whatever way they are computed."""
 
 import asyncio
+from types import SimpleNamespace
+import unicodedata
 
 import numpy as np
+import polars as pl
 from prometheus_client import generate_latest
 import pytest
 
 import rearec_jax
+from rearec_jax.recommend.items import Items
 from rearec_jax.serve.counters import counter, histogram
 from rearec_jax.serve.limits import MOST_EXCLUDED
+from rearec_jax.serve.search import Search
 from tests.serve.conftest import SAMPLES, close
 
 HISTORIES = [["i3", "i4"], ["i7"], [f"i{n}" for n in range(9)], ["i5", "i29", "i5"]]
@@ -148,6 +153,16 @@ def test_items_are_found_by_words_of_title_and_id(client, exported):
     ]
     assert found("i29") == [{"id": "i29", "title": "oak thing29", "count": int(items.counts[29])}]
     assert found("wool .*") == [] and found("thing1\nwool")
+
+
+@pytest.mark.parametrize("title", ["café crème", "CAFÉ", "naïve Å", "한글"])
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC"), ("NFD", "NFD")])
+def test_both_forms_of_an_accent_are_found_by_both(title, forms):
+    stored, typed = (unicodedata.normalize(form, title) for form in forms)
+    items = Items(pl.Series(["a", "b"]), pl.Series([stored, "other"]), np.ones(2, np.int64))
+    search = Search(SimpleNamespace(items=items, samples=()))
+    assert [item["id"] for item in search.items(typed, 10)] == ["a"]
+    assert search.items(typed, 1)[0]["title"] == stored
 
 
 def test_samples(client):

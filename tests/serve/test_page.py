@@ -324,6 +324,45 @@ def test_address_tells_the_story(browser: Page, three: Stub) -> None:
     browser.until(lambda: browser.texts(".model h2") == ["base on sasrec"], "the other story")
 
 
+@pytest.mark.parametrize("name", ["toString", "__proto__", "constructor", "hasOwnProperty"])
+def test_ids_that_every_object_has(browser: Page, three: Stub, name: str) -> None:
+    """An id from an address may be the name of anything that objects of JavaScript have."""
+    for story in (f"#h={name}", f"#h=14,{name}&t={name}", f"#h=14&t={name}&m={name}&k=20"):
+        browser.open(three.origin, story)
+        assert not browser.one("#alert").is_displayed()
+        assert name in [*browser.ids("#history > li"), *browser.ids("#target")]
+        assert browser.all(".list.now ol > li")
+    assert "not among the first 100" in browser.text(".next")
+
+
+@pytest.mark.parametrize("is_offline", [True, False])
+def test_old_lists_do_not_stand_beside_a_new_history(
+    browser: Page, three: Stub, is_offline: bool
+) -> None:
+    browser.open(three.origin, STORY)
+    assert len(browser.all(".list")) > 3
+    network = {
+        "offline": is_offline,
+        "latency": 0,
+        "downloadThroughput": -1,
+        "uploadThroughput": -1,
+    }
+    browser.driver.execute_cdp_cmd("Network.enable", {})
+    browser.driver.execute_cdp_cmd("Network.emulateNetworkConditions", network)
+    three.error = None if is_offline else "the steps are too many"
+    browser.all("#history .cross")[0].click()
+    browser.until(lambda: browser.one("#alert").is_displayed(), "an error")
+    assert not browser.all(".list, .bumps, .attention li, .sharpness tr, .line")
+    assert not browser.one("#stepper").is_displayed() and not browser.one(".next").is_displayed()
+    assert all("no answer for this history" in text for text in browser.texts(".facts"))
+    browser.driver.execute_cdp_cmd("Network.emulateNetworkConditions", network | {"offline": False})
+    three.error = None
+    browser.one("#alert button").click()
+    browser.settle()
+    assert len(browser.all(".list")) > 3 and browser.one("#stepper").is_displayed()
+    assert len(browser.all("#history > li")) == 4
+
+
 def test_nothing_leaves_the_origin_and_no_rule_is_broken(browser: Page, three: Stub) -> None:
     browser.driver.get_log("browser")  # of the tests before, some of which want errors
     browser.open(three.origin, STORY)

@@ -27,12 +27,14 @@ from tests.processes import ROOT
 from tests.serve.conftest import write
 from tests.test_main import start
 
+JSON = {"Content-Type": "application/json"}
 QUESTION = {"histories": [["i1", "i2"]], "k": 3}
 
 
 def get(url, body=None):
     data = None if body is None else json.dumps(body).encode()
-    with urllib.request.urlopen(urllib.request.Request(url, data), timeout=20) as answer:
+    request = urllib.request.Request(url, data, JSON)
+    with urllib.request.urlopen(request, timeout=20) as answer:
         return json.load(answer)
 
 
@@ -97,6 +99,19 @@ def test_the_documentation_runs_as_it_stands(server):
         assert done.returncode == 0 and done.stdout and "error" not in done.stdout, done
 
 
+@pytest.mark.parametrize("path", ["/samples", "/health", "/static/page.css"])
+def test_only_names_of_this_machine_are_answered(server, path):
+    """A page elsewhere whose name leads here (DNS rebinding) reads nothing."""
+    port = server.url.rpartition(":")[2]
+    named = {"localhost": 200, f"127.0.0.1:{port}": 200, f"[::1]:{port}": 200}
+    for host, status in (named | {"evil.example": 400, f"evil.example:{port}": 400}).items():
+        connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=20)
+        connection.request("GET", path, headers={"Host": host})
+        with connection.getresponse() as answer:
+            assert (answer.status, answer.read() == b"") == (status, False)
+        connection.close()
+
+
 def test_a_newer_model_takes_over_and_no_request_is_dropped(server):
     place = server.place
     write(place / "2", seed=1)
@@ -139,7 +154,7 @@ def test_it_ends_when_it_has_answered(server):  # the last test: the server is g
     def keep_asking():
         connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=20)
         while True:
-            connection.request("POST", "/recommend", body)
+            connection.request("POST", "/recommend", body, JSON)
             with connection.getresponse() as answer:
                 answer.read()
                 statuses.append(answer.status)
@@ -166,6 +181,10 @@ def test_it_ends_when_it_has_answered(server):  # the last test: the server is g
         (["--workdir=nowhere"], "--workdir=nowhere does not exist"),
         (["--workdir=x", "--max_k=0"], "--max_k=0 must be greater than 0"),
         (["--workdir=x", "--max_seconds=nan"], "--max_seconds=nan must be greater than 0"),
+        (["--workdir=x", "--max_header_seconds=nan"], "--max_header_seconds=nan must be greater"),
+        (["--workdir=x", "--max_connections=0"], "--max_connections=0 must be greater than 0"),
+        (["--workdir=x", "--allowed_hosts=a.example:80"], "must be a name or an address without"),
+        (["--workdir=x", "--allowed_hosts=http://a"], "--allowed_hosts=http://a must be a name"),
         (["--workdir=x", "--watch=nan"], "--watch=nan must be at least 0"),
         (["--workdir=x", "--max_histories=9", "--max_waiting=8"], "must not exceed --max_waiting"),
         (["--workdir=x", "--api_key_file=nokey"], "--api_key_file=nokey cannot be read"),

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import shutil
-import threading
 import time
 from types import SimpleNamespace
 
@@ -29,6 +28,14 @@ SEVERAL = {"histories": [["i1"], ["i2"], ["i3"]]}
         ("/recommend", b"", 400, "the body must be a JSON object"),
         ("/recommend", b"[1]", 400, "the body must be a JSON object"),
         ("/recommend", b'{"histories": [["\\ud800"]]}', 400, "the body must be a JSON object"),
+        ("/recommend", b'{"histories": [["i1", NaN]]}', 400, "with finite numbers only"),
+        ("/recommend", b'{"histories": [[Infinity]]}', 400, "with finite numbers only"),
+        ("/recommend", b'{"histories": [[1e999]]}', 400, "with finite numbers only"),
+        ("/recommend", b'{"histories": [[-1e999]]}', 400, "with finite numbers only"),
+        ("/explain", b'{"history": [-Infinity]}', 400, "with finite numbers only"),
+        ("/explain", b'{"history": [], "exclude": [NaN]}', 400, "with finite numbers only"),
+        ("/explain", b'{"history": [], "candidates": [NaN]}', 400, "with finite numbers only"),
+        ("/explain", b'{"history": [], "k": NaN}', 400, "with finite numbers only"),
         ("/recommend", {}, 422, "the field 'histories' is missing"),
         ("/recommend", {"histories": "i1"}, 422, "histories: Input should be a valid array"),
         (
@@ -58,6 +65,11 @@ SEVERAL = {"histories": [["i1"], ["i2"], ["i3"]]}
         ("/models", {}, 405, "this page has another method"),
         ("/items?limit=0", None, 422, "limit: Input should be greater than or equal to 1"),
         ("/items?model=two", None, 422, "no model is named 'two'"),
+        ("/items?model=", None, 422, "model: String should have at least 1 character"),
+        ("/samples?model=", None, 422, "model: String should have at least 1 character"),
+        ("/recommend", GOOD | {"model": ""}, 422, "model: String should have at least 1 character"),
+        ("/models/", None, 404, "there is no such page"),
+        ("/static", None, 404, "there is no such page"),
         ("/nothing", None, 404, "there is no such page"),
     ],
 )
@@ -65,6 +77,74 @@ def test_mistakes(client, path, body, status, said):
     answer = client.ask(path, body)
     assert (answer.status_code, list(answer.json())) == (status, ["error"])
     assert said in answer.json()["error"]
+
+
+def test_ids_that_look_like_numbers_that_are_none(client):
+    body = {"histories": [["NaN", "Infinity", "1e999", 17, 1.5, "i1"]]}
+    (found,) = client.ask("/recommend", body).json()["results"]
+    assert found["unknown"] == ["NaN", "Infinity", "1e999", "17", "1.5"]
+
+
+def test_whole_numbers_may_be_written_as_others_write_them(client):
+    """JSON has one kind of number, and JSON Schema calls 3.0 an integer."""
+    first, second = (client.ask("/recommend", GOOD | {"k": k, "steps": k - 2}) for k in (3, 3.0))
+    assert first.status_code == 200 and first.json() == second.json()
+    for wrong in ("3", True, 3.5, [3]):
+        assert client.ask("/recommend", GOOD | {"k": wrong}).status_code == 422
+        assert client.ask("/recommend", GOOD | {"steps": wrong}).status_code == 422
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"content-type": "text/plain"},  # what a form of another site may send unasked
+        {"content-type": "application/x-www-form-urlencoded"},
+        {"content-type": "multipart/form-data; boundary=x"},
+        {"content-type": "text/plain; application/json"},
+        {"content-type": "application/json; charset=latin-1"},
+        {"content-type": ""},
+        {"content-encoding": "gzip"},
+        {"content-encoding": "deflate, gzip"},
+    ],
+)
+@pytest.mark.parametrize("path", ["/recommend", "/explain"])
+def test_bodies_are_json_and_nothing_else(client, path, headers):
+    raw = json.dumps(GOOD if path == "/recommend" else {"history": []}).encode()
+    answer = client.ask(path, raw, headers=headers)
+    assert answer.status_code == 415 and list(answer.json()) == ["error"]
+    for good in ("application/json", 'Application/JSON; charset="UTF-8"'):
+        headers = {"content-type": good, "content-encoding": "identity"}
+        assert client.ask(path, raw, headers=headers).status_code == 200
+
+
+HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        ("evil.example", "this server is not called evil.example; --allowed_hosts=NAME permits"),
+        ("evil.example:8000", "this server is not called evil.example"),
+        ("localhost.evil.example", "not called"),
+        ("127.0.0.1.evil.example", "not called"),
+        ("evil.example#localhost", "must be one name"),
+        ("evil.example@localhost", "must be one name"),
+        ("localhost:8000:9000", "must be one name"),
+        ("", "must be one name"),
+        ("[::2]:8000", "not called"),
+        ("0.0.0.0", "not called"),
+        ("LocalHost:8000", None),
+        ("127.0.0.1", None),
+        ("[::1]:8000", None),
+    ],
+)
+@pytest.mark.parametrize("path", ["/samples", "/", "/health"])
+def test_only_its_own_names_are_answered(limited, host, said, path):
+    answer = limited(hosts=HOSTS).ask(path, headers={"host": host})
+    if said is None:
+        assert answer.status_code == 200
+    else:
+        assert answer.status_code == 400 and said in answer.json()["error"]
 
 
 def test_a_body_of_untold_length_is_not_read_for_ever(client):
@@ -77,22 +157,6 @@ def test_a_body_of_untold_length_is_not_read_for_ever(client):
 
     answer = client.loop.run_until_complete(ask())
     assert answer.status_code == 413 and "larger than 20000" in answer.json()["error"]
-
-
-@pytest.fixture
-def blocked(client, monkeypatch):
-    """An event before which the threads compute nothing."""
-    go = threading.Event()
-    served = client.service.models.default.current.served
-    compute = served.rank_batch
-
-    def wait(*arguments):
-        assert go.wait(20)
-        return compute(*arguments)
-
-    monkeypatch.setitem(served.__dict__, "rank_batch", wait)
-    yield go
-    go.set()
 
 
 def test_a_full_queue_is_said_and_recovers(limited, blocked):
@@ -255,6 +319,23 @@ def test_a_refusal_ends_when_what_was_refused_is_gone(watched):
     models._look(models.default, lambda text: None)
     assert models.default.problem and models.default.refused
     point_to(place, "old")
+    models._look(models.default, lambda text: None)
+    assert models.default.problem is None and models.default.refused is None
+
+
+@pytest.mark.parametrize("gone", ["directory", "link", "files"])
+def test_a_refusal_ends_when_the_directory_is_gone(watched, gone):
+    models, _, place = watched
+    (place / "new" / "table.npy").unlink()
+    point_to(place, "new")
+    models._look(models.default, lambda text: None)
+    assert models.default.problem
+    if gone == "link":
+        (place / "current").unlink()
+    else:
+        shutil.rmtree(place / "new")
+        if gone == "files":
+            (place / "new").mkdir()
     models._look(models.default, lambda text: None)
     assert models.default.problem is None and models.default.refused is None
 

@@ -4,7 +4,7 @@
 export function listedItems(answer, k, target) {
   const titles = new Map(answer.steps.flatMap((step) => step.ids.map((id, place) => [id, step.titles?.[place] ?? null])));
   const listed = [...titles].map(([id, title]) => {
-    const ranks = answer.ranks[id] ?? answer.steps.map((step) => step.ids.indexOf(id) + 1 || null);
+    const ranks = answer.ranks.get(id) ?? answer.steps.map((step) => step.ids.indexOf(id) + 1 || null);
     return { id, title, ranks, kind: kindOf(ranks, k) };
   });
   if (target?.ranks && !titles.has(target.id)) listed.push({ ...target, kind: "outside" });

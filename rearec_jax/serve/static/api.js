@@ -1,6 +1,6 @@
 /** Fetches the server's answers; throws a ServerError whose message is a sentence for the reader. */
 
-const RETRY_SECONDS = 1.5;
+const [RETRY_SECONDS, LONGEST_RETRY] = [1.5, 5];
 const KEY = "rearec_jax.key";
 
 export class ServerError extends Error {}
@@ -21,7 +21,11 @@ export const api = {
   models: () => request("models"),
   items: (text, model, signal) => request(`items?${query({ q: text, limit: 20, model })}`, { signal }),
   samples: (model) => request(`samples?${query({ limit: 50, model })}`),
-  explain: (body, signal) => request("explain", { body, signal }),
+  /** Its ranks are a Map, because an id may be "toString" or "__proto__", which every object has. */
+  async explain(body, signal) {
+    const answer = await request("explain", { body, signal });
+    return { ...answer, ranks: new Map(Object.entries(answer.ranks)) };
+  },
 };
 
 const query = (fields) => new URLSearchParams(Object.entries(fields).filter(([, value]) => value !== null));
@@ -35,7 +39,8 @@ async function request(path, { body, signal } = {}) {
       await newKey(key);
     } else if (response.status === 503) {
       hooks.waiting(`${await sentence(response)} Trying again …`);
-      await pause(Number(response.headers.get("Retry-After")) || RETRY_SECONDS, signal);
+      const told = Number(response.headers.get("Retry-After")) || RETRY_SECONDS;
+      await pause(Math.min(told, LONGEST_RETRY), signal);
     } else {
       hooks.answered();
       if (!response.ok) throw new ServerError(await sentence(response));

@@ -57,7 +57,7 @@ function gone(left, item) {
 
 /** One tab stop a list; the arrow keys go on from there. */
 function walk(event) {
-  const by = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+  const by = (event.key === "ArrowDown") - (event.key === "ArrowUp");
   if (!by) return;
   event.preventDefault();
   const buttons = [...event.currentTarget.querySelectorAll("button")];

@@ -108,7 +108,8 @@ function run(models) {
       if (!signal.aborted) tell(told);
     } catch (error) {
       if (signal.aborted) return;
-      views.forEach((view) => view.idle());
+      views.forEach((view) => view.clear());
+      stepper.reset(0);
       showError(error, ask);
     }
   }

@@ -28,7 +28,14 @@ export function createModelView(model, { add }) {
     setStep,
     lit: (id) => shown?.chart?.lit(id),
     busy: () => node.setAttribute("aria-busy", "true"),
-    idle: () => node.setAttribute("aria-busy", "false"),
+    /** Removes the lists, which would stand beside a history that is not theirs. */
+    clear() {
+      shown = null;
+      node.setAttribute("aria-busy", "false");
+      parts.replaceChildren();
+      next.hidden = true;
+      facts.textContent = "There is no answer for this history and these options.";
+    },
     /** targetRanks: the ranks of the item that came next, by step; null if it is not among the first `depth`. */
     show(answer, story, { targetRanks, depth, scale }) {
       node.setAttribute("aria-busy", "false");

@@ -34,9 +34,9 @@ async function askModel(model, story, signal) {
   const answer = await api.explain(question, signal);
   const id = story.target?.id;
   if (id === undefined || answer.by !== "model") return { model, answer, targetRanks: null };
-  if (answer.ranks[id]) return { model, answer, targetRanks: answer.ranks[id] };
+  if (answer.ranks.has(id)) return { model, answer, targetRanks: answer.ranks.get(id) };
   const { far, depth } = await furtherDown(question, answer, signal);
-  return { model, answer, far, depth, targetRanks: far.ranks[id] ?? null };
+  return { model, answer, far, depth, targetRanks: far.ranks.get(id) ?? null };
 }
 
 /** Resolves to {far, depth}: a longer list, where the server gives one, and its length. */

@@ -75,20 +75,20 @@ export function createSearch(input, list, { find, choose, failed, say }) {
   }
 
   const move = (by) => (found.length ? activate((active + by + found.length) % found.length) : ask());
-  const keys = {
-    ArrowDown: () => move(1),
-    ArrowUp: () => move(active < 0 ? 0 : -1),
-    Enter: () => (list.hidden ? input.value.trim() && ask() : active >= 0 && take(active)),
-    Escape: () => (list.hidden ? (input.value = "") : close()),
-  };
+  const keys = new Map([
+    ["ArrowDown", () => move(1)],
+    ["ArrowUp", () => move(active < 0 ? 0 : -1)],
+    ["Enter", () => (list.hidden ? input.value.trim() && ask() : active >= 0 && take(active))],
+    ["Escape", () => (list.hidden ? (input.value = "") : close())],
+  ]);
 
   input.addEventListener("input", () => (input.value.trim() ? later() : close()));
   input.addEventListener("click", () => list.hidden && ask());
   input.addEventListener("blur", close);
   list.addEventListener("mousedown", (event) => event.preventDefault()); // the focus stays in the input
   input.addEventListener("keydown", (event) => {
-    if (event.isComposing || !(event.key in keys)) return;
+    if (event.isComposing || !keys.has(event.key)) return;
     event.preventDefault();
-    keys[event.key]();
+    keys.get(event.key)();
   });
 }

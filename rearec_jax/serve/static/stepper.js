@@ -52,7 +52,7 @@ export function createStepper({ show }) {
   }
 
   function onKey(event) {
-    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    const by = (event.key === "ArrowRight") - (event.key === "ArrowLeft");
     const plain = !(event.altKey || event.ctrlKey || event.metaKey || event.shiftKey);
     if (!by || !plain || bar.hidden || event.target.closest("input, select, textarea, dialog")) return;
     event.preventDefault();
