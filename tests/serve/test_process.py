@@ -141,9 +141,9 @@ def test_a_broken_newer_model_is_said_and_the_old_one_stays(server):
     shutil.copytree(place / "1", place / "broken")
     (place / "broken" / "table.npy").write_bytes(b"nothing")
     swap(place, "broken")
-    server.wait_for("stays as it was: .*table.npy is damaged")
+    server.wait_for("stays as it was: .*table.npy cannot be read")
     (told,) = get(f"{server.url}/ready")["models"]
-    assert "damaged" in told["problem"]
+    assert "cannot be read" in told["problem"]
     assert get(f"{server.url}/recommend", QUESTION)["results"] == before
 
 
