@@ -26,19 +26,19 @@ async def recommended(served: Served, body: RecommendBody, workers: Workers) -> 
         Full: too many histories wait.
     """
     histories, options, depth = _dense(served, body, body.histories)
-    users, is_empty = range(len(histories)), histories.is_empty
-    out = [_excluded(histories.of_user(user), options) for user in users]
+    of_users = [histories.of_user(user) for user in range(len(histories))]
+    out = [_excluded(items, options) for items in of_users]
     # The histories of a request all share batches or are all computed one by one, because a queue
     # takes either all of a request or nothing (`Workers.submit`).
     is_shared = options.candidates is None and max(map(len, out), default=0) <= MOST_EXCLUDED
     results: list[Any] = [None] * len(histories)
     queries: list[BatchedQuery | SingleQuery | None] = []
-    for user in users:
-        if is_empty[user] and options.candidates is None:
+    for user, items in enumerate(of_users):
+        if not len(items) and options.candidates is None:
             results[user] = served.most_popular(options.k, out[user])
             queries.append(None)
         elif is_shared:
-            queries.append(_batched(served, histories.of_user(user), out[user], options.k, depth))
+            queries.append(_batched(served, items, out[user], options.k, depth))
         else:
             queries.append(SingleQuery(histories.only(user), options))
     results = await workers.submit(served, queries, results)

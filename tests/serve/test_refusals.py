@@ -32,6 +32,12 @@ SEVERAL = {"histories": [["i1"], ["i2"], ["i3"]]}
         ("/recommend", b'{"histories": [[Infinity]]}', 400, "with finite numbers only"),
         ("/recommend", b'{"histories": [[1e999]]}', 400, "with finite numbers only"),
         ("/recommend", b'{"histories": [[-1e999]]}', 400, "with finite numbers only"),
+        (
+            "/recommend",
+            b'{"histories": [[' + b"9" * 300 + b"e99]]}",
+            400,
+            "with finite numbers only",
+        ),
         ("/explain", b'{"history": [-Infinity]}', 400, "with finite numbers only"),
         ("/explain", b'{"history": [], "exclude": [NaN]}', 400, "with finite numbers only"),
         ("/explain", b'{"history": [], "candidates": [NaN]}', 400, "with finite numbers only"),
