@@ -299,6 +299,18 @@ def test_a_client_that_offers_another_protocol_keeps_its_body(live, size, chunke
         assert [answers.next()[0] for _ in range(2)] == [200, 200]
 
 
+def test_many_offers_of_another_protocol(live, caplog):
+    """They are bounded as other requests are, in number and in the size of their headers."""
+    server = live()
+    with server.connect() as connection:
+        connection.sendall((GET + UPGRADE + b"\r\n") * 500)
+        assert is_ended(connection, 2)
+    large = GET + UPGRADE + b"X-A: " + b"a" * (HEADER_BYTES - 400) + b"\r\n\r\n"
+    assert ask(server, large)[0] == 200
+    assert ask(server, large.replace(b"X-A: ", b"X-A: " + b"a" * 1000))[0] == 431
+    assert not caplog.records
+
+
 def test_a_tunnel_is_refused(live):
     for more in (b"", UPGRADE):
         sent = b"CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n" + more + b"\r\n"
