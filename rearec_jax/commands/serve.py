@@ -104,10 +104,10 @@ def _hosts(is_local: bool) -> set[str] | None:
     """Returns what requests may call the server by; None: anything."""
     hosts = {host.lower() for host in _HOSTS.value}
     for host in hosts:
-        if not re.fullmatch(r"\[[0-9a-f:.]+\]|[^\s:/\[\]]+", host):
+        if not re.fullmatch(r"\[[0-9a-f:.]+\]|[a-z0-9._-]+", host):
             raise UserError(
-                f"--allowed_hosts={host} must be a name or an address without a port, an IPv6"
-                " address in brackets"
+                f"--allowed_hosts={host} must be a name or an address without a port: no wildcards,"
+                " an IPv6 address in brackets, letters beyond ASCII as browsers send them (xn--)"
             )
     return hosts | {*LOOPBACK, _HOST.value.lower()} if is_local else hosts or None
 

@@ -16,6 +16,7 @@ def read_columns(path: pathlib.Path, types: Mapping[str, Any], most_rows: int) -
     Raises:
         ValueError: it cannot be read, a column has another type, or there are more rows.
     """
+    str(path).encode()  # Polars reads no path that is not UTF-8; a UnicodeError is a ValueError
     try:
         rows = pl.scan_parquet(path, glob=False).select(pl.len()).collect().item()
         if rows > most_rows:

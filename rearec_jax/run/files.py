@@ -109,8 +109,8 @@ def read_json(directory: pathlib.Path, name: str) -> dict[str, Any]:
 
     Raises:
         OSError: there is no such file, or it cannot be read.
-        ValueError: it is no object in UTF-8, larger than ``JSON_BYTES``, nested too deeply, or not
-            inside.
+        ValueError: it is no object in UTF-8, larger than ``JSON_BYTES``, nested too deeply, not
+            inside, or holds half a character (a surrogate), which nothing could write again.
     """
     with inside(directory, name).open("rb") as file:
         text = file.read(JSON_BYTES + 1)
@@ -118,6 +118,7 @@ def read_json(directory: pathlib.Path, name: str) -> dict[str, Any]:
         raise ValueError(f"it has more than {JSON_BYTES >> 20} MiB")
     try:
         value = json.loads(text)
+        json.dumps(value, ensure_ascii=False).encode()
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     if not isinstance(value, dict):

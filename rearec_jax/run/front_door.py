@@ -13,7 +13,7 @@ from types import FrameType
 from typing import Any, NoReturn, TextIO
 
 from rearec_jax.errors import UserError
-from rearec_jax.run.interruption import LAST, SIGNALS, TERMINATED, deadline, say
+from rearec_jax.run.interruption import LAST, SIGNALS, STDERR, TERMINATED, deadline, say
 
 FAILED, MISTAKE, INTERRUPTED = 1, 2, 130
 GRACE_SECONDS = 15.0  # from SIGTERM to the end, also where an update or a save takes longer
@@ -146,12 +146,13 @@ class _Lasting(io.FileIO):
             return super().write(data)
         except OSError as error:
             is_terminal = stat.S_ISCHR(os.fstat(self.fileno()).st_mode)
-            if error.errno != (errno.EIO if is_terminal else errno.EPIPE):
+            if error.errno == (errno.EIO if is_terminal else errno.EPIPE):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
+            elif self.fileno() != STDERR:  # messages are no result: without room they are dropped
                 raise UserError(
                     f"cannot write the output: {error.strerror}; make room there, or write it"
                     " elsewhere"
                 ) from error
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
             return memoryview(data).nbytes
 
 

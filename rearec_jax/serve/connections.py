@@ -7,6 +7,7 @@ import asyncio
 import dataclasses
 import http
 import math
+import re
 from typing import Any
 
 import httptools
@@ -99,8 +100,9 @@ class Connection(HttpToolsProtocol):
         self._moved = False
         try:
             self.parser.feed_data(part)
-        except httptools.HttpParserUpgrade:
-            pass  # no other protocol is spoken: the request is answered as any other
+        except httptools.HttpParserUpgrade as found:
+            self._parse_without_upgrade(part[found.args[0] :])
+            return
         except httptools.HttpParserError as error:
             if isinstance(error.__context__, _TooLarge):
                 self._refuse_headers()
@@ -111,6 +113,19 @@ class Connection(HttpToolsProtocol):
         if self._unfinished >= HEADER_BYTES:
             self._refuse_headers()
 
+    def _parse_without_upgrade(self, rest: bytes) -> None:
+        """Parses a request that offers another protocol again, as one that does not.
+
+        None is spoken here, and the parser would take its body for that protocol.
+        """
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
+        if method == b"CONNECT":
+            self._refuse(400, "this server is no proxy")
+            return
+        lines = [b"%s %s HTTP/%s" % (method, self.url, version)]
+        lines += [b"%s: %s" % header for header in self.headers if header[0] != b"upgrade"]
+        self._parse(b"\r\n".join([*lines, b"", rest]))
+
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_head, self._header_bytes = True, 0
@@ -120,11 +135,18 @@ class Connection(HttpToolsProtocol):
         self._header_bytes += len(name) + len(value)
         if len(self.headers) >= HEADERS or self._header_bytes > HEADER_BYTES:
             raise _TooLarge
-        super().on_header(name, value)
+        if self._in_head:  # a trailer says nothing about the request: RFC 9110, 6.5.1
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         if len(self.pipeline) >= PIPELINED:
             raise _TooLarge
+        if self.parser.should_upgrade():
+            return  # `_parse` begins again with it
+        if b"://" in self.url and not self.url.startswith(b"/"):
+            # Its own name counts, and not that of Host (RFC 9112, 3.2.2).
+            name = re.split(rb"[/?#]", self.url.partition(b"://")[2])[0]
+            self.headers[:] = [(k, name if k == b"host" else v) for k, v in self.headers]
         self._in_head, self._moved = False, True
         self._read_by = self.loop.time() + self._shared.limits.seconds  # for the body
         super().on_headers_complete()
@@ -135,6 +157,8 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Ends a request, whose answer takes as long as it takes."""
+        if self.parser.should_upgrade():
+            return
         self._moved = self._in_head = True
         if self.cycle.response_complete:  # before its body had come, which stopped uvicorn's clock
             self._read_by = self.loop.time() + self.timeout_keep_alive
@@ -186,6 +210,10 @@ class Connection(HttpToolsProtocol):
         """Answers what is no whole request, and discards what else comes."""
         self._is_refused = True
         if self.cycle and not self.cycle.response_complete:
+            # It is whole: its answer ends the connection. For too many of them nobody waits.
+            if self._in_head and len(self.pipeline) < PIPELINED:
+                self.cycle.keep_alive, self._read_by = False, math.inf
+                return
             if self._in_head or self.pipeline or self.cycle.response_started:
                 self.transport.close()  # this would not be the answer to that request
                 return

@@ -25,6 +25,7 @@ STATES = {"/health", "/ready"}
 OPEN = STATES | {"/", "/docs", "/openapi.json"}  # these and /static need no key
 SHOWS_KEY = "rearec_jax.shows_key"  # in a request's scope: True also where no key is needed
 KNOWN = OPEN | {"/recommend", "/explain", "/models", "/items", "/samples", "/metrics"}
+PAGES = {"/", "/static"}  # whose answers are files
 HEADERS = [
     (b"content-security-policy", b"default-src 'self'; frame-ancestors 'none'"),
     (b"x-content-type-options", b"nosniff"),
@@ -98,6 +99,11 @@ class Guard:
                     scope = {**scope, "method": "GET"}
                 elif scope["method"] == "POST":
                     receive = await _arrived(receive, self._service.limits.body_bytes)
+                if (
+                    path in PAGES
+                ):  # they are sent whole: Starlette refuses wrong ranges in its own way
+                    fields = [field for field in scope["headers"] if field[0] != b"range"]
+                    scope = {**scope, "headers": fields}
                 await self._application(scope, receive, send_on)
         except Exception:
             _log.exception("%s failed", path)

@@ -81,7 +81,7 @@ class Slot:
 
     def refuse(self, found: Stamp | None, error: Exception) -> None:
         """Notes that the present content of the directory cannot be used."""
-        self.problem = str(error) or type(error).__name__
+        self.problem = _as_text(str(error) or type(error).__name__)
         self.refused = Refusal.of(found, self.refused)
 
     @property
@@ -127,7 +127,7 @@ class Models:
         self.reloads = counter("rearec_reloads_total", "Newer models taken, or not.", ("result",))
         self.slots: dict[str, Slot] = {}
         for path in map(pathlib.Path, paths):
-            name = _unused(path.absolute().name or "model", self.slots)
+            name = _unused(_as_text(path.absolute().name) or "model", self.slots)
             self.slots[name] = Slot(name, path, self._load(name, path))
 
     @property
@@ -203,6 +203,11 @@ class Models:
         recommender = model_directory.load(path.resolve() if path.exists() else path)
         served = serve(name, recommender, self._limits)
         return Version(served, Search(recommender), found)
+
+
+def _as_text(name: str) -> str:
+    """Returns the name with "?" for bytes that are no text, which JSON cannot hold."""
+    return name.encode(errors="replace").decode()
 
 
 def _unused(name: str, taken: dict[str, Slot]) -> str:

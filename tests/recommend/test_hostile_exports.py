@@ -208,6 +208,8 @@ class TestManifest:
             (at("model", "temperature", 10**400), "temperature must be a positive number"),
             (at("model", "temperature", 0.5), "temperature is 0.5, and its options say 1.0"),
             (at("model", "name", 3), "the model's name is 3, no str"),
+            (at("model", "name", "sasrec, \ud800"), "surrogates not allowed"),
+            (at("versions", "jax\udfff", "0.1"), "surrogates not allowed"),
             (at("model", []), "model is [], no dict"),
             (at("items", 0), "items must lie between 1 and"),
             (at("items", "30"), "items is '30', no int"),

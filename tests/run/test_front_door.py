@@ -279,6 +279,20 @@ class TestOutput:
         assert code == MISTAKE
         assert errors.startswith("error: cannot write the output: No space left on device")
 
+    @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is full")
+    @pytest.mark.parametrize("end", ["None", "sys.exit('no')", "fail()"])
+    def test_a_full_disk_for_messages_changes_nothing(self, end, tmp_path):
+        """What cannot be said is dropped: a log on a full disk ends neither a run nor a server."""
+        program = (
+            "import logging\n"
+            "def fail():\n    raise UserError('wrong')\n"
+            "def program():\n    print('x', file=sys.stderr, flush=True)\n"
+            f"    logging.error('y')\n    print('done', flush=True)\n    {end}\n"
+            "front_door.run_process(program)"
+        )
+        code = {"None": 0, "fail()": MISTAKE}.get(end, FAILED)
+        assert shell(program, "2>/dev/full", tmp_path) == (code, "done\n", "")
+
     def test_the_shell_has_closed_it(self, tmp_path):
         """No file of the program becomes its output."""
         program = f"file = open('file', 'w')\nfront_door.run_process(lambda: {PRINT})"

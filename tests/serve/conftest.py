@@ -109,9 +109,9 @@ def limited(client, monkeypatch) -> Iterator[Any]:
 class Live:
     """A server of a service at a port of this machine, in a thread."""
 
-    def __init__(self, service: Service):
+    def __init__(self, service: Service, hosts: frozenset[str] | None = None):
         self.service = service
-        self.server = serving(service, Access())
+        self.server = serving(service, Access(hosts=hosts))
         listening = listen("localhost", 0)
         self.port: int = listening.getsockname()[1]
         self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [listening]})
@@ -136,9 +136,9 @@ def live(client) -> Iterator[Any]:
     """Makes servers of the same compiled models with other limits."""
     made: list[Live] = []
 
-    def make(**limits: Any) -> Live:
+    def make(hosts: frozenset[str] | None = None, **limits: Any) -> Live:
         service = Service(client.service.models, dataclasses.replace(LIMITS, **limits))
-        made.append(Live(service))
+        made.append(Live(service, hosts))
         return made[-1]
 
     yield make

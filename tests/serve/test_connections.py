@@ -261,6 +261,99 @@ def test_a_request_without_a_host(live):
     assert ask(server, b"GET /health HTTP/1.0\r\n\r\n")[0] == 200
 
 
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "user@localhost", ""])
+def test_an_address_with_a_foreign_name_is_no_way_past_the_check(live, host):
+    """In `GET http://NAME/path` that name counts, and not the header Host (RFC 9112, 3.2.2)."""
+    server = live(hosts=frozenset({"localhost"}))
+    for path in ("/samples", "/health"):
+        sent = f"GET http://{host}{path} HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        status, body, _ = ask(server, sent.encode())
+        assert status == 400 and list(json.loads(body)) == ["error"]
+        sent = f"GET http://LOCALHOST:80{path}?limit=1 HTTP/1.1\r\nHost: {host or 'x'}\r\n\r\n"
+        assert ask(server, sent.encode())[0] == 200
+
+
+def test_a_target_that_is_no_path(live):
+    status, body, _ = ask(live(), b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert status in (404, 405) and list(json.loads(body)) == ["error"]
+
+
+UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAA\r\n"
+
+
+@pytest.mark.parametrize("size", [1, 10_000])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_client_that_offers_another_protocol_keeps_its_body(live, size, chunked):
+    """Java's HttpClient does, by default, with each request that has no TLS."""
+    length = b"Content-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
+    chunks = b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY)
+    sent = (
+        POST + UPGRADE + (chunks if chunked else length) + GET + UPGRADE + b"\r\n" + GET + b"\r\n"
+    )
+    with live().connect() as connection:
+        for start in range(0, len(sent), size):
+            connection.sendall(sent[start : start + size])
+        answers = Answers(connection)
+        status, body, _ = answers.next()
+        assert status == 200 and json.loads(body)["results"]
+        assert [answers.next()[0] for _ in range(2)] == [200, 200]
+
+
+def test_many_offers_of_another_protocol(live, caplog):
+    """They are bounded as other requests are, in number and in the size of their headers."""
+    server = live()
+    with server.connect() as connection:
+        connection.sendall((GET + UPGRADE + b"\r\n") * 500)
+        assert is_ended(connection, 2)
+    large = GET + UPGRADE + b"X-A: " + b"a" * (HEADER_BYTES - 400) + b"\r\n\r\n"
+    assert ask(server, large)[0] == 200
+    assert ask(server, large.replace(b"X-A: ", b"X-A: " + b"a" * 1000))[0] == 431
+    assert not caplog.records
+
+
+def test_a_tunnel_is_refused(live):
+    for more in (b"", UPGRADE):
+        sent = b"CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n" + more + b"\r\n"
+        status, body, _ = ask(live(), sent)
+        assert status == 400 and list(json.loads(body)) == ["error"]
+
+
+@pytest.mark.parametrize("more", [b"no HTTP\r\n\r\n", GET + b"X-A: a\r\n" * 101])
+def test_a_whole_request_is_answered_whatever_comes_after_it(live, blocked, more):
+    """The answer to it ends the connection, and no other comes."""
+    whole = POST + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY
+    with live().connect() as connection:
+        connection.sendall(whole + whole + more)
+        assert not is_ended(connection, 0.3)
+        blocked.set()
+        connection.settimeout(10)
+        answers = Answers(connection)
+        statuses = [answers.next() for _ in range(2)]
+        assert [status for status, _, _ in statuses] == [200, 200]
+        assert statuses[1][2]["connection"] == "close" and answers.read() == b""
+
+
+@pytest.mark.parametrize("trailer", [b"Host: localhost", b"Content-Type: application/json"])
+def test_trailers_are_no_headers(live, trailer):
+    """What comes after a body says nothing about the request (RFC 9110, 6.5.1)."""
+    name = trailer.partition(b":")[0]
+    lines = [line for line in CHUNKED.splitlines() if line and not line.startswith(name)]
+    sent = [*lines, b"", b"%x" % len(BODY), BODY, b"0", b"X-A: b", trailer, b"", b""]
+    with live().connect() as connection:
+        connection.sendall(b"\r\n".join(sent) + GET + b"\r\n")
+        answers = Answers(connection)
+        assert answers.next()[0] in (400, 415)
+        assert answers.next()[0] == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/static/page.css"])
+@pytest.mark.parametrize("value", ["bytes=a", "bytes", "x=0-1", "bytes=9-3", "bytes=999999-"])
+def test_ranges_that_are_none(client, path, value):
+    answer = client.ask(path, headers={"range": value})
+    whole = client.ask(path)
+    assert (answer.status_code, answer.content) == (200, whole.content)
+
+
 def test_what_is_no_http_is_refused_in_one_sentence(live):
     status, body, headers = ask(live(), b"hello\r\n\r\n")
     assert status == 400 and list(json.loads(body)) == ["error"]

@@ -360,6 +360,27 @@ def test_a_model_that_could_not_be_compiled_is_tried_again(watched, monkeypatch)
     assert models.are_ready and models.default.problem is None
 
 
+def test_a_directory_whose_name_is_no_text(exported, tmp_path):
+    """Linux permits any bytes; JSON does not."""
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/mod\xe9l")
+    os.symlink(exported / "one", path)
+    models = Models([path], LIMITS)
+    models.default.refuse(None, UserError(f"{path} is damaged"))
+    client = Client(Service(models, LIMITS))
+    try:
+        assert [one["name"] for one in client.ask("/models").json()["models"]] == ["mod?l"]
+        assert client.ask("/openapi.json").status_code == client.ask("/docs").status_code == 200
+        answer = client.ask("/ready")
+        assert answer.status_code == 503 and "mod?l is damaged" in answer.json()["error"]
+        assert client.ask("/items?model=mod%3Fl").status_code == 200
+    finally:
+        client.close()
+    os.unlink(path)
+    shutil.copytree(exported / "one", path)
+    with pytest.raises(UserError, match=r"items.parquet cannot be read: .* surrogates not allowed"):
+        Models([path], LIMITS)
+
+
 def test_no_model_no_server(tmp_path):
     with pytest.raises(UserError, match=r"is missing"):
         Models([], LIMITS)
