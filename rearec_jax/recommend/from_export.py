@@ -50,7 +50,7 @@ from rearec_jax.run import files
 
 # What the programs of exports call outside of StableHLO: none of it leaves the device.
 _CALLED = {"shape_assertion"}
-_CUSTOM_CALL = re.compile(r'custom_call @"?([\w.$-]+)')
+_CUSTOM_CALL = re.compile(r'custom_call (?:@"?([\w.$-]+)"?\()?')  # "" of a name of other signs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -268,7 +268,8 @@ def _program(
         platforms = ", ".join(program.platforms)
         raise UnreadableProgramError(f"{file} runs on {platforms}, and not on {here}")
     if foreign := set(_CUSTOM_CALL.findall(text)) - _CALLED:
-        raise UserError(f"{file} calls {min(foreign)}, as no export does; export the model again")
+        called = min(foreign) or "foreign code"
+        raise UserError(f"{file} calls {called}, as no export does; export the model again")
     try:
         found = jax.tree.leaves(jax.eval_shape(program.call, *arguments))
         shapes = tuple(one.shape for one in found)

@@ -1,5 +1,6 @@
 """Runs a program as a process: what signals do to it, its exit code, and how it ends."""
 
+import _thread
 import atexit
 from collections.abc import Callable
 import contextlib
@@ -9,6 +10,7 @@ import os
 import signal
 import stat
 import sys
+import threading
 from types import FrameType
 from typing import Any, NoReturn, TextIO
 
@@ -17,6 +19,7 @@ from rearec_jax.run.interruption import LAST, SIGNALS, STDERR, TERMINATED, deadl
 
 FAILED, MISTAKE, INTERRUPTED = 1, 2, 130
 GRACE_SECONDS = 15.0  # from SIGTERM to the end, also where an update or a save takes longer
+AGAIN_SECONDS = 0.05
 SENTENCE = "interrupted; run the same command again to continue"
 
 
@@ -48,6 +51,20 @@ class _Signals:
 _signals = _Signals()
 
 
+def _raise_again(dropped: Any) -> None:
+    """Raises in a moment the KeyboardInterrupt that Python has dropped, as it does in callbacks.
+
+    The garbage collector calls JAX at any time, and nothing leaves such a call.
+    """
+    if not issubclass(dropped.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(dropped)
+    elif _signals.raised:
+        _signals.raised = False
+        again = threading.Timer(AGAIN_SECONDS, _thread.interrupt_main)
+        again.daemon = True
+        again.start()
+
+
 def open_door() -> None:
     """Takes over the signals and the output of this process; the earlier the better.
 
@@ -55,6 +72,7 @@ def open_door() -> None:
     """
     for number in SIGNALS:
         signal.signal(number, _signals)
+    sys.unraisablehook = _raise_again
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup sets it
         signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
     for descriptor in range(3):

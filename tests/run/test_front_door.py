@@ -54,6 +54,24 @@ def stopped(
     return ended(process)
 
 
+def test_a_signal_that_python_drops_inside_of_a_callback_is_raised_again(tmp_path):
+    body = """\
+front_door.unwind_from_here()
+def callback(*_):
+    gc.callbacks.clear()
+    signal.raise_signal(signal.SIGINT)
+    time.sleep(0)
+import gc
+gc.callbacks.append(callback)
+gc.collect()
+for _ in range(300):
+    time.sleep(0.1)
+"""
+    begun = time.monotonic()
+    assert run(body, tmp_path) == (INTERRUPTED, "", TOLD)
+    assert time.monotonic() - begun < 25
+
+
 class TestEnds:
     @pytest.mark.parametrize(
         ("body", "code", "told"),
