@@ -89,8 +89,22 @@ def test_items_separated_by_commas(put, separator):
     content = f"1{separator}1,2,3\n2{separator}3,4,2,\r\n"
     expected = [("1", "1"), ("1", "2"), ("1", "3"), ("2", "3"), ("2", "4"), ("2", "2")]
     assert rows(read(put("sequences.txt", content))) == expected
+    spaced = content.replace(",", ", ").replace("2, 3", "2 ,3")
+    assert rows(read(put("sequences.txt", spaced))) == expected
     # Where blanks part the items, a comma is a part of an id.
     assert rows(read(put("sequences.txt", "1 a,b c\n"))) == [("1", "a,b"), ("1", "c")]
+
+
+@pytest.mark.parametrize("line", ["1 [2, 3]", "1\t['2', '3']", "1 (2, 3)", "1 {2,3}"])
+def test_lists_in_brackets_are_no_items(put, line):
+    with pytest.raises(UserError, match=r"its lines are 'user \[item, item, \.\.\.\]'; write"):
+        read(put("sequences.txt", f"{line}\n2{line}\n"))
+    assert rows(read(put("sequences.txt", "1 [a b]\n2 c d\n")))[0] == ("1", "[a")
+
+
+def test_sequences_that_end_in_cr_alone_are_not_one_line(put):
+    with pytest.raises(UserError, match="lines end in CR alone"):
+        read(put("sequences.txt", "1 2 3\r2 3 4\r"))
 
 
 @pytest.mark.parametrize("line", ["1,2,3,4", "1;2;3", "1::2::3::978300760", "1|2|3"])
@@ -358,6 +372,10 @@ def test_a_missing_file_says_where_to_get_it(tmp_path):
     config = DataConfig(source="table", path=str(tmp_path / "no.csv"), hint="get it at the office")
     with pytest.raises(UserError, match=r"no\.csv.*data\.path.*get it at the office"):
         read(config)
+    with pytest.raises(UserError, match=r"xxx \(option data\.path\) does not exist"):
+        read(DataConfig(source="table", path=500 * "x"))
+    with pytest.raises(UserError, match=r"~no-such-user/a\.csv .* does not exist"):
+        read(DataConfig(source="table", path="~no-such-user/a.csv"))
     with pytest.raises(UserError, match=r"data\.path names no file"):
         read(DataConfig(source="table"))
 
