@@ -159,7 +159,7 @@ def item_list(cell: str) -> list[Any]:
             raise ValueError(f"its list was cut off when it was printed: it holds {cut.pop()!r}")
         return found
     # Commas part ids where nothing else does; "a,b c" are two ids, of which one has a comma.
-    parts = re.sub(r"\s*,\s*", ",", text).split()
+    parts = ",".join(map(str.strip, text.split(","))).split()
     if len(parts) == 1:
         return parts[0].removesuffix(",").split(",")
     return text.split()
