@@ -18,7 +18,7 @@ _SPLIT_CODES = {
     "validation": interactions.VALIDATION,
     "test": interactions.TEST,
 }
-_COMMAS = r"^\s*[^\s,]+\s+[^\s,]+(\s*,\s*[^\s,]+)*\s*,?\s*$"  # a line 'user item, item,...'
+_COMMAS = r"^\s*[^\s,]+\s+[^\s,]+(,[^\s,]+)*,?\s*$"  # a line 'user item,item,...'
 _BRACKETS = r"^\s*\S+\s+[\[({].*[\])}]\s*$"  # a line 'user [item, item, ...]'
 
 
