@@ -3,6 +3,7 @@
 from absl import flags
 
 from rearec_jax.commands.given import OUTPUT, Given, required, say
+from rearec_jax.run.files import expanded
 from rearec_jax.run.interruption import interruptible
 
 HELP = "the model in --workdir to --output"
@@ -19,7 +20,7 @@ def run(given: Given) -> None:
     from rearec_jax.recommend import export  # a training need not wait for its imports
 
     path = required(given.workdir, "workdir", "DIR, the directory of a finished run")
-    output = required(OUTPUT.value, "output", "DIR to write")
+    output = expanded(required(OUTPUT.value, "output", "DIR to write"))
     with interruptible():
         target = export.export_run(path, output, _ONNX.value)
     say(f"written: {target}")

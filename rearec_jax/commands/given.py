@@ -11,6 +11,7 @@ from ml_collections import config_dict, config_flags
 
 from rearec_jax.config import AnalysisConfig, Config, command_line, fingerprint, resolve
 from rearec_jax.errors import UserError
+from rearec_jax.run.files import expanded
 from rearec_jax.run.progress import say as say  # for all modes
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Python file that defines get_config().")
@@ -87,8 +88,9 @@ class Given(NamedTuple):
 
 def given(mode: str, started: float) -> Given:
     """Reads the shared flags, once the command line is parsed."""
-    runs = command_line.rejoined(_RUNS.value)
-    return Given(started, mode, _CONFIG.value, _WORKDIR.value, runs, sys.argv[1:])
+    runs = [expanded(run) for run in command_line.rejoined(_RUNS.value)]
+    workdir = _WORKDIR.value and expanded(_WORKDIR.value)
+    return Given(started, mode, _CONFIG.value, workdir, runs, sys.argv[1:])
 
 
 def required(value: str | None, flag: str, description: str) -> str:

@@ -16,9 +16,9 @@ from rearec_jax.data.own_files import cells, filters, readers, splits, tables
 from rearec_jax.data.own_files.text import read_item_text
 from rearec_jax.data.raw_ids import encode
 from rearec_jax.errors import UserError
-from rearec_jax.run.files import user_cache
+from rearec_jax.run.files import expanded, user_cache
 
-FORMAT = 2  # raise it whenever the same files and options would give other arrays
+FORMAT = 3  # raise it whenever the same files and options would give other arrays
 _NOT_IN_RECIPE = ("name", "path", "hint", "cache_dir", "item_text")
 
 
@@ -125,7 +125,7 @@ def _tfds(config: DataConfig) -> Interactions:
 
 def cache_directory(config: DataConfig) -> Path:
     """Returns the directory of prepared arrays, whether or not it exists."""
-    return Path(config.cache_dir).expanduser() if config.cache_dir else user_cache()
+    return Path(expanded(config.cache_dir)) if config.cache_dir else user_cache()
 
 
 def _key(config: DataConfig) -> str:

@@ -7,6 +7,7 @@ import reprlib
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from rearec_jax.data.own_files import cells
 from rearec_jax.errors import UserError
@@ -31,7 +32,11 @@ def elements(given: Given, name: str, wanted: str, in_order: bool = False) -> It
     """
     kind = type(given)
     is_table = hasattr(kind, "columns") or hasattr(kind, "column_names")
-    is_one = isinstance(given, str | bytes | Mapping) or (in_order and isinstance(given, Set))
+    is_one = isinstance(given, str | bytes | bytearray | Mapping) or (
+        in_order and isinstance(given, Set)
+    )
+    if isinstance(given, pl.Series) and given.dtype == pl.Float32:
+        given = given.to_numpy()  # so that what 32 bits may have rounded is known
     if not is_table and not is_one and isinstance(given, Iterable):
         try:
             return iter(given)
@@ -88,22 +93,22 @@ def id_text(value: Given) -> str:
 
 
 def _python(value: Given) -> Any:
-    """Returns the Python value of a scalar, and any other value as it is.
+    """Returns the value of a scalar, of floats as NumPy's, and any other value as it is.
 
     Raises:
-        TypeError: it holds a time or the like, or a whole number so large that a float of its type
-            cannot tell it from its neighbours.
+        TypeError: it holds a time or the like.
     """
+    if value is np.ma.masked:
+        return None
     if hasattr(value, "as_py"):  # of Arrow
-        return value.as_py()
+        found = value.as_py()
+        return np.float32(found) if str(value.type) == "float" and found is not None else found
     dtype = getattr(value, "dtype", None)
     if not isinstance(dtype, np.dtype) or value.shape != ():
         return value
-    found = value.item()
-    is_rounded = dtype.kind == "f" and abs(found) > 2 ** (np.finfo(dtype).nmant + 1)
-    if dtype.kind not in "iufUSO" or is_rounded:
+    if dtype.kind not in "iufUSO":
         raise TypeError
-    return found
+    return np.asarray(value)[()] if dtype.kind == "f" else value.item()
 
 
 def titles(given: Given) -> list[str | None]:

@@ -26,7 +26,7 @@ def load(path: Given) -> Recommender:
         UserError: the path is neither, or something in it is missing or damaged.
     """
     try:
-        path = pathlib.Path(path)
+        path = pathlib.Path(files.expanded(path))
     except TypeError as error:
         raise UserError(
             f"{path!r} is no path; give the work directory of a run or an exported model"

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import dataclasses
 import hashlib
 import json
+import os
 from pathlib import Path
 import shutil
 import time
@@ -23,10 +24,10 @@ from rearec_jax.recommend.histories import dense_set, of_ids
 from rearec_jax.recommend.recommender import Options, Recommender
 from rearec_jax.recommend.results import MODEL, POPULARITY
 from rearec_jax.run import lock
-from rearec_jax.run.files import save_array, write_whole
+from rearec_jax.run.files import expanded, save_array, write_whole
 from rearec_jax.run.progress import Progress
 
-FORMAT = 2  # raise it whenever parts of the same request would be cut or filled otherwise
+FORMAT = 3  # raise it whenever parts of the same request would be cut or filled otherwise
 OUTPUTS = (".parquet", ".csv")
 WRONG_SHARE = 0.1
 _AT_ONCE = 1 << 24  # users whose hashes are compared at once
@@ -104,10 +105,11 @@ def recommend_file(
         UserError: an option, the input or the output is wrong.
     """
     tables.require_no_url(request.output, "--output")
-    source, target = user_rows.open_input(request.input, request.columns), Path(request.output)
+    source = user_rows.open_input(request.input, request.columns)
+    target = Path(expanded(request.output))
     if target.suffix not in OUTPUTS:
         raise UserError(f"--output={target}: its name must end in {' or '.join(OUTPUTS)}")
-    if target.is_dir():
+    if os.path.isdir(target):
         raise UserError(f"--output={target} is a directory; name a file")
     if target.resolve() == source.path.resolve():
         raise UserError(f"--output={target} is the input; choose another file")
@@ -178,7 +180,7 @@ def _begin(parts: Path, source: Path, request: Request, model: str) -> None:
 
 
 def _digest(path: str) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else ""
+    return hashlib.sha256(Path(expanded(path)).read_bytes()).hexdigest() if path else ""
 
 
 def _write_parts(

@@ -37,6 +37,14 @@ def place(path: str | os.PathLike[str]) -> Any:
     return epath.Path(text)
 
 
+def expanded(path: str) -> str:
+    """Returns a path with a user's directory in place of ~, which shells leave after `--option=`.
+
+    The ~ of a user who is not there stays.
+    """
+    return os.path.expanduser(path)
+
+
 def user_cache() -> pathlib.Path:
     """Returns the user's cache directory for this program, whether or not it exists.
 

@@ -75,6 +75,10 @@ class Fruit(enum.StrEnum):
     PEAR = "pear"
 
 
+class Size(int, enum.Enum):  # its str() is "Size.LARGE"
+    LARGE = 17
+
+
 class Colour(str, enum.Enum):  # noqa: UP042 - its str() is "Colour.RED"
     RED = "red"
 
@@ -98,6 +102,11 @@ class Colour(str, enum.Enum):  # noqa: UP042 - its str() is "Colour.RED"
         (2.0**53, "9007199254740992"),
         (np.float32(17), "17"),
         (np.float16(2048), "2048"),
+        (Size.LARGE, "17"),
+        (np.longdouble(17), "17"),
+        (np.longdouble("0.5"), "0.5"),
+        (np.float32(0.1), "0.1"),
+        (pa.scalar(0.1, pa.float32()), "0.1"),
         (decimal.Decimal("120.00"), "120"),
         (decimal.Decimal("1.2E+2"), "120"),
         (np.array(17), "17"),
@@ -114,7 +123,11 @@ def test_an_id_of_any_type_is_text(value, text):
 
 
 @pytest.mark.parametrize(
-    "value", [None, float("nan"), np.float32("nan"), pa.scalar(None), "", " \n", b""]
+    "value",
+    [
+        *(None, float("nan"), np.float32("nan"), np.longdouble("nan"), pa.scalar(None)),
+        *("", " \n", b"", np.ma.masked),
+    ],
 )
 def test_a_missing_id_is_said(value):
     with pytest.raises(ValueError, match=r" is no item id$"):
@@ -126,6 +139,7 @@ def test_a_missing_id_is_said(value):
     [
         *(True, np.False_, float("inf"), 1e17, decimal.Decimal("-Infinity"), 1j, [1], (1,), object),
         *(np.float32(2**25), np.float16(4096)),  # their neighbours are even numbers alone
+        *(pa.scalar(2.0**25, pa.float32()), np.longdouble(2) ** 54, np.longdouble("inf")),
         *(datetime.date(2020, 1, 2), np.datetime64(1, "ns"), np.timedelta64(1, "ns")),
         *(np.array([1]), jnp.bfloat16(3), decimal.Decimal("sNaN")),
     ],
@@ -165,10 +179,14 @@ def test_a_whole_table_is_refused(rec, table):
             rec.recommend([["4"]], **{argument: table})
 
 
-@pytest.mark.parametrize("one", ["17", b"17", 17, 17.0, None, True, np.int64(17), np.array(17)])
+@pytest.mark.parametrize(
+    "one", ["17", b"17", bytearray(b"17"), 17, 17.0, None, True, np.int64(17), np.array(17)]
+)
 def test_one_id_is_no_list(rec, one):
     for histories in (one, [one]):
-        with pytest.raises(UserError, match=r"^(histories|history 0) is .*(17|None|True|array)"):
+        with pytest.raises(
+            UserError, match=r"^(histories|history 0) is .*(17|None|True|array|bytearray)"
+        ):
             rec.recommend(histories)
     with pytest.raises(UserError, match=r"^candidates is .*; it is a list of item ids"):
         rec.recommend([["4"]], **({"candidates": one} if one is not None else {"candidates": 1}))
@@ -178,6 +196,19 @@ def test_one_id_is_no_list(rec, one):
 def test_the_history_of_one_user(rec, flat):
     with pytest.raises(UserError, match=r"history 0 is .*17.*; of one user give \[history\]"):
         rec.recommend(flat)
+
+
+def test_masked_values_are_no_items(rec):
+    masked = np.ma.array([17, 4], mask=[False, True])
+    with pytest.raises(UserError, match=r"^history 0: masked is no item id"):
+        rec.recommend([masked])
+
+
+def test_what_32_bits_have_rounded_is_no_item(rec):
+    rounded = [17.0, 2.0**25]
+    for history in (pl.Series(rounded, dtype=pl.Float32), pa.array(rounded, pa.float32())):
+        with pytest.raises(UserError, match=r"^history 0: the item id .* exact number"):
+            rec.recommend([history])
 
 
 @pytest.mark.parametrize("history", [{"17", "4"}, frozenset({4}), {"17": 1}])

@@ -294,6 +294,34 @@ def test_a_url_is_no_path(rec, tmp_path, option, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
 
 
+def test_a_users_directory(rec, tmp_path, monkeypatch):
+    """Shells leave the ~ of `--output=~/out.csv` to the program."""
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(tmp_path)
+    write_by_user(home / "in.csv")
+    (home / "ids.txt").write_text("i1\ni2\n")
+    for option in ("exclude", "candidates"):
+        request = Request("~/in.csv", "~/out.csv", COLUMNS, **{option: "~/ids.txt"})
+        recommend_file(rec, request, "model", Console(file=io.StringIO()))
+    assert set(pl.read_csv(home / "out.csv")["item_id"]) <= {"i1", "i2"}
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+
+
+@pytest.mark.parametrize("name", ["in.csv", "in.parquet"])
+@pytest.mark.parametrize("options", [("user", "items"), ("user", "item"), ("item", "timestamp")])
+def test_a_column_has_one_meaning(tmp_path, name, options):
+    frame = pl.DataFrame({"user_id": ["u"], "item_id": ["i1"], "timestamp": [1]})
+    write = frame.write_csv if name == "in.csv" else frame.write_parquet
+    write(tmp_path / name)
+    both = dict.fromkeys(options, "item_id")
+    with pytest.raises(
+        UserError, match=rf"--{options[0]}_column and --{options[1]}_column are both 'item_id'"
+    ):
+        user_rows.open_input(str(tmp_path / name), dataclasses.replace(COLUMNS, **both))
+
+
 def test_a_catalogue_with_points_still_knows_its_items(rec, tmp_path):
     """Earlier versions took 17.0 in a CSV file for another id than 17."""
     ids = rec.items.ids.to_list()
@@ -331,6 +359,12 @@ def test_ids_of_any_column_are_as_in_text(tmp_path):
         tmp_path, pl.Series([1, 2]), [[decimal.Decimal("3.00")], [decimal.Decimal(4)]]
     )
     assert found.users == ["1", "2"] and found.values == [["3"], ["4"]]
+    found = pieces_of(tmp_path, ["u"], pl.Series([[0.1, 17.0]], dtype=pl.List(pl.Float32)))
+    assert found.values == [["0.1", "17"]]
+    found = pieces_of(tmp_path, ["u"], pl.Series([[2.0**25]], dtype=pl.List(pl.Float32)))
+    assert "neither text nor an exact number" in found.wrong[0].reason
+    found = pieces_of(tmp_path, ["u", "v", "w"], [b"i1 i2", b"[1, 2]", b"\xff"])
+    assert found.values == [["i1", "i2"], ["1", "2"]] and found.wrong[0].line == 3
     for unfit in (True, datetime.date(2020, 1, 2)):
         found = pieces_of(tmp_path, pl.Series([unfit]), [["i1"]])
         assert "neither text nor" in found.wrong[0].reason and not found.users

@@ -22,7 +22,14 @@ import polars as pl
 # Whole numbers beyond it may have been rounded in a column of floats of so many bits.
 LARGEST = {64: 2**53, 32: 2**24}
 _WHOLE = re.compile(r"(-?[1-9]\d*|0)\.0+")
-_PARTS = re.compile(r"""'([^']*)'|"([^"]*)"|([^\s,'"]+)""")  # of a list as Python prints it
+# Of a list as Python and NumPy print it: 'a', b'a', 17, 17., np.int64(17), Decimal('17').
+_PARTS = re.compile(
+    r"""(?:[bu]|(?:np\.\w+|Decimal|UUID)\()?(?:'([^']*)'|"([^"]*)")\)?"""
+    r"""|np\.\w+\(([^\s,'"()]+)\)|(-?\d+)\.(?![^\s,])|([^\s,'"]+)"""
+)
+_CALL = re.compile(r"[a-z]\w*\((\[.*\])(?:,\s*\w+=.*)?\)", re.DOTALL)  # array([17, 4])
+_CUT_OFF = {"...", "\N{HORIZONTAL ELLIPSIS}"}
+_FILLED = r"[^\s\x1c-\x1f]"  # of Polars: what Python's str.strip leaves
 _BRACKETS = {"[": "]", "(": ")", "{": "}"}
 
 csv.field_size_limit(2**31 - 1)  # characters; a long history has more than csv's own 131,072
@@ -83,18 +90,22 @@ def id_text(value: Any) -> str:
             return whole[1] if whole else value
         case bytes():
             return id_text(value.decode())
+        case np.floating():
+            if abs(value) > 2 ** (min(np.finfo(value.dtype).nmant, 52) + 1):
+                raise TypeError
+            return id_text(float(str(value)))  # of 32 bits 0.1, not 0.10000000149011612
         case np.generic():
             return id_text(value.item())
         case bool():
             raise TypeError
         case int():
-            return str(value)
+            return str(int(value))  # of an Enum its value
         case float() | decimal.Decimal() if math.isnan(value):
             return ""
         case float() if value.is_integer() and abs(value) <= LARGEST[64]:
             return str(int(value))
         case float() if math.isfinite(value) and not value.is_integer():
-            return str(value)
+            return str(float(value))
         case decimal.Decimal() if value.is_finite():
             whole = value.to_integral_value()
             return str(int(value)) if value == whole else f"{value.normalize():f}"
@@ -115,7 +126,7 @@ def id_texts(column: pl.Series) -> pl.Series:
         texts = pl.Series([id_or_none(value) for value in column], dtype=pl.String)
     if texts.str.ends_with("0").any() and texts.str.contains(".0", literal=True).any():
         texts = texts.str.replace(f"^{_WHOLE.pattern}$", "$1")
-    is_filled = texts.str.contains(r"\S")
+    is_filled = texts.str.contains(_FILLED)
     return (texts if is_filled.all() else texts.set(~is_filled, None)).alias(column.name)
 
 
@@ -138,18 +149,20 @@ def item_list(cell: str) -> list[Any]:
         ValueError: the list was cut off when it was printed.
     """
     text = cell.strip()
+    if call := _CALL.fullmatch(text):
+        text = call[1]
     if text[:1] in _BRACKETS and text[-1] == _BRACKETS[text[0]]:
         with contextlib.suppress(ValueError, RecursionError):
             return json.loads(f"[{text[1:-1]}]")
         found = ["".join(groups) for groups in _PARTS.findall(text[1:-1])]
-        if "..." in found:
-            raise ValueError("its list was cut off when it was printed: it holds '...'")
+        if cut := _CUT_OFF.intersection(found):
+            raise ValueError(f"its list was cut off when it was printed: it holds {cut.pop()!r}")
         return found
-    parts = text.split()
     # Commas part ids where nothing else does; "a,b c" are two ids, of which one has a comma.
-    if "," in text and all(part.endswith(",") for part in parts[:-1]):
-        return [part.strip() for part in text.removesuffix(",").split(",")]
-    return parts
+    parts = ",".join(map(str.strip, text.split(","))).split()
+    if len(parts) == 1:
+        return parts[0].removesuffix(",").split(",")
+    return text.split()
 
 
 def first_line(error: BaseException) -> str:

@@ -19,6 +19,7 @@ _SPLIT_CODES = {
     "test": interactions.TEST,
 }
 _COMMAS = r"^\s*[^\s,]+\s+[^\s,]+(,[^\s,]+)*,?\s*$"  # a line 'user item,item,...'
+_BRACKETS = r"^\s*\S+\s+[\[({].*[\])}]\s*$"  # a line 'user [item, item, ...]'
 
 
 def read(config: DataConfig) -> pl.DataFrame:
@@ -50,6 +51,11 @@ def _read_sequences(path: Path, config: DataConfig) -> pl.DataFrame:
         )
     lines = tables.read_lines(path)
     filled = lines.filter(lines.str.contains(r"\S"))
+    if len(filled) and filled.str.contains(_BRACKETS).all():
+        raise UserError(
+            f"{path}: its lines are 'user [item, item, ...]'; write 'user item item ...', without"
+            " brackets and quotes"
+        )
     with_commas = filled.str.contains(_COMMAS).all() and filled.str.contains(",").any()
     fields = lines.str.extract_all(r"[^\s,]+" if with_commas else r"\S+")
     frame = pl.DataFrame({"line": pl.int_range(1, len(lines) + 1, eager=True), "all": fields})

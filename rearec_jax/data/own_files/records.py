@@ -23,6 +23,7 @@ from rearec_jax.errors import UserError
 BLOCK = 16 * 2**20  # bytes that are read at once
 LONGEST = 64 * 2**20  # bytes after which a quote that is still open counts as never closed
 NOT_UTF8 = "not UTF-8 text; convert the file to UTF-8"
+CR_ALONE = "lines end in CR alone; write them with LF or CR LF"
 _OPEN_QUOTE = "a quote that no other closes"
 _BARE_QUOTE = (
     "a quote inside a field; put the whole field into quotes and double those inside, or write a"
@@ -92,7 +93,7 @@ def read_header(path: Path, typed: bool) -> Header:
     if not first.strip():
         raise UserError(f"{path} is empty or starts with an empty line; it needs a header line")
     if b"\r" in raw.removesuffix(b"\r\n"):
-        raise UserError(f"{path}: lines end in CR alone; write them with LF or CR LF")
+        raise UserError(f"{path}: {CR_ALONE}")
     kind = cells.suffix(path)
     is_tabbed = typed or kind == ".tsv" or (kind != ".csv" and "\t" in first)
     form = cells.TABS if is_tabbed else cells.COMMAS

@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import gzip
 import io
+import os
 from pathlib import Path
 import re
 from typing import Any
@@ -19,6 +20,7 @@ from rearec_jax.data.own_files import cells, records
 from rearec_jax.data.own_files.records import Header, Wrong
 from rearec_jax.data.parquet import DAMAGED
 from rearec_jax.errors import UserError
+from rearec_jax.run.files import expanded
 
 ROWS = 2**20  # of a Parquet file that are read at once
 _SUFFIXES = (".csv", ".tsv", ".txt", ".parquet", ".inter", ".item")
@@ -82,9 +84,9 @@ def existing_file(path: str, option: str, hint: str = "") -> Path:
     if not path:
         raise UserError(f"option {option} names no file{hint}")
     require_no_url(path, option)
-    found = Path(path).expanduser()
-    if not found.is_file():
-        problem = "is no file" if found.exists() else "does not exist"
+    found = Path(expanded(path))
+    if not os.path.isfile(found):  # of names that are too long `Path` raises OSError
+        problem = "is no file" if os.path.exists(found) else "does not exist"
         raise UserError(f"file {found} (option {option}) {problem}{hint}")
     return found
 
@@ -189,6 +191,8 @@ def read_lines(path: Path) -> pl.Series:
     """
     with records.explained(path), cells.open_bytes(path) as file:
         content = file.read()
+    if re.search(rb"\r+[^\r\n]", content):
+        raise UserError(f"{path}: {records.CR_ALONE}")
     # Not splitlines(): it also splits at characters that editors do not count as lines.
     lines = content.removeprefix(b"\xef\xbb\xbf").split(b"\n")
     try:

@@ -62,8 +62,7 @@ def read_times(column: pl.Series, dates: bool | None = None) -> Times:
     if kind.is_integer():
         return Times(column.cast(pl.Int64, strict=False), _zeros(column), 0)
     if kind.is_float():
-        finite = column.filter(column.is_finite()).abs().to_numpy()
-        return Times(*_of_floats(column), 0, float(np.spacing(finite.max(initial=0))))
+        return Times(*_of_floats(column), 0, _spacing(column))
     text = column.cast(pl.String)
     numbers = _numbers(text)
     if dates or (dates is None and numbers.whole.null_count() > len(text) // 2):
@@ -134,6 +133,12 @@ def _zeros(column: pl.Series) -> pl.Series:
     return pl.zeros(len(column), dtype=pl.Int64, eager=True)
 
 
+def _spacing(column: pl.Series) -> float:
+    """Returns how far the largest float of a column is from the next one of its type."""
+    finite = column.filter(column.is_finite()).abs().to_numpy()
+    return float(np.spacing(finite.max(initial=0)))
+
+
 def _of_floats(column: pl.Series) -> tuple[pl.Series, pl.Series]:
     column = column.cast(pl.Float64)
     column = column.set(~column.is_finite(), None)
@@ -162,7 +167,9 @@ def _numbers(text: pl.Series) -> Times:
     finest = with_exponent.select(
         (pl.col("exponent").cast(pl.Int64, strict=False) - pl.col("digits").str.len_chars()).min()
     ).item()
-    step = 10.0 ** min(finest, 18) if is_float.all() and finest is not None else 0.0
+    step = 0.0
+    if is_float.all() and finest is not None:
+        step = max(10.0 ** min(finest, 18), _spacing(text.cast(pl.Float64, strict=False)))
     return Times(floats.zip_with(is_float, whole), fractions.zip_with(is_float, fraction), 0, step)
 
 

@@ -3,9 +3,11 @@
 from collections.abc import Callable, Iterator
 import dataclasses
 import functools
+import itertools
 import pathlib
 from typing import Any, NamedTuple
 
+import numpy as np
 import polars as pl
 
 from rearec_jax.data.own_files import cells, tables, timestamps
@@ -78,7 +80,14 @@ def open_input(path: str, columns: Columns) -> Input:
             f" {columns.items!r} (--items_column) or {columns.item!r} (--item_column); its columns"
             f" are {', '.join(names)}"
         )
-    return Input(found, header, columns, columns.items in names)
+    is_by_user = columns.items in names
+    used = ("user", "items") if is_by_user else ("user", "item", "timestamp")
+    for one, other in itertools.combinations(used, 2):
+        if (name := getattr(columns, one)) == getattr(columns, other):
+            raise UserError(
+                f"{path}: --{one}_column and --{other}_column are both {name!r}; name a column each"
+            )
+    return Input(found, header, columns, is_by_user)
 
 
 def pieces(source: Input) -> Iterator[Piece]:
@@ -94,13 +103,14 @@ def pieces(source: Input) -> Iterator[Piece]:
             rows = slice(start, start + ROWS)
             piece = Piece([], [], [], wrong if start == 0 else [])
             columns = (ids[rows], table.frame[user][rows], table.frame[items][rows])
+            number = np.float32 if columns[2].dtype == pl.List(pl.Float32) else None
             for line, one, given, cell in zip(
                 table.lines[rows].tolist(), *(one.to_list() for one in columns), strict=True
             ):
                 try:
                     if one is None:
                         raise ValueError(cells.id_fault(given, f"column {user!r}"))
-                    values = _items(cell)
+                    values = _items(cell, number)
                 except ValueError as error:
                     piece.wrong.append(Wrong(line, str(error)))
                     continue
@@ -144,11 +154,18 @@ def _id_fault(column: str) -> Callable[[Any], str]:
     return functools.partial(cells.id_fault, place=f"column {column!r}")
 
 
-def _items(cell: Any) -> list[str]:
-    """Returns the ids of a list, or of a cell of text. Raises ValueError where it is neither."""
+def _items(cell: Any, number: type | None) -> list[str]:
+    """Returns the ids of a list, or of a cell of text. Raises ValueError where it is neither.
+
+    ``number`` is NumPy's type of the list's numbers where Polars makes wider ones of them.
+    """
+    if isinstance(cell, bytes):
+        cell = cell.decode()  # UnicodeError is a ValueError
     items = cells.item_list(cell) if isinstance(cell, str) else [] if cell is None else cell
     if not isinstance(items, list):
         raise ValueError(f"items are {cell!r}, not a list of ids")
+    if number:
+        items = [None if item is None else number(item) for item in items]
     ids = [cells.id_or_none(item) for item in items]
     if None in ids:
         raise ValueError(cells.id_fault(items[ids.index(None)], "an item id"))

@@ -79,6 +79,21 @@ def test_rounded_numbers_are_no_ids():
     """Beyond 2^24 neighbours are one number in 32 bits."""
     column = pl.Series([2.0**24, 2.0**24 + 2], dtype=pl.Float32)
     assert cells.id_texts(column).to_list() == [str(2**24), None]
+    assert cells.id_text(np.float32(2**24)) == str(2**24)
+    with pytest.raises(TypeError):
+        cells.id_text(np.float32(2**24 + 2))
+
+
+@pytest.mark.parametrize("blank", [" ", "\x1c", "\x1f", "\x85", "\xa0", "\u2028", "\u3000", "\n\t"])
+def test_what_is_blank_is_no_id_in_a_column_and_alone(blank):
+    assert cells.id_texts(pl.Series([blank])).to_list() == [None]
+    assert cells.id_or_none(blank) is None and cells.id_fault(blank, "x") == "x is empty"
+
+
+@pytest.mark.parametrize("value", [0.1, 1.1, 17.0, 0.30000001])
+def test_floats_of_32_bits_are_the_same_ids_in_a_column_and_alone(value):
+    column = pl.Series([value], dtype=pl.Float32)
+    assert cells.id_texts(column).to_list() == [cells.id_text(np.float32(value))]
 
 
 @pytest.mark.parametrize(
@@ -101,12 +116,25 @@ def test_rounded_numbers_are_no_ids():
         ("{17,4}", [17, 4]),
         ("[a, b]", ["a", "b"]),
         ("[]", []),
+        ("17 , 4 ,5", ["17", "4", "5"]),
+        ("17, 4 5", ["17,", "4", "5"]),
+        ("[np.int64(17), np.int64(4)]", ["17", "4"]),
+        ("[np.str_('a, b'), np.str_(\"c\")]", ["a, b", "c"]),
+        ("[Decimal('17'), Decimal('4.5')]", ["17", "4.5"]),
+        ("[b'a', u'b', 'np.a(b)']", ["a", "b", "np.a(b)"]),
+        ("[17. 4.]", ["17", "4"]),
+        ("[17.5 4.]", ["17.5", "4"]),
+        ("array([17, 4])", [17, 4]),
+        ("array(['a', 'b'], dtype=object)", ["a", "b"]),
+        ("lamp(red) b", ["lamp(red)", "b"]),
+        ("[lamp(red), b]", ["lamp(red)", "b"]),
     ],
 )
 def test_lists_in_a_cell(cell, items):
     assert cells.item_list(cell) == items
 
 
-def test_a_list_that_was_cut_off_is_refused():
+@pytest.mark.parametrize("cell", ["[1 2 3 ... 7 8 9]", "[1, 2, \u2026 9]", "array([1, ..., 9])"])
+def test_a_list_that_was_cut_off_is_refused(cell):
     with pytest.raises(ValueError, match="cut off"):
-        cells.item_list("[1 2 3 ... 7 8 9]")
+        cells.item_list(cell)

@@ -93,6 +93,18 @@ def test_items_separated_by_commas(put, separator):
     assert rows(read(put("sequences.txt", "1 a,b c\n"))) == [("1", "a,b"), ("1", "c")]
 
 
+@pytest.mark.parametrize("line", ["1 [2, 3]", "1\t['2', '3']", "1 (2, 3)", "1 {2,3}"])
+def test_lists_in_brackets_are_no_items(put, line):
+    with pytest.raises(UserError, match=r"its lines are 'user \[item, item, \.\.\.\]'; write"):
+        read(put("sequences.txt", f"{line}\n2{line}\n"))
+    assert rows(read(put("sequences.txt", "1 [a b]\n2 c d\n")))[0] == ("1", "[a")
+
+
+def test_sequences_that_end_in_cr_alone_are_not_one_line(put):
+    with pytest.raises(UserError, match="lines end in CR alone"):
+        read(put("sequences.txt", "1 2 3\r2 3 4\r"))
+
+
 @pytest.mark.parametrize("line", ["1,2,3,4", "1;2;3", "1::2::3::978300760", "1|2|3"])
 def test_lines_of_other_files_are_not_to_be_removed(put, line):
     with pytest.raises(UserError, match=r"line 1: .*data\.source=table") as caught:
@@ -358,6 +370,10 @@ def test_a_missing_file_says_where_to_get_it(tmp_path):
     config = DataConfig(source="table", path=str(tmp_path / "no.csv"), hint="get it at the office")
     with pytest.raises(UserError, match=r"no\.csv.*data\.path.*get it at the office"):
         read(config)
+    with pytest.raises(UserError, match=r"xxx \(option data\.path\) does not exist"):
+        read(DataConfig(source="table", path=500 * "x"))
+    with pytest.raises(UserError, match=r"~no-such-user/a\.csv .* does not exist"):
+        read(DataConfig(source="table", path="~no-such-user/a.csv"))
     with pytest.raises(UserError, match=r"data\.path names no file"):
         read(DataConfig(source="table"))
 

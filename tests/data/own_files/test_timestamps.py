@@ -112,6 +112,9 @@ def test_a_column_is_of_dates_or_of_numbers():
         (pl.Series([1.6e18 + 300 * n for n in range(4)], dtype=pl.Float64), 0),
         (pl.Series([1.6e18 + 30 * n for n in range(4)], dtype=pl.Float64), 8),
         (pl.Series(["1.60000E+09"] * 4), 8),
+        # More digits than a float has: as NumPy's savetxt writes them.
+        (pl.Series([f"{1.6e18 + 30 * n:.18e}" for n in range(4)]), 8),
+        (pl.Series([f"{1.6e18 + 300 * n:.18e}" for n in range(4)]), 0),
         (pl.Series([f"1.60000000{n}E9" for n in range(4)]), 0),
         (pl.Series(["1.6E9"] * 3 + ["1.600000001E9"]), 0),  # the shortest digits, as Java's
         (pl.Series([1_600_000_000] * 4), 0),
