@@ -129,7 +129,7 @@ def test_an_empty_table(tmp_path):
         (b"\n1,2\n", "starts with an empty line"),
         (b"a\xff,b\n", "line 1: not UTF-8"),
         (b"a,b\r1,2\r", "end in CR alone"),
-        (gzip.compress(b"a,b\n"), "compressed by gzip"),
+        (gzip.compress(b"a,b\n", mtime=0), "compressed by gzip"),
     ],
 )
 def test_headers_that_are_none(tmp_path, content, words):
