@@ -37,12 +37,12 @@ def place(path: str | os.PathLike[str]) -> Any:
     return epath.Path(text)
 
 
-def expanded(path: str) -> str:
+def expanded(path: str | os.PathLike[str]) -> str:
     """Returns a path with a user's directory in place of ~, which shells leave after `--option=`.
 
     The ~ of a user who is not there stays.
     """
-    return os.path.expanduser(path)
+    return os.path.expanduser(os.fspath(path))
 
 
 def user_cache() -> pathlib.Path:
