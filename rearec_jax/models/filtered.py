@@ -70,9 +70,11 @@ def causal_filter(
 ) -> Float[Array, "B T D"]:
     """Computes y_t = sum_s taps_s * x_{t-s} over the tokens of the same segment."""
     taps = taps[:, None, None]
+    before, tokens = len(taps) - 1, x.shape[1]  # in exports the number of tokens is a symbol
+    padded = jnp.pad(x, ((0, 0), (before, 0), (0, 0)))
     filtered = x * taps[0]
-    for age in range(1, min(len(taps), x.shape[1])):
-        earlier = jnp.pad(x[:, :-age], ((0, 0), (age, 0), (0, 0)))
+    for age in range(1, len(taps)):
+        earlier = padded[:, before - age : before - age + tokens]
         filtered += jnp.where((positions >= age)[..., None], earlier, 0) * taps[age]
     return filtered
 

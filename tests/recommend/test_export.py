@@ -78,6 +78,9 @@ def place(tmp_path_factory):
         ("prl", {"model__backbone": "bert4rec", "train__objective": "cloze"}),
         ("rpe", {"model__backbone": "unisrec", "model__item_ids": True}),
         ("base", {"model__backbone": "morec"}),
+        ("prl", {"model__layer": "filtered", "model__relative_positions": True}),
+        ("erl", {"model__layer": "ligr"}),
+        ("rpe", {"model__layer": "hstu", "model__relative_positions": True}),
     ],
 )
 def test_same_numbers_as_the_model(tmp_path, method, changes):
