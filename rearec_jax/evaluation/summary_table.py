@@ -23,8 +23,9 @@ def print_results(summary: Mapping[str, Any], console: Console | None = None) ->
 
     Besides the keys of every summary it shows, where they are present, "popularity" (the metrics of
     ranking by popularity), "test_by_popularity" (the metrics by how often targets occur in
-    training), "best_possible" (the highest possible metrics, known for generated data), "dataset"
-    or data.name, and "notes" (sentences such as "seen items excluded").
+    training), "best_possible" (the highest possible metrics, known for generated data),
+    "test_untied" (the metrics of targets alone in their time), "dataset" or data.name, and "notes"
+    (sentences such as "seen items excluded").
     """
     console = console or Console()
     title = Text(_title(summary))  # a name may hold what Rich takes for markup
@@ -73,9 +74,11 @@ def rows(summary: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any], s
         for metrics in by_step:
             step = metrics["step"]
             yield f"step {step}" if step else "step 0 (no reasoning)", metrics, ""
-    yield "final representation", summary.get("test", {}), "bold"
-    if summary.get("test_untied", {}).get("examples", 0):
-        yield "targets alone in their time", summary["test_untied"], ""
+    final, untied = summary.get("test", {}), summary.get("test_untied", {})
+    yield "final representation", final, "bold"
+    # Where all targets are untied this row would be the one above again.
+    if len(untied) > 1 and any(untied.get(key) != value for key, value in final.items()):
+        yield "untied targets", untied, ""
     if len(by_step) > 1 and "test_best_step_in_hindsight" in summary:
         # This step is chosen for each user by the answer, so that it is a bound and no result.
         yield "best step in hindsight", summary["test_best_step_in_hindsight"], "dim"

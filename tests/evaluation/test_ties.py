@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rearec_jax.data.interactions import TEST
+from rearec_jax.evaluation import summary_table
 from rearec_jax.evaluation.metrics import MetricSums
 from rearec_jax.evaluation.ties import metrics_of_untied, untied
 from tests import tiny
@@ -43,3 +44,16 @@ def test_without_times_nothing_is_said(data):
     bare = dataclasses.replace(data, timestamps=None)
     assert untied(bare, np.arange(3)) is None
     assert metrics_of_untied(bare, np.arange(3), np.ones(3, np.int32), (10,)) == {}
+
+
+def test_the_table_has_a_row_where_it_says_something_else():
+    metrics = {"ndcg@10": 0.25}
+    summary = {"test": metrics, "test_untied": {"examples": 3, **metrics}}
+
+    def names(summary):
+        return [name for name, _, _ in summary_table.rows(summary)]
+
+    assert names(summary) == ["final representation"]
+    summary["test_untied"]["ndcg@10"] = 0.5
+    assert names(summary) == ["final representation", "untied targets"]
+    assert names(summary | {"test_untied": {"examples": 0}}) == ["final representation"]
