@@ -1,4 +1,4 @@
-"""Which tokens of packed rows a query reads: those of its sequence, up to itself if causal."""
+"""Says which tokens of a packed row a query reads: its sequence, up to itself if causal."""
 
 from typing import NamedTuple
 

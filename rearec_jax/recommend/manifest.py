@@ -1,4 +1,4 @@
-"""The manifest of an export: what manifest.json says, with its types, ranges and names checked."""
+"""Reads and checks the manifest of an export: the types, ranges and names in manifest.json."""
 
 from collections.abc import Mapping
 import dataclasses
@@ -31,7 +31,7 @@ class ArrayType(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Facts:
-    """What loading needs to know of the model besides its arrays; the fields of `engine.Engine`.
+    """The facts that loading a model needs besides its arrays; the fields are `engine.Engine`'s.
 
     similarity:  A name of `SIMILARITIES`.
     text_scale:  None in older exports, like the temperature.
@@ -76,7 +76,7 @@ class Manifest:
 
     @property
     def is_overdue(self) -> bool:
-        """Whether JAX no longer promises to read the programs."""
+        """Says whether JAX no longer promises to read the programs."""
         return self.programs_until is not None and self.programs_until < datetime.date.today()
 
     def to_json(self) -> dict[str, Any]:

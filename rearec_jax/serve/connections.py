@@ -32,7 +32,7 @@ class _TooLarge(Exception):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Shared:
-    """What all connections of a server share.
+    """The state that all connections of a server share.
 
     limits:   The limits of the server.
     requests: The counter of answers, by path and status.

@@ -42,7 +42,7 @@ _log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Access:
-    """What a request must show to be answered.
+    """The conditions under which a request is answered.
 
     key:   The key; "": none.
     hosts: The names and addresses that it may call the server by; None: any.

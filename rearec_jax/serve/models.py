@@ -86,7 +86,7 @@ class Slot:
 
     @property
     def state(self) -> str:
-        """What may be said of the model to anybody, as the end of a sentence."""
+        """The end of a sentence about the model, which anybody may read."""
         progress = self.current.served.progress
         if self.is_ready:
             return "is ready"

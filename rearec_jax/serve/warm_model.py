@@ -56,7 +56,7 @@ class TopItems(NamedTuple):
 
 @dataclasses.dataclass(eq=False)
 class Progress:
-    """How far the compilation of a model's programs is.
+    """The progress of compiling a model's programs.
 
     programs: The number of programs.
     compiled: The number of compiled ones.

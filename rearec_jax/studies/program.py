@@ -1,4 +1,4 @@
-"""What the studies that are programs of their own share: the grid and the capacity plan."""
+"""The parser and the messages of the studies with command lines: the grid and the plan."""
 
 import argparse
 import sys
