@@ -175,15 +175,14 @@ def _require_targets(
         not_given = config.split == "given" and code == VALIDATION and not (period == code).any()
         if not_given or (codes == code).any():
             continue
-        filters = f"data.min_history={config.min_history}"
+        filters = [f"data.min_history={config.min_history}"] if config.min_history > 1 else []
         if config.known_items_only:
-            filters += ", data.known_items_only"
+            filters.append("data.known_items_only")
         if config.rating_above is not None:
-            filters += f", data.rating_above={config.rating_above}"
-        raise UserError(
-            f"no target is left for {name}: {_cuts_hint(code, config, timestamps)}, or loosen"
-            f" {filters}"
-        )
+            filters.append(f"data.rating_above={config.rating_above}")
+        loosen = f", or loosen {', '.join(filters)}" if filters else ""
+        hint = _cuts_hint(code, config, timestamps)
+        raise UserError(f"no target is left for {name}: {hint}{loosen}")
 
 
 def _cuts_hint(code: int, config: DataConfig, timestamps: Int64[np.ndarray, "total"] | None) -> str:

@@ -162,7 +162,11 @@ def test_given_splits_must_not_go_back_in_time():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"split": "leave_one_out"}, "no target is left for training: .* at least 4 interactions"),
+        ({"split": "leave_one_out"}, "no target is left for training: .* at least 4 interactions$"),
+        (
+            {"split": "leave_one_out", "min_history": 2},
+            "at least 5 interactions, or loosen data.min_history=2$",
+        ),
         ({"split": "leave_one_out", "min_history": 3}, "for training.*data.min_history=3"),
         (
             {"split": "time", "valid_from": "1970-01-05", "test_from": "1970-01-06"},
