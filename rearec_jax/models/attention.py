@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from rearec_jax.config import ModelConfig
 from rearec_jax.models import layers
-from rearec_jax.models.prefixes import Prefixes
+from rearec_jax.models.prefixes import Past, Prefixes
 from rearec_jax.ops.matmul import apart
 from rearec_jax.types import KVCache
 
@@ -77,35 +77,25 @@ class Attention(nn.Module):
         return self._joined(mixed.reshape(*mixed.shape[:2], -1))
 
     def over_items_and_reasoning(
-        self,
-        q: Float[Array, "B V Q H Dh"],
-        items: KVCache,
-        reasoning: Sequence[KVCache],
-        read: Prefixes,
-        index: Int[Array, ""],
-        train: bool,
+        self, q: Float[Array, "B V Q H Dh"], past: Past, train: bool
     ) -> Float[Array, "B V Q D"]:
         """Computes the attention of each reasoning token to items and reasoning tokens together.
 
         One softmax is over the items of the prefix, which all views share, and the reasoning
-        tokens of the same query and view.
-
-        Args:
-            reasoning: The keys and values of the first index + 1 steps, newest first; then those of
-                the steps that are still to come, which are hidden.
+        tokens of the same query and view. The newest of these is the token itself.
         """
         # The views share the items, so that they are as good as more queries of the same row.
-        queries, reasoning = jax.tree.map(_views_as_queries, (q, reasoning))
-        views = q.shape[1]
+        queries, reasoning = jax.tree.map(_views_as_queries, (q, past.reasoning))
+        read, views = past.read, q.shape[1]
         visible = jnp.concatenate([read.visible] * views, axis=1)
-        distance = jnp.concatenate([read.distance(index + 1)] * views, axis=1)
-        item_scores = self._of_items(queries, items.keys, visible, distance)
-        reasoning_scores = _reasoning_scores(queries, reasoning, index, item_scores.dtype)
+        distance = jnp.concatenate([read.distance(past.steps + 1)] * views, axis=1)
+        item_scores = self._of_items(queries, past.items.keys, visible, distance)
+        reasoning_scores = _reasoning_scores(queries, reasoning, past.steps, item_scores.dtype)
         reasoning_scores += self._bias(jnp.arange(len(reasoning))[None, None])
         scores = jnp.concatenate([item_scores, reasoning_scores], axis=-1)
         weights = self._weights(scores, train, q.dtype)
         tokens = visible.shape[2]
-        mixed = jnp.einsum("bhqt,bthd->bqhd", weights[..., :tokens], items.values)
+        mixed = jnp.einsum("bhqt,bthd->bqhd", weights[..., :tokens], past.items.values)
         of_steps = weights[..., tokens:]
         # In training the weights hold the dropout, whose hash must not be computed for every lane.
         of_steps = apart(_query_first, of_steps) if train else _query_first(of_steps)

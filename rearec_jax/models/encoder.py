@@ -11,7 +11,7 @@ from rearec_jax.models import layers, prefixes
 from rearec_jax.models.filtered import FilteredLayer
 from rearec_jax.models.hstu import HSTULayer
 from rearec_jax.models.ligr import LiGRLayer
-from rearec_jax.models.prefixes import Prefixes
+from rearec_jax.models.prefixes import Past, Prefixes
 from rearec_jax.models.transformer import TransformerLayer
 from rearec_jax.types import Caches, ReasoningCaches
 
@@ -115,7 +115,7 @@ class Encoder(nn.Module):
         x = self._enter(inputs, train)
         caches = []
         for layer, layer_items, layer_reasoning in zip(self.layers, items, reasoning, strict=True):
-            x, cache = layer.step(x, layer_items, layer_reasoning, index, read, train)
+            x, cache = layer.step(x, Past(layer_items, layer_reasoning, index, read), train)
             caches.append(cache)
         return x, tuple(caches)
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from rearec_jax.models import layers
-from rearec_jax.models.prefixes import Prefixes
+from rearec_jax.models.prefixes import Past, Prefixes
 from rearec_jax.models.transformer import TransformerLayer
 from rearec_jax.types import KVCache
 
@@ -40,29 +40,24 @@ class FilteredLayer(TransformerLayer):
         return (attended + filtered) / 2, cache._replace(inputs=x)
 
     def attend_step(
-        self,
-        x: Float[Array, "B V Q D"],
-        items: KVCache,
-        reasoning: tuple[KVCache, ...],
-        index: Int[Array, ""],
-        read: Prefixes,
-        train: bool,
-    ) -> tuple[Float[Array, "B V Q D"], tuple[KVCache, ...]]:
-        """Computes what reasoning tokens take from items and from reasoning tokens."""
-        attended, reasoning = super().attend_step(x, items, reasoning, index, read, train)
-        reasoning = (reasoning[0]._replace(inputs=x), *reasoning[1:])
+        self, x: Float[Array, "B V Q D"], past: Past, train: bool
+    ) -> tuple[Float[Array, "B V Q D"], Past]:
+        """Computes what reasoning tokens take from items, from earlier ones and from themselves."""
+        attended, past = super().attend_step(x, past, train)
+        newest, *earlier = past.reasoning
+        past = past._replace(reasoning=(newest._replace(inputs=x), *earlier))
         taps = self.taps.astype(x.dtype)
-        # From the token of this step, the last item of the prefix is index + 1 tokens away.
+        # From the token of this step, the last item of the prefix is steps + 1 tokens away.
         later = jax.lax.dynamic_slice_in_dim(
-            jnp.pad(taps, ((0, len(reasoning)), (0, 0))), index + 1, self.config.taps
+            jnp.pad(taps, ((0, len(past.reasoning)), (0, 0))), past.steps + 1, len(taps)
         )
-        items_part = read.take(causal_filter(cast(Array, items.inputs), later, read.positions))
+        items = causal_filter(cast(Array, past.items.inputs), later, past.read.positions)
         # The tokens of steps to come are zeros, and so add nothing.
-        tokens_part = sum(
-            cast(Array, token.inputs) * taps[age][None, None, None]
-            for age, token in enumerate(reasoning[: self.config.taps])
+        tokens = sum(
+            cast(Array, token.inputs) * tap[None, None, None]
+            for token, tap in zip(past.reasoning, taps, strict=False)
         )
-        return (attended + items_part[:, None] + tokens_part) / 2, reasoning
+        return (attended + past.read.take(items)[:, None] + tokens) / 2, past
 
 
 def causal_filter(

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from rearec_jax.types import KVCache
+
 
 class Prefixes(NamedTuple):
     """The prefixes of sequences that the queries of packed rows read.
@@ -35,6 +37,26 @@ class Prefixes(NamedTuple):
         tokens = jnp.arange(self.positions.shape[1])
         queries = tokens[None] if self.queries is None else self.queries
         return queries[..., None] - tokens[None, None] + steps
+
+
+class Past(NamedTuple):
+    """The tokens that the reasoning tokens of one step read, in one layer.
+
+    items:     The cache of the items of the rows, which the views share.
+    reasoning: The caches of the steps before, newest first; then those of the steps that are still
+               to come, which are zeros.
+    steps:     The number of steps before.
+    read:      The prefixes that the queries read.
+    """
+
+    items: KVCache
+    reasoning: tuple[KVCache, ...]
+    steps: Int[Array, ""]
+    read: Prefixes
+
+    def with_newest(self, cache: KVCache) -> "Past":
+        """Returns the past with the cache of this step as the newest."""
+        return self._replace(reasoning=(cache, *self.reasoning[:-1]))
 
 
 def of_all_tokens(

@@ -1,11 +1,11 @@
 """The post-LayerNorm Transformer layer, of which the other kinds of layers are made."""
 
 from flax import linen as nn
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from rearec_jax.config import ModelConfig
 from rearec_jax.models import attention, layers
-from rearec_jax.models.prefixes import Prefixes
+from rearec_jax.models.prefixes import Past, Prefixes
 from rearec_jax.types import KVCache
 
 
@@ -46,23 +46,11 @@ class TransformerLayer(nn.Module):
         return self.finish(read.take(x), attended, train), cache
 
     def step(
-        self,
-        x: Float[Array, "B V Q D"],
-        items: KVCache,
-        reasoning: tuple[KVCache, ...],
-        index: Int[Array, ""],
-        read: Prefixes,
-        train: bool,
+        self, x: Float[Array, "B V Q D"], past: Past, train: bool
     ) -> tuple[Float[Array, "B V Q D"], tuple[KVCache, ...]]:
-        """Encodes a reasoning token of every query and view.
-
-        Args:
-            reasoning: The caches of the earlier steps, newest first; then those of the steps that
-                are still to come, which are zeros.
-            index: The number of earlier steps.
-        """
-        attended, reasoning = self.attend_step(x, items, reasoning, index, read, train)
-        return self.finish(x, attended, train), reasoning
+        """Encodes a reasoning token of every query and view; returns caches with its own first."""
+        attended, past = self.attend_step(x, past, train)
+        return self.finish(x, attended, train), past.reasoning
 
     def attend(
         self, x: Float[Array, "B T D"], read: Prefixes, train: bool
@@ -77,19 +65,16 @@ class TransformerLayer(nn.Module):
         return self.attention.over_items(q, k, v, read, train), KVCache(k, v)
 
     def attend_step(
-        self,
-        x: Float[Array, "B V Q D"],
-        items: KVCache,
-        reasoning: tuple[KVCache, ...],
-        index: Int[Array, ""],
-        read: Prefixes,
-        train: bool,
-    ) -> tuple[Float[Array, "B V Q D"], tuple[KVCache, ...]]:
-        """Computes what reasoning tokens take from items and from reasoning tokens."""
+        self, x: Float[Array, "B V Q D"], past: Past, train: bool
+    ) -> tuple[Float[Array, "B V Q D"], Past]:
+        """Computes what reasoning tokens take from items, from earlier ones and from themselves.
+
+        Returns:
+            That, and the past with their cache.
+        """
         q, k, v = self.attention.project(self.enter(x))
-        reasoning = (KVCache(k, v), *reasoning[:-1])
-        attended = self.attention.over_items_and_reasoning(q, items, reasoning, read, index, train)
-        return attended, reasoning
+        past = past.with_newest(KVCache(k, v))
+        return self.attention.over_items_and_reasoning(q, past, train), past
 
     def enter(self, x: Float[Array, "*tokens D"]) -> Float[Array, "*tokens D"]:
         """Returns what attention reads of the inputs."""
