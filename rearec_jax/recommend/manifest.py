@@ -17,7 +17,7 @@ MANIFEST = "manifest.json"
 FORMAT = 1
 ENCODE, ATTEND, ROWS = "encode.stablehlo", "attend.stablehlo", "rows.stablehlo"
 TABLE, WEIGHTS = "table.npy", "weights"
-LONGEST = 2**16  # the longest history and the most reasoning steps, as in `config.checks`
+LONGEST = 2**16  # the longest history and the most reasoning steps, as in `config.options`
 LARGEST = 2**31 - 1  # the largest count, which 32 bits hold
 TYPES = ("float16", "bfloat16", "float32", "float64")
 
