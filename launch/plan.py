@@ -7,11 +7,9 @@ needs libtpu and no TPU. `--help` lists the flags; docs/plan.md explains.
 """
 
 from pathlib import Path
+import runpy
 import sys
 
-sys.path[0] = str(Path(__file__).resolve().parents[1])  # the package need not be installed
-
-from rearec_jax.studies.capacity.__main__ import run  # noqa: E402
-
 if __name__ == "__main__":
-    run()
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # the package need not be installed
+    runpy.run_module("rearec_jax.studies.capacity", run_name="__main__")

@@ -81,6 +81,13 @@ def test_mistakes(arguments, said, monkeypatch):
     assert said in str(caught.value)
 
 
+def test_the_script_starts_without_libtpu():
+    code, _, err = plan("--topology=v5e:2x2", TPU_LIBRARY_PATH="/nowhere/libtpu.so")
+    assert code == 2, err
+    assert "docs/plan.md" in err
+    assert "Traceback" not in err
+
+
 def test_without_libtpu_it_says_how_to_get_it(monkeypatch):
     monkeypatch.setenv("TPU_LIBRARY_PATH", "/nowhere/libtpu.so")
     with pytest.raises(UserError, match=r"docs/plan\.md"):
