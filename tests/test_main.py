@@ -101,7 +101,7 @@ class TestMistakes:
             ),
             (
                 [DEMO, "--config.data.source=sequences", "--config.data.path=."],
-                ["file . (option data.path) is no file"],
+                ["directory . (option data.path) holds no files"],
             ),
             (["--mode=serve", "--workdir=x", "--port=99999"], ["--port=99999", "[0, 65535]"]),
             ([DEMO, "--workdir=/dev/null/run"], ["cannot write /dev/null/run", "--workdir"]),

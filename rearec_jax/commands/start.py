@@ -1,6 +1,7 @@
 """Parses the command line and starts the mode that it names."""
 
 from collections.abc import Sequence
+from logging import getLogger
 import os
 
 from absl import app, flags, logging
@@ -67,6 +68,7 @@ def run(started: float) -> None:
     def main(arguments: Sequence[str]) -> None:
         # Not before: wrong options of --config get a better message than a log line.
         logging.set_verbosity(logging.WARNING)
+        getLogger("rearec_jax").setLevel("INFO")  # what this program says, without others' chat
         if len(arguments) > 1:
             raise UserError(f"unexpected argument {arguments[1]!r}; options start with --")
         front_door.unwind_from_here()

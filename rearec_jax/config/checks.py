@@ -62,6 +62,7 @@ def check_choices(config: Config) -> None:
     if data.builder or data.source == "tfds":
         _one_of("data.builder", data.builder, BUILDERS)
     _one_of("data.rating_filter", data.rating_filter, ("interactions", "targets"))
+    _one_of("data.duplicates", data.duplicates, ("keep", "drop", "last"))
     _one_of("data.single_users", data.single_users, ("drop", "keep"))
     _one_of("text.encoder", config.text.encoder, ENCODERS)
     _one_of("model.backbone", model.backbone, tuple(BACKBONES))
@@ -133,6 +134,16 @@ def _check_together(config: Config) -> None:
     _require(
         bool(ev.cutoffs) and all(k >= 1 for k in ev.cutoffs),
         f"eval.cutoffs={ev.cutoffs} must be positive",
+    )
+    _require(
+        bool(data.events) or not data.event_column,
+        f"data.event_column={data.event_column} needs data.events, the kinds of events to keep",
+    )
+    separate = data.validation_path or data.test_path
+    _require(
+        not separate or (data.split == "given" and data.source in ("table", "recbole")),
+        "data.validation_path and data.test_path need data.source=table and data.split=given, got"
+        f" {data.source} and {data.split}",
     )
     template_parts(data.text_template)
     _require(

@@ -22,7 +22,7 @@ TEMPERATURES = {"dot": 1.0, "cosine": 0.07}  # the temperatures where method.tem
 LAYERS = ("transformer", "filtered", "ligr", "hstu")
 SOURCES = ("demo", "sequences", "table", "recbole", "tfds")
 BUILDERS = ("yelp", "video_games", "software", "cds_and_vinyl", "baby_products")
-SPLITS = ("leave_one_out", "time", "time_fraction", "given")
+SPLITS = ("leave_one_out", "time", "time_fraction", "interaction_fraction", "given")
 ENCODERS = ("tfidf", "language_model")
 LARGEST = 2**31 - 1  # the largest count, which 32 bits hold
 LONGEST = 2**16  # the longest history and the most reasoning steps, for which arrays are made
@@ -56,27 +56,36 @@ class DataConfig:
 
     name: str = "demo"  # the name in tables and summaries
     source: str = "demo"  # demo | sequences | table | recbole | tfds
-    path: str = ""  # the file (recbole: the .inter file; tfds: the directory of Yelp's files)
+    path: str = ""  # a file, directory, glob, or several by commas (tfds: Yelp's directory)
+    validation_path: str = ""  # the files of validation, where path has those of training alone
+    test_path: str = ""  # the files of the test, likewise; either sets split=given
     hint: str = ""  # the file that path should name and its publisher, for the error without it
     item_text: str = ""  # a TSV, CSV, Parquet or .item file with the text of items; "" = none
-    user_column: str = "user_id"
-    item_column: str = "item_id"
-    timestamp_column: str = "timestamp"  # "" = rows are in time order already
+    columns: tuple[str, ...] = ()  # the columns of a file without a header, such as user,item,_
+    separator: str = ""  # what stands between the fields of a text file; "" = it is found
+    user_column: str = "user_id"  # where a file lacks it: one that says the same, such as userId
+    item_column: str = "item_id"  # likewise, such as asin
+    timestamp_column: str = "timestamp"  # likewise, such as date; "" = rows are in time order
     rating_column: str = ""  # "" = no ratings
     split_column: str = "split"  # split=given: the column with train, valid (if any) and test
+    event_column: str = ""  # the kinds of events; "" = found, if events are named
+    events: tuple[str, ...] = ()  # the kinds that are kept, such as view,buy; () = all
+    duplicates: str = "keep"  # keep | drop (the same user, item and time) | last (user and item)
     text_id_column: str = "item_id"
     text_columns: tuple[str, ...] = ("title",)  # the columns that are joined by a space
     text_template: str = ""  # such as "The title is {title}, by {brand}"; replaces text_columns
     rating_above: Threshold = None  # only ratings above it are kept; None = all
     rating_filter: str = "interactions"  # interactions | targets (histories keep low ratings)
-    single_users: str = "drop"  # leave_one_out: drop | keep users with one interaction
+    single_users: str = "drop"  # drop | keep users with one interaction, or less than min_user
     core: Size = 0  # k of the iterated k-core of users and items; 0 = off
+    min_user: Size = 0  # the least interactions of a user; 0 = core
+    min_item: Size = 0  # the least interactions of an item; 0 = core
     min_history: Count = 1  # the least number of items before a target
-    split: str = "leave_one_out"  # leave_one_out | time | time_fraction | given
+    split: str = "leave_one_out"  # ... | time | time_fraction | interaction_fraction | given
     valid_from: str = ""  # split=time: when validation starts, an ISO date or date-time in UTC
     test_from: str = ""  # split=time: when the test starts
-    valid_fraction: float = 0.8  # split=time_fraction: when validation starts, of the time span
-    test_fraction: float = 0.9  # split=time_fraction: when the test starts
+    valid_fraction: float = 0.8  # where validation starts, of the time span or interactions
+    test_fraction: float = 0.9  # where the test starts (time_fraction, interaction_fraction)
     known_items_only: bool = False  # whether items of validation and test must occur in training
     demo_users: int = 3000
     demo_items: int = 400

@@ -21,6 +21,10 @@ from rearec_jax.methods import METHODS
 # so that the directories of earlier runs keep their names.
 NEWER = (
     ("data", "single_users", "drop"),
+    *(("data", name, "") for name in ("validation_path", "test_path", "separator", "event_column")),
+    *(("data", name, []) for name in ("columns", "events")),
+    *(("data", name, 0) for name in ("min_user", "min_item")),
+    ("data", "duplicates", "keep"),
     ("model", "layer", "transformer"),
     ("model", "taps", 12),
     ("model", "relative_positions", False),
@@ -61,7 +65,10 @@ def _fill(config: Config) -> Config:
         steps=method.steps if METHODS[method.name].reasons else 0,
         temperature=method.temperature or TEMPERATURES[model.similarity],
     )
-    return dataclasses.replace(config, model=model, method=method)
+    data = config.data
+    if (data.validation_path or data.test_path) and data.split == "leave_one_out":
+        data = dataclasses.replace(data, split="given")
+    return dataclasses.replace(config, data=data, model=model, method=method)
 
 
 def to_dict(config: Config) -> dict[str, Any]:

@@ -7,19 +7,18 @@ import logging
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 
 from rearec_jax.config import DataConfig
 from rearec_jax.data import demo
 from rearec_jax.data.interactions import Interactions, offsets_of
-from rearec_jax.data.own_files import cells, filters, readers, splits, tables
+from rearec_jax.data.own_files import filters, paths, readers, splits
 from rearec_jax.data.own_files.text import read_item_text
 from rearec_jax.data.raw_ids import encode
 from rearec_jax.errors import UserError
 from rearec_jax.run.files import expanded, user_cache
 
-FORMAT = 3  # raise it whenever the same files and options would give other arrays
-_NOT_IN_RECIPE = ("name", "path", "hint", "cache_dir", "item_text")
+FORMAT = 4  # raise it whenever the same files and options would give other arrays
+_NOT_IN_RECIPE = ("name", "path", "hint", "cache_dir", "item_text", "validation_path", "test_path")
 
 
 def prepare(config: DataConfig) -> Interactions:
@@ -53,7 +52,7 @@ def prepare(config: DataConfig) -> Interactions:
 def build(config: DataConfig) -> Interactions:
     """Reads, filters and splits a user's files: ``prepare`` without the cache."""
     frame = filters.filter_ratings(readers.read(config), config)
-    frame = filters.drop_single(_core(frame, config), config)
+    frame = filters.drop_single(filters.drop_rare(frame, config), config)
     users, user_ids = encode(frame["user"])
     items, item_ids = encode(frame["item"])
     order = np.argsort(users, kind="stable")  # the reader has sorted by time, so each user stays so
@@ -79,18 +78,6 @@ def build(config: DataConfig) -> Interactions:
         name=config.name,
         training_lengths=split.training_lengths,
     )
-
-
-def _core(frame: pl.DataFrame, config: DataConfig) -> pl.DataFrame:
-    if config.core < 2:
-        return frame
-    frame = filters.core(frame, config.core)
-    if frame.is_empty():
-        raise UserError(
-            f"{config.path}: the {config.core}-core is empty (no set of users and items has"
-            f" {config.core} interactions each); lower data.core"
-        )
-    return frame
 
 
 def _demo(config: DataConfig) -> Interactions:
@@ -130,20 +117,22 @@ def cache_directory(config: DataConfig) -> Path:
 
 def _key(config: DataConfig) -> str:
     """Returns a key that changes with the files' content and with options that shape the result."""
-    path = tables.existing_file(config.path, "data.path", config.hint)
+    files = readers.files_of(config)
     recipe = dataclasses.asdict(config)
     for name in _NOT_IN_RECIPE:
         del recipe[name]
     recipe["format"] = FORMAT
-    recipe["source_file"] = _digest(path)
+    recipe["source_files"] = [list(map(_digest, group)) for group in files.values()]
     if config.item_text:
-        recipe["text_file"] = _digest(tables.existing_file(config.item_text, "data.item_text"))
+        recipe["text_file"] = _digest(paths.existing_file(config.item_text, "data.item_text"))
     text = json.dumps(recipe, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def _digest(path: Path) -> tuple[str, str, bool]:
-    """Returns a digest of the content, and the parts of the name that say how to read it."""
-    with path.open("rb") as file:
+def _digest(path: Path) -> tuple[str, ...]:
+    """Returns a digest of the content, and the parts of the path that say how to read it."""
+    with paths.on_disk(path).open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return digest, cells.suffix(path), cells.is_gzip(path)
+    member = path.name if paths.archive(path) else ""
+    folders = json.dumps(paths.partition(path))
+    return digest, paths.suffix(path), paths.packing(path), member, folders

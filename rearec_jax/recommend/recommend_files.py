@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 from rich.console import Console
 
-from rearec_jax.data.own_files import by_user, cells, tables, user_rows
+from rearec_jax.data.own_files import by_user, cells, paths, tables, user_rows
 from rearec_jax.data.own_files.user_rows import Columns, Input, Piece
 from rearec_jax.errors import UserError
 from rearec_jax.recommend.histories import dense_set, of_ids
@@ -104,14 +104,14 @@ def recommend_file(
     Raises:
         UserError: an option, the input or the output is wrong.
     """
-    tables.require_no_url(request.output, "--output")
+    paths.require_no_url(request.output, "--output")
     source = user_rows.open_input(request.input, request.columns)
     target = Path(expanded(request.output))
     if target.suffix not in OUTPUTS:
         raise UserError(f"--output={target}: its name must end in {' or '.join(OUTPUTS)}")
     if os.path.isdir(target):
         raise UserError(f"--output={target} is a directory; name a file")
-    if target.resolve() == source.path.resolve():
+    if target.resolve() == paths.on_disk(source.path).resolve():
         raise UserError(f"--output={target} is the input; choose another file")
     options = _options(recommender, request)
     recommender.rank(of_ids([], recommender.items), options)  # checks them before any work
@@ -120,7 +120,7 @@ def recommend_file(
     try:
         parts.mkdir(parents=True, exist_ok=True)
         with lock.alone(parts, "--output"):
-            _begin(parts, source.path, request, model)
+            _begin(parts, paths.on_disk(source.path), request, model)
             if source.is_by_user:
                 rows = user_rows.pieces(source)
             else:
@@ -144,7 +144,7 @@ def _options(recommender: Recommender, request: Request) -> Options:
     def ids(path: str, option: str) -> np.ndarray | None:
         if not path:
             return None
-        lines = tables.read_lines(tables.existing_file(path, f"--{option}"))
+        lines = tables.read_lines(paths.existing_file(path, f"--{option}"))
         given = cells.id_texts(lines.str.strip_chars_end("\r")).drop_nulls()
         return dense_set(given.to_list(), recommender.items, path)
 
@@ -180,7 +180,9 @@ def _begin(parts: Path, source: Path, request: Request, model: str) -> None:
 
 
 def _digest(path: str) -> str:
-    return hashlib.sha256(Path(expanded(path)).read_bytes()).hexdigest() if path else ""
+    if not path:
+        return ""
+    return hashlib.sha256(paths.on_disk(Path(expanded(path))).read_bytes()).hexdigest()
 
 
 def _write_parts(

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from rearec_jax.config import Config
-from rearec_jax.data.own_files import cells, tables
+from rearec_jax.data.own_files import cells, paths, tables
 from rearec_jax.data.parquet import DAMAGED
 from rearec_jax.errors import UserError
 from rearec_jax.run.files import load_array, write_whole
@@ -42,10 +42,10 @@ def read_vectors(
         UserError: there is no such file, it is of another kind, none of its ids is an item's, its
             rows do not fit, or a value is not finite.
     """
-    path = tables.existing_file(config.text.vectors, "text.vectors")
-    if cells.suffix(path) == ".npy":
+    path = paths.existing_file(config.text.vectors, "text.vectors")
+    if paths.suffix(path) == ".npy":
         source = _read_npy(path, len(item_ids))
-    elif cells.suffix(path) == ".parquet":
+    elif paths.suffix(path) == ".parquet":
         source = _read_parquet(path, config)
     else:
         raise UserError(f"{path} (option text.vectors) is neither a .npy nor a .parquet file")

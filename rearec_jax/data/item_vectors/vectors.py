@@ -15,7 +15,7 @@ import polars as pl
 from rearec_jax.config import Config
 from rearec_jax.data.interactions import Interactions
 from rearec_jax.data.item_vectors import language_model, tfidf, vector_files
-from rearec_jax.data.own_files import tables
+from rearec_jax.data.own_files import paths
 from rearec_jax.data.prepare import cache_directory
 from rearec_jax.errors import UserError
 from rearec_jax.run.files import load_array, save_array
@@ -201,7 +201,7 @@ def _key(config: Config, data: Interactions) -> str:
     text = config.text
     recipe: list[object] = [FORMAT, text.width]
     if text.vectors:
-        path = tables.existing_file(text.vectors, "text.vectors")
+        path = paths.existing_file(text.vectors, "text.vectors")
         recipe += [_digest(path), _digest(path.with_suffix(".ids.txt")), path.suffix]
         recipe += [text.vectors_column, config.data.text_id_column, data.item_ids.to_list()]
     elif text.encoder == "tfidf":

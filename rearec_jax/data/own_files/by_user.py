@@ -14,7 +14,7 @@ import shutil
 import polars as pl
 import pyarrow as pa
 
-from rearec_jax.data.own_files import user_rows
+from rearec_jax.data.own_files import paths, user_rows
 from rearec_jax.data.own_files.records import Wrong
 from rearec_jax.data.own_files.user_rows import Input, Piece
 from rearec_jax.run.files import write_whole
@@ -45,7 +45,7 @@ def users(source: Input, directory: pathlib.Path, show: Callable[[int], None]) -
 
 
 def _deal(source: Input, directory: pathlib.Path, show: Callable[[int], None]) -> None:
-    count = 1 + source.path.stat().st_size // FILE_BYTES
+    count = 1 + paths.on_disk(source.path).stat().st_size // FILE_BYTES
     wrong: list[Wrong] = []
     read = 0
     for frame, left_out in user_rows.interactions(source):

@@ -8,13 +8,11 @@ import contextlib
 import csv
 import dataclasses
 import decimal
-import gzip
-import io
 import json
 import math
-from pathlib import Path
 import re
 from typing import Any
+import uuid
 
 import numpy as np
 import polars as pl
@@ -39,44 +37,65 @@ csv.field_size_limit(2**31 - 1)  # characters; a long history has more than csv'
 class Format:
     """The format of a delimited file.
 
-    separator: the character between two fields.
-    quotes:    whether a field may be quoted. Only those of CSV may: titles and ids in
-        tab-separated files hold bare quotes.
+    separator: what stands between two fields; a blank stands for any number of blanks and tabs.
+    quotes:    whether a field may be quoted. Titles and ids in tab-separated files hold bare
+        quotes, so that only fields between commas and the like may be.
     """
 
     separator: str
     quotes: bool
 
+    @property
+    def mark(self) -> str:
+        """The one character that stands between the fields that ``marked`` returns."""
+        plain = len(self.separator.encode()) == 1 and self.separator != " "
+        return self.separator if plain else "\x1f"
+
+    def marked(self, lines: bytes) -> bytes:
+        """Returns whole lines with ``mark`` in place of each separator."""
+        if self.separator == " ":
+            return _BLANKS.sub(b"\x1f", _BLANK_ENDS.sub(b"", lines))
+        if self.separator == self.mark:
+            return lines
+        return lines.replace(self.separator.encode(), self.mark.encode())
+
+    def fields(self, line: str) -> list[str]:
+        """Returns the fields of a line that is whole."""
+        return next(self.records([self.marked(line.encode()).decode()]), [])
+
     def records(self, lines: Iterable[str], strict: bool = False) -> Any:
-        """Returns the `csv.reader` of the lines; a ``strict`` one raises `csv.Error`."""
+        """Returns the `csv.reader` of marked lines; a ``strict`` one raises `csv.Error`."""
         quoting = csv.QUOTE_MINIMAL if self.quotes else csv.QUOTE_NONE
-        return csv.reader(lines, delimiter=self.separator, quoting=quoting, strict=strict)
+        return csv.reader(lines, delimiter=self.mark, quoting=quoting, strict=strict)
+
+    def __str__(self) -> str:
+        words = {"\t": "tab", " ": "blank"}.get(self.separator, f"'{self.separator}'")
+        return f"{words} separated" if self.separator else "columns"
 
 
 TABS, COMMAS = Format("\t", quotes=False), Format(",", quotes=True)
+BLANKS = Format(" ", quotes=False)
+# In the order in which they are looked for.
+FORMATS = (TABS, Format("::", quotes=False), COMMAS, Format(";", True), Format("|", True), BLANKS)
 PARQUET = Format("", quotes=False)  # of a file that is no text
+_BLANKS = re.compile(rb"[ \t]+")
+_BLANK_ENDS = re.compile(rb"(?m)^[ \t]+|[ \t]+(?=\r?$)")
 
 
-def suffix(path: Path) -> str:
-    """Returns '.csv' of both a.csv and a.csv.gz."""
-    return Path(path.name.lower().removesuffix(".gz")).suffix
-
-
-def is_gzip(path: Path) -> bool:
-    """Says whether the file's name ends in .gz."""
-    return path.suffix.lower() == ".gz"
-
-
-def open_bytes(path: Path) -> io.BufferedReader | gzip.GzipFile:
-    """Opens a file, plain or .gz, to read bytes."""
-    return gzip.open(path, "rb") if is_gzip(path) else path.open("rb")
+def format_of(separator: str) -> Format:
+    """Returns the format of a separator as a user writes it: ';', 'tab', 'blank'."""
+    words = {"\\t": "\t", "tab": "\t", "blank": " ", "space": " "}
+    separator = words.get(separator, separator)
+    known = (form for form in FORMATS if form.separator == separator)
+    return next(known, Format(separator, quotes=len(separator) == 1))
 
 
 def id_text(value: Any) -> str:
     """Returns the id in a cell of any type, "" where there is none.
 
     A whole number is the same id however it is written: 17, 17.0 and "17.0" are "17", because
-    tools that meet a missing number make floats of all others. NaN is no id.
+    tools that meet a missing number make floats of all others. NaN is no id. Sixteen bytes that
+    are no text are a UUID.
 
     Raises:
         UnicodeError: bytes that are no UTF-8 text.
@@ -88,6 +107,10 @@ def id_text(value: Any) -> str:
         case str():
             whole = _WHOLE.fullmatch(value)
             return whole[1] if whole else value
+        case uuid.UUID():
+            return str(value)
+        case bytes() if len(value) == 16 and not _is_text(value):
+            return str(uuid.UUID(bytes=value))
         case bytes():
             return id_text(value.decode())
         case np.floating():
@@ -176,6 +199,13 @@ def _of_floats(column: pl.Series) -> pl.Series:
     is_whole = column == column.floor()
     whole = column.set(column.abs() > largest, None).cast(pl.Int64, strict=False)
     return whole.cast(pl.String).zip_with(is_whole.fill_null(True), column.cast(pl.String))
+
+
+def _is_text(value: bytes) -> bool:
+    try:
+        return value.decode().isprintable()
+    except UnicodeDecodeError:
+        return False
 
 
 def id_or_none(value: Any) -> str | None:

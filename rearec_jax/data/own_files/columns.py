@@ -31,15 +31,20 @@ ITEM = Role(
     (
         *("item", "iid", "movieid", "asin", "parentasin", "productid", "businessid", "articleid"),
         *("bookid", "gameid", "trackid", "songid", "artistid", "newsid", "videoid", "locationid"),
-        *("items", "itemids", "itemlist", "itemidlist"),  # of a row a user
+        *("items", "itemids", "itemlist", "itemidlist"),
     ),
 )
 TIME = Role(
     "time",
     "timestamp",
-    ("time", "ts", "date", "datetime", "unixtime", "unixreviewtime", "eventtime", "createdat"),
+    (
+        *("time", "ts", "date", "datetime", "unixtime", "unixreviewtime", "eventtime", "createdat"),
+        *("times", "timestamps"),
+    ),
 )
 EVENT = Role("event", "", ("event", "eventtype", "eventname", "action", "behavior", "behaviour"))
+# Names of columns whose cells are lists, of a table with a row a user.
+SEVERAL = {"items", "itemids", "itemlist", "itemidlist", "times", "timestamps"}
 
 
 def plain(name: str) -> str:

@@ -1,15 +1,30 @@
 """Reads files of interactions: user, item, and timestamp, rating and split where given."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+import itertools
 import logging
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from rearec_jax.config import DataConfig
 from rearec_jax.data import interactions
-from rearec_jax.data.own_files import cells, tables, timestamps
+from rearec_jax.data.own_files import cells, filters, paths, tables, timestamps
+from rearec_jax.data.own_files.columns import (
+    EVENT,
+    ITEM,
+    SEVERAL,
+    TIME,
+    USER,
+    Role,
+    choose,
+    likely,
+    plain,
+)
+from rearec_jax.data.own_files.records import Header, Told
 from rearec_jax.errors import UserError
 
 _SPLIT_CODES = {
@@ -18,12 +33,15 @@ _SPLIT_CODES = {
     "validation": interactions.VALIDATION,
     "test": interactions.TEST,
 }
-_COMMAS = r"^\s*[^\s,]+\s+[^\s,]+(,[^\s,]+)*,?\s*$"  # a line 'user item,item,...'
+# A line 'user item,item,...', with or without blanks beside the commas.
+_COMMAS = r"^\s*[^\s,]+(\s|,\s)\s*[^\s,]+(\s*,\s*[^\s,]+)*\s*,?\s*$"
 _BRACKETS = r"^\s*\S+\s+[\[({].*[\])}]\s*$"  # a line 'user [item, item, ...]'
+_LIST = r"^\s*\[.*\]\s*$"  # a cell '[item, item, ...]'
+_log = logging.getLogger(__name__)
 
 
 def read(config: DataConfig) -> pl.DataFrame:
-    """Reads ``config.path``: one row an interaction, users together, each in time order.
+    """Reads the files of ``config``: one row an interaction, users together, each in time order.
 
     The columns are user and item (String); timestamp (Int64, seconds UTC) unless the source has
     none; rating (Float64) with ``rating_column``; split (UInt8 code) with ``split=given``.
@@ -31,23 +49,40 @@ def read(config: DataConfig) -> pl.DataFrame:
     order train, valid, test.
 
     Raises:
-        UserError: the file is missing or malformed; the message names the file, the line and the
+        UserError: a file is missing or malformed; the message names the file, the line and the
             remedy.
     """
-    path = tables.existing_file(config.path, "data.path", config.hint)
-    return READERS[config.source](path, config)
+    return READERS[config.source](files_of(config)["data.path"], config)
 
 
-def _read_sequences(path: Path, config: DataConfig) -> pl.DataFrame:
+def files_of(config: DataConfig) -> dict[str, list[Path]]:
+    """Returns the files of interactions by the option that names them.
+
+    Raises:
+        UserError: there are none.
+    """
+    found = {"data.path": paths.existing_files(config.path, "data.path", config.hint)}
+    for option in ("validation_path", "test_path"):
+        if path := getattr(config, option):
+            found[f"data.{option}"] = paths.existing_files(path, f"data.{option}")
+    return found
+
+
+def _read_sequences(files: Sequence[Path], config: DataConfig) -> pl.DataFrame:
     """Reads lines ``user item item ...``, oldest item first, without a header.
 
     Two other kinds are known by their lines: ``user item``, a line an interaction, and
     ``user item,item,...``.
     """
-    if config.rating_column or config.split not in ("leave_one_out",):
+    path = files[0]
+    if config.rating_column or config.split not in ("leave_one_out",) or config.event_column:
         raise UserError(
             f"{path}: lines of 'user item item ...' have no ratings, times or given splits; set"
             " data.split=leave_one_out and data.rating_column='', or use data.source=table"
+        )
+    if len(files) > 1:
+        raise UserError(
+            f"{path}: of data.source=sequences one file is read, and data.path names {len(files)}"
         )
     lines = tables.read_lines(path)
     filled = lines.filter(lines.str.contains(r"\S"))
@@ -66,9 +101,12 @@ def _read_sequences(path: Path, config: DataConfig) -> pl.DataFrame:
     are_pairs = frame["item"].list.len().eq(1).all() and not frame["user"].is_unique().all()
     if not are_pairs:
         _require_histories(path, frame)
+    kind = "item,item,..." if with_commas else "item item ..."
+    _log.info("%s: lines of 'user %s'", path, "item" if are_pairs else kind)
     frame = frame.explode("item")
     frame = frame.select("line", *(cells.id_texts(frame[name]) for name in ("user", "item")))
-    return frame.sort("user", "line").drop("line") if are_pairs else frame.drop("line")
+    frame = frame.sort("user", "line") if are_pairs else frame
+    return filters.drop_repeated(frame.drop("line"), config)
 
 
 def _require_histories(path: Path, frame: pl.DataFrame) -> None:
@@ -93,52 +131,175 @@ def _require_histories(path: Path, frame: pl.DataFrame) -> None:
         )
 
 
-def _read_interactions(path: Path, config: DataConfig) -> pl.DataFrame:
-    """Reads files of one interaction a row: the sources 'table' and 'recbole'."""
-    wanted = _wanted(path, config)
-    table = tables.read_table(path, wanted, typed_header=config.source == "recbole")
-    columns = {
-        "user": _ids(table, config.user_column),
-        "item": _ids(table, config.item_column),
-    }
-    per_second, step = 1, 0.0
-    if config.timestamp_column:
-        times = _times(table, config.timestamp_column)
+def _read_interactions(files: Sequence[Path], config: DataConfig) -> pl.DataFrame:
+    """Reads tables: the sources 'table' and 'recbole'.
+
+    A row is an interaction, or a user with lists.
+    """
+    by_option = files_of(config)
+    files = [file for group in by_option.values() for file in group]
+    told = Told(config.separator, config.columns)
+    headers = [tables.read_header(path, config.source == "recbole", told) for path in files]
+    names = _columns(files[0], headers[0], config)
+    table = tables.read_table(files, headers, list(names.values()))
+    table = _kept_events(_one_row_an_item(table, names, headers[0], config), names, config)
+    columns = {"user": _ids(table, names["user"]), "item": _ids(table, names["item"])}
+    per_second, step, said = 1, 0.0, ""
+    if "time" in names:
+        times = _times(table, names["time"])
         per_second, step = timestamps.units_per_second(times, table.location), times.step
         columns |= {"timestamp": times.whole}
         columns |= {"fraction": times.fraction} if (times.fraction != 0).any() else {}
-    if config.rating_column:
-        columns["rating"] = _ratings(table, config.rating_column)
-    if config.split == "given":
-        columns["split"] = _splits(table, config.split_column)
+        said = " as dates" if times.are_dates else f" in {timestamps.UNITS[per_second]}"
+    _log.info("%s", _described(files, headers[0], names, said))
+    if "rating" in names:
+        columns["rating"] = _ratings(table, names["rating"])
+    if len(by_option) > 1:
+        columns["split"] = _splits_of_files(table, by_option, files)
+    elif config.split == "given":
+        columns["split"] = _splits(table, names["split"])
     # Rows are sorted before times are cut to seconds: a finer unit keeps more of the order.
     order = [key for key in ("user", "timestamp", "fraction", "split") if key in columns]
     if "timestamp" not in columns:
         order = ["user"]
     frame = pl.DataFrame(columns).sort(order, maintain_order=True)
     if "timestamp" not in columns:
-        return frame
+        return filters.drop_repeated(frame, config)
     if step > 1:
-        _warn_of_ties(frame, path, f"{step / per_second:g}")
+        _warn_of_ties(frame, files[0], f"{step / per_second:g}")
+    frame = filters.drop_repeated(frame, config)
     return frame.with_columns(pl.col("timestamp") // per_second).drop("fraction", strict=False)
 
 
-def _wanted(path: Path, config: DataConfig) -> dict[str, str]:
-    """Returns the columns to read, each with the option that names it."""
-    wanted: dict[str, str] = {}
-    options = ["user_column", "item_column", "timestamp_column", "rating_column"]
-    for option in options + ["split_column"] * (config.split == "given"):
-        column = getattr(config, option)
-        if column in wanted:
+def _columns(path: Path, header: Header, config: DataConfig) -> dict[str, str]:
+    """Returns the column of each meaning that is read: {"user": "visitorid", ...}.
+
+    Raises:
+        UserError: one is absent, or has two meanings.
+    """
+    names, where = header.columns, str(path)
+    if header.has_line and any(map(_is_value, names)):
+        where += f" (whose first line {', '.join(names)!r} is no header, perhaps: then name the"
+        where += " columns, as in data.columns=user,item,rating,timestamp)"
+    chosen = {
+        "user": choose(names, USER, config.user_column, "data.user_column", where),
+        "item": choose(names, ITEM, config.item_column, "data.item_column", where),
+    }
+    # Lists may be in order without times, which is known once they are read.
+    is_default = config.timestamp_column == TIME.default
+    if config.timestamp_column and (likely(names, TIME) or not is_default):
+        option = f"data.timestamp_column{_NO_TIMES}"
+        chosen["time"] = choose(names, TIME, config.timestamp_column, option, where)
+    if config.rating_column:
+        chosen["rating"] = _named(names, config.rating_column, "data.rating_column", where)
+    if config.split == "given" and not (config.validation_path or config.test_path):
+        chosen["split"] = _named(names, config.split_column, "data.split_column", where)
+    if config.events:
+        chosen["event"] = choose(names, EVENT, config.event_column, "data.event_column", where)
+    options = {"user": "user_column", "item": "item_column", "time": "timestamp_column"}
+    for one, other in itertools.combinations(chosen, 2):
+        if chosen[one] == chosen[other]:
+            pair = (f"data.{options.get(role, f'{role}_column')}" for role in (one, other))
             raise UserError(
-                f"{path}: {wanted[column]} and data.{option} are both {column!r}; name a column"
-                " each"
+                f"{path}: {' and '.join(pair)} are both {chosen[one]!r}; name a column each"
             )
-        if column:
-            wanted[column] = f"data.{option}"
-    if config.timestamp_column:
-        wanted[config.timestamp_column] += "; '' if the rows are in time order already"
-    return wanted
+    return chosen
+
+
+_NO_TIMES = "; '' if the rows are in time order already"
+
+
+def _one_row_an_item(
+    table: tables.Table, names: Mapping[str, str], header: Header, config: DataConfig
+) -> tables.Table:
+    """Returns the table with a row for each item of a user's list, where rows are users.
+
+    Raises:
+        UserError: there are no times, and rows are interactions, or a user has several rows.
+    """
+    frame = table.frame.with_columns(
+        _lists(table, name) for role, name in names.items() if role != "user"
+    )
+    table = dataclasses.replace(table, frame=frame)
+    if frame.schema[names["item"]] != pl.List:
+        if config.timestamp_column and "time" not in names:
+            option = f"data.timestamp_column{_NO_TIMES}"
+            choose(header.columns, TIME, config.timestamp_column, option, str(table.path))
+        return table
+    if "time" not in names and (again := ~frame[names["user"]].is_first_distinct()).any():
+        row = int(again.arg_max() or 0)
+        raise UserError(
+            f"{table.location(row)}: user {frame[names['user']][row]} already has a row; put all of"
+            " a user's items into one row, or give their times"
+        )
+    return table.unrolled([name for name, kind in frame.schema.items() if kind == pl.List])
+
+
+def _lists(table: tables.Table, name: str) -> pl.Series:
+    """Returns a column of lists as such, whether they are typed or text; any other as it is.
+
+    Text holds lists if the column's name is that of several things, or if every cell is in
+    brackets and one of them holds two values.
+    """
+    column = table.frame[name]
+    if isinstance(column.dtype, pl.Array):
+        return column.arr.to_list()
+    if column.dtype != pl.String:
+        return column
+    if plain(name) not in SEVERAL:
+        if not column.head(1).str.contains(_LIST).all():
+            return column  # most files: the other cells need not be looked at
+        filled = column.drop_nulls()
+        if not filled.str.contains(_LIST).all() or not filled.str.contains(r"[,\s]").any():
+            return column
+    rows: list[list[str] | None] = []
+    for row, cell in enumerate(column):
+        try:
+            rows.append(None if cell is None else list(map(cells.id_text, cells.item_list(cell))))
+        except (ValueError, TypeError) as error:
+            raise UserError(
+                f"{table.location(row)}: column {name!r} is no list: {cells.first_line(error)}"
+            ) from error
+    return pl.Series(name, rows, dtype=pl.List(pl.String))
+
+
+def _kept_events(table: tables.Table, names: Mapping[str, str], config: DataConfig) -> tables.Table:
+    """Returns the rows of the events that ``config.events`` lists."""
+    if "event" not in names:
+        return table
+    kinds = table.column(names["event"], "kinds of events").cast(pl.String)
+    if unknown := set(config.events) - set(kinds.drop_nulls().unique()):
+        there = ", ".join(sorted(kinds.drop_nulls().unique())[:20])
+        raise UserError(
+            f"{table.path}: no row of column {names['event']!r} is {', '.join(sorted(unknown))}"
+            f" (option data.events); there are {there}"
+        )
+    keep = kinds.is_in(config.events).fill_null(False)
+    _log.info(
+        "%s: %d of %d rows are %s", table.path, keep.sum(), len(keep), ", ".join(config.events)
+    )
+    return table.filtered(keep)
+
+
+def _described(files: Sequence[Path], header: Header, names: Mapping[str, str], time: str) -> str:
+    """Returns what the files are taken for, in a line."""
+    packed = paths.packing(files[0])
+    more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+    chosen = ", ".join(f"{role}={name}" for role, name in names.items())
+    chosen = chosen.replace(f"time={names.get('time')}", f"time={names.get('time')}{time}")
+    return f"{files[0]}{more}: {packed + ', ' if packed else ''}{header}, {chosen}"
+
+
+def _is_value(name: str) -> bool:
+    """Says whether what should be the name of a column is a number."""
+    try:
+        return bool(name) and float(name) is not None
+    except ValueError:
+        return False
+
+
+def _named(names: Sequence[str], column: str, option: str, where: str) -> str:
+    return choose(names, Role("", "", ()), column, option, where)
 
 
 def _ids(table: tables.Table, column: str) -> pl.Series:
@@ -169,6 +330,17 @@ def _splits(table: tables.Table, column: str) -> pl.Series:
     return codes
 
 
+def _splits_of_files(
+    table: tables.Table, by_option: Mapping[str, Sequence[Path]], files: Sequence[Path]
+) -> pl.Series:
+    """Returns the split code of each row, which the option says that names its file."""
+    codes = {"data.path": interactions.TRAIN, "data.validation_path": interactions.VALIDATION}
+    of_files = [
+        codes.get(option, interactions.TEST) for option, group in by_option.items() for _ in group
+    ]
+    return pl.Series(np.array(of_files, np.uint8)[table.file_of_rows(files)])
+
+
 def _require(
     table: tables.Table, column: str, values: pl.Series, fault: Callable[[Any], str]
 ) -> None:
@@ -195,7 +367,7 @@ def _warn_of_ties(frame: pl.DataFrame, path: Path, seconds: str) -> None:
         )
 
 
-READERS = {  # data.source -> how its file is read: (path, options) -> the table of `read`
+READERS = {  # data.source -> how its files are read: (files, options) -> the table of `read`
     "sequences": _read_sequences,
     "table": _read_interactions,
     "recbole": _read_interactions,

@@ -5,18 +5,18 @@ gives the same: a quoted field may hold line ends, and a record that is malforme
 first line.
 """
 
-from collections.abc import Iterator, Sequence
-import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 import csv
 from pathlib import Path
+import re
+import types
 from typing import NamedTuple
-import zlib
 
 from jaxtyping import Int64
 import numpy as np
 import polars as pl
 
-from rearec_jax.data.own_files import cells
+from rearec_jax.data.own_files import cells, paths
 from rearec_jax.data.own_files.cells import Format
 from rearec_jax.errors import UserError
 
@@ -29,18 +29,48 @@ _BARE_QUOTE = (
     "a quote inside a field; put the whole field into quotes and double those inside, or write a"
     " .tsv, which has none"
 )
-DAMAGED = (OSError, EOFError, zlib.error)  # what a damaged file may raise
+_TYPED = re.compile(r".+:(token|float)(_seq)?")  # a column of RecBole's
 
 
 class Header(NamedTuple):
     """The columns of a table file.
 
-    names: the names of its columns.
-    form:  the format of its records.
+    names:     the names of its columns.
+    form:      the format of its records.
+    has_line:  whether its first line is the names, and no record.
+    partition: the columns that the file's path holds, each with its value, as Parquet has them.
     """
 
     names: list[str]
     form: Format
+    has_line: bool = True
+    partition: Mapping[str, str | None] = types.MappingProxyType({})
+
+    @property
+    def columns(self) -> list[str]:
+        """All columns, those of the path too."""
+        return [*self.names, *(name for name in self.partition if name not in self.names)]
+
+    def __str__(self) -> str:
+        if not self.form.separator:
+            return str(self.form)
+        return f"{self.form}, {'header' if self.has_line else 'no header'}"
+
+
+class Told(NamedTuple):
+    """What a user says of text files.
+
+    separator: what stands between two fields; "": it is found.
+    columns:   the names of the columns of a file that has no header.
+    typed:     whether the header has RecBole's ``name:type`` fields, separated by tabs.
+    """
+
+    separator: str = ""
+    columns: tuple[str, ...] = ()
+    typed: bool = False
+
+
+NOTHING_TOLD = Told()
 
 
 class Wrong(NamedTuple):
@@ -67,25 +97,18 @@ class Records(NamedTuple):
     wrong: list[Wrong]
 
 
-@contextlib.contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Turns what goes wrong while a file is read or unpacked into a UserError."""
-    try:
-        yield
-    except DAMAGED as error:
-        raise UserError(f"{path} cannot be read: {cells.first_line(error)}") from error
-
-
-def read_header(path: Path, typed: bool) -> Header:
+def read_header(path: Path, typed: bool, told: Told = NOTHING_TOLD) -> Header:
     """Reads the first line; ``typed``: of RecBole's ``name:type`` fields, separated by tabs.
 
     Raises:
         UserError: there is no header, or the file is no text.
     """
-    with explained(path), cells.open_bytes(path) as file:
+    told = told._replace(typed=typed)
+    with paths.explained(path), paths.open_bytes(path) as file:
         raw = file.readline()
-    if raw[:2] == b"\x1f\x8b":
-        raise UserError(f"{path} is compressed by gzip; give it a name that ends in .gz")
+    if kind := paths.packed_as(raw):
+        name, ending = kind.split()
+        raise UserError(f"{path} is compressed by {name}; give it a name that ends in {ending}")
     try:
         first = raw.decode("utf-8-sig").rstrip("\n")
     except UnicodeDecodeError as error:
@@ -94,11 +117,12 @@ def read_header(path: Path, typed: bool) -> Header:
         raise UserError(f"{path} is empty or starts with an empty line; it needs a header line")
     if b"\r" in raw.removesuffix(b"\r\n"):
         raise UserError(f"{path}: {CR_ALONE}")
-    kind = cells.suffix(path)
-    is_tabbed = typed or kind == ".tsv" or (kind != ".csv" and "\t" in first)
-    form = cells.TABS if is_tabbed else cells.COMMAS
-    names = next(form.records([first.removesuffix("\r")]))
-    if not typed:
+    first = first.removesuffix("\r")
+    form = _form(path, first, told)
+    if told.columns:
+        return Header(list(told.columns), form, has_line=False)
+    names = form.fields(first)
+    if not typed and not all(map(_TYPED.fullmatch, names)):
         return Header(names, form)
     for name in names:
         if ":" not in name:
@@ -109,21 +133,51 @@ def read_header(path: Path, typed: bool) -> Header:
     return Header([name.rpartition(":")[0] for name in names], form)
 
 
+def _form(path: Path, first: str, told: Told) -> Format:
+    """Returns the format that the first line has.
+
+    It is that of the file's suffix if the line has its separator, or else the one with most fields;
+    blanks part fields where nothing else does. Where the number of columns is known, it tells.
+    """
+    if told.separator:
+        return cells.format_of(told.separator)
+    if told.typed:
+        return cells.TABS
+    own = {".tsv": cells.TABS, ".csv": cells.COMMAS}.get(paths.suffix(path))
+    forms = sorted(cells.FORMATS, key=lambda form: form != own)
+    widths = {form: len(form.fields(first)) for form in forms}
+    fits = [form for form in forms if widths[form] == len(told.columns)]
+    if fits and len(told.columns) > 1:
+        return fits[0]
+    if own is not None and widths[own] > 1:
+        return own
+    widest = max(forms[:-1], key=lambda form: widths[form])
+    if widths[widest] > 1:
+        return widest
+    return cells.BLANKS if widths[cells.BLANKS] > 1 else own or cells.COMMAS
+
+
 def read_records(path: Path, header: Header, wanted: Sequence[str]) -> Iterator[Records]:
     """Yields the records after the header, about ``BLOCK`` bytes of them at a time.
 
     Raises:
         UserError: the file cannot be read on.
     """
-    line, rest = 2, b""
-    with explained(path), cells.open_bytes(path) as file:
-        file.readline()
+    line, rest, tail = 1, b"", b""
+    with paths.explained(path), paths.open_bytes(path) as file:
+        if header.has_line:
+            file.readline()
+            line = 2
         while True:
             more = file.read(BLOCK)
-            text = rest + more
+            if not header.has_line and line == 1:
+                more = more.removeprefix(b"\xef\xbb\xbf")
             is_last = not more
-            if is_last and text and not text.endswith(b"\n"):
-                text += b"\n"
+            tail += more
+            if is_last and tail and not tail.endswith(b"\n"):
+                tail += b"\n"
+            end = tail.rfind(b"\n") + 1
+            text, tail = rest + header.form.marked(tail[:end]), tail[end:]
             whole = text[: text.rfind(b"\n") + 1]
             found = _at_once(whole, line, header, wanted)
             is_open = found is not None and found[1] < (len(whole) if is_last else 1)
@@ -160,13 +214,13 @@ def _layout(text: bytes, form: Format) -> _Layout | None:
     """
     data = np.frombuffer(text, np.uint8)
     newlines = np.flatnonzero(data == ord("\n"))
-    separators = np.flatnonzero(data == ord(form.separator))
+    separators = np.flatnonzero(data == ord(form.mark))
     ends = newlines
     if form.quotes and b'"' in text:
         quotes = np.flatnonzero(data == ord('"'))
         around = np.concatenate([[ord("\n")], data, [ord("\n")]])  # byte n is at n + 1
-        opens = np.isin(around[quotes[::2]], list(b'\n"' + form.separator.encode()))
-        closes = np.isin(around[quotes[1::2] + 2], list(b'\r\n"' + form.separator.encode()))
+        opens = np.isin(around[quotes[::2]], list(b'\n"' + form.mark.encode()))
+        closes = np.isin(around[quotes[1::2] + 2], list(b'\r\n"' + form.mark.encode()))
         if not (opens.all() and closes.all()):
             return None
         ends = newlines[np.searchsorted(quotes, newlines) % 2 == 0]
@@ -185,7 +239,7 @@ def _at_once(
     Returns the records and the bytes that they take: the rest is a record that does not end here.
     None where the text needs ``_one_by_one``.
     """
-    names, form = header
+    names, form = header.names, header.form
     layout = _layout(text, form) if is_utf8(text) else None
     if layout is None:
         return None
@@ -197,7 +251,7 @@ def _at_once(
     is_filled = np.logical_or.reduceat(says_something[data], starts) if used else starts > 0
     fits = widths == len(names)
     wrong = [
-        Wrong(line + int(lines[record]), _width_fault(int(widths[record]), names))
+        Wrong(line + int(lines[record]), _width_fault(int(widths[record]), header))
         for record in np.flatnonzero(is_filled & ~fits)
     ]
     keep = is_filled & fits
@@ -220,7 +274,7 @@ def _by_polars(text: bytes, header: Header, wanted: Sequence[str]) -> pl.DataFra
         has_header=False,
         schema=schema,
         columns=list(columns),
-        separator=header.form.separator,
+        separator=header.form.mark,
         quote_char='"' if header.form.quotes else None,
     )
     return frame.select(
@@ -244,7 +298,7 @@ def _one_by_one(
     At the end of the file each record ends or is wrong; before it, the first of a text of
     ``LONGEST`` bytes does.
     """
-    names, form = header
+    names, form = header.names, header.form
     lines = text.decode("utf-8", "surrogateescape").split("\n")[:-1]
     good: list[tuple[int, list[str]]] = []
     wrong: list[Wrong] = []
@@ -284,13 +338,14 @@ def _fault(text: str, fields: list[str], header: Header) -> str:
         return _BARE_QUOTE
     if len(fields) == len(header.names) or not text.strip(_blank(header.form)):
         return ""
-    return _width_fault(len(fields), header.names)
+    return _width_fault(len(fields), header)
 
 
 def _blank(form: Format) -> str:
     """Returns the characters of which a blank record consists."""
-    return f" \t\r\n{form.separator}"
+    return f" \t\r\n{form.mark}"
 
 
-def _width_fault(width: int, names: list[str]) -> str:
-    return f"{width} fields where the header has {len(names)}"
+def _width_fault(width: int, header: Header) -> str:
+    named = "the header" if header.has_line else "data.columns"
+    return f"{width} fields where {named} has {len(header.names)}"

@@ -52,7 +52,8 @@ def assign(
     3. With ``known_items_only``, CONTEXT where a held-out target or an item of its history does
        not occur in the training period (whether as a target or as context).
 
-    Given splits may lack validation: such data train without early stopping.
+    Given splits may lack validation, and train without early stopping then, or the test, and have
+    no results of it.
 
     Raises:
         UserError: the data lack times or splits, the given splits of a user go back in time, or no
@@ -109,6 +110,11 @@ def time_cuts(config: DataConfig, timestamps: Int64[np.ndarray, "total"]) -> tup
     Raises:
         UserError: a date is not ISO, or test begins before validation.
     """
+    if config.split == "interaction_fraction":
+        times = np.sort(timestamps)
+        places = (share * len(times) for share in (config.valid_fraction, config.test_fraction))
+        valid_from, test_from = (float(times[int(place + 1e-6)]) for place in places)
+        return valid_from, test_from
     if config.split == "time_fraction":
         first, last = int(timestamps.min()), int(timestamps.max())
         span = last - first
@@ -170,10 +176,11 @@ def _require_targets(
     config: DataConfig,
     timestamps: Int64[np.ndarray, "total"] | None,
 ) -> None:
-    """Raises UserError where a split has no target; given splits need no validation."""
+    """Raises UserError where a split has no target; given ones need but one of the held-out two."""
+    absent = [code for code in (VALIDATION, TEST) if not (period == code).any()]
+    may_be_absent = absent[:1] if config.split == "given" else []
     for code, name in ((TRAIN, "training"), (VALIDATION, "validation"), (TEST, "test")):
-        not_given = config.split == "given" and code == VALIDATION and not (period == code).any()
-        if not_given or (codes == code).any():
+        if code in may_be_absent or (codes == code).any():
             continue
         filters = [f"data.min_history={config.min_history}"] if config.min_history > 1 else []
         if config.known_items_only:
@@ -194,7 +201,7 @@ def _cuts_hint(code: int, config: DataConfig, timestamps: Int64[np.ndarray, "tot
         return f"correct column {config.split_column!r}"
     first, last = _day(timestamps.min()), _day(timestamps.max())
     options = ("valid_from", "test_from")
-    if config.split == "time_fraction":
+    if config.split != "time":
         options = ("valid_fraction", "test_fraction")
     values = " and ".join(f"data.{name}={getattr(config, name)}" for name in options)
     return f"the data run from {first} to {last}, so change {values}"

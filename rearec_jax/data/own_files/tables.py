@@ -1,14 +1,12 @@
 """Reads the columns of a table file, whole or in stretches; each row knows its line."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 import contextlib
 import dataclasses
-import gzip
 import io
-import os
 from pathlib import Path
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 from jaxtyping import Int64
 import numpy as np
@@ -16,14 +14,15 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rearec_jax.data.own_files import cells, records
-from rearec_jax.data.own_files.records import Header, Wrong
+from rearec_jax.data.own_files import cells, paths, records
+from rearec_jax.data.own_files.records import NOTHING_TOLD, Header, Told, Wrong
 from rearec_jax.data.parquet import DAMAGED
 from rearec_jax.errors import UserError
-from rearec_jax.run.files import expanded
 
 ROWS = 2**20  # of a Parquet file that are read at once
-_SUFFIXES = (".csv", ".tsv", ".txt", ".parquet", ".inter", ".item")
+_TEXT = (".csv", ".tsv", ".txt", ".dat", ".data", ".inter", ".item")
+_ARROW = (".feather", ".arrow", ".arrows", ".ipc")
+_SHEETS = (".xlsx", ".xls", ".ods")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +35,7 @@ class Table:
         Categorical and Enum as Strings.
     lines: the line of each row, where the header is 1; of Parquet, its row, from 1.
     wrong: the malformed rows, which are left out.
+    parts: where the rows of several files begin in ``frame``, each with its file; (): one file.
     """
 
     path: Path
@@ -43,6 +43,7 @@ class Table:
     frame: pl.DataFrame
     lines: Int64[np.ndarray, "rows"]
     wrong: Sequence[Wrong] = ()
+    parts: Sequence[tuple[int, Path]] = ()
 
     def column(self, name: str, needed: str, *others: Any) -> pl.Series:
         """Returns a column of single values.
@@ -70,62 +71,82 @@ class Table:
 
     def location(self, row: int) -> str:
         """Returns 'FILE, line 12' for a row of ``frame``."""
-        return f"{self.path}, {self.unit} {self.lines[row]}"
+        path = next((path for start, path in reversed(self.parts) if start <= row), self.path)
+        return f"{path}, {self.unit} {self.lines[row]}"
 
+    def file_of_rows(self, files: Sequence[Path]) -> Int64[np.ndarray, "rows"]:
+        """Returns for each row which of the ``files`` it is from."""
+        starts = [start for start, _ in self.parts]
+        lengths = np.diff([*starts, len(self.frame)])
+        return np.repeat([files.index(path) for _, path in self.parts], lengths)
 
-def existing_file(path: str, option: str, hint: str = "") -> Path:
-    """Returns the path of the file that ``option`` names.
-
-    Raises:
-        UserError: there is no path, or no file there; the message ends with ``hint``, which says
-            where to get it.
-    """
-    hint = f"; {hint}" if hint else ""
-    if not path:
-        raise UserError(f"option {option} names no file{hint}")
-    require_no_url(path, option)
-    found = Path(expanded(path))
-    if not os.path.isfile(found):  # of names that are too long `Path` raises OSError
-        problem = "is no file" if os.path.exists(found) else "does not exist"
-        raise UserError(f"file {found} (option {option}) {problem}{hint}")
-    return found
-
-
-def require_no_url(path: str, option: str) -> None:
-    """Raises UserError where a path is a URL."""
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", path):
-        raise UserError(
-            f"{path} (option {option}) is a URL, and files are read and written on disks only;"
-            " download or copy the file, and give its path"
+    def filtered(self, keep: pl.Series) -> "Table":
+        """Returns the rows that are to be kept."""
+        mask = keep.to_numpy()
+        before = np.concatenate([[0], np.cumsum(mask)])
+        parts = [(int(before[start]), path) for start, path in self.parts]
+        return dataclasses.replace(
+            self, frame=self.frame.filter(keep), lines=self.lines[mask], parts=parts
         )
 
+    def unrolled(self, names: Sequence[str]) -> "Table":
+        """Returns a row for each value of the lists in these columns; other columns repeat theirs.
 
-def read_header(path: Path, typed_header: bool = False) -> Header:
+        Raises:
+            UserError: the lists of a row have different lengths.
+        """
+        lengths = [self.frame[name].list.len().fill_null(0).to_numpy() for name in names]
+        for name, length in zip(names, lengths, strict=True):
+            if (wrong := np.flatnonzero(length != lengths[0])).size:
+                row = int(wrong[0])
+                raise UserError(
+                    f"{self.location(row)}: column {names[0]!r} has {lengths[0][row]} values and"
+                    f" column {name!r} {length[row]}"
+                )
+        ends = np.concatenate([[0], np.cumsum(lengths[0])])
+        frame = self.frame.filter(pl.Series(lengths[0] > 0)).explode(names)
+        parts = [(int(ends[start]), path) for start, path in self.parts]
+        lines = np.repeat(self.lines, lengths[0])
+        return dataclasses.replace(self, frame=frame, lines=lines, parts=parts)
+
+
+def read_header(path: Path, typed_header: bool = False, told: Told = NOTHING_TOLD) -> Header:
     """Finds out what kind of table a file is, and its columns.
 
     Args:
-        path: the file; its suffix tells the kind.
+        path: the file; its suffix or its first bytes tell Parquet and Arrow from text.
         typed_header: whether it has RecBole's ``name:type`` header, tab separated, whatever the
             suffix.
+        told: what the user says of text files.
 
     Raises:
         UserError: the kind is unknown, the file cannot be read, or a column is repeated.
     """
-    suffix = cells.suffix(path)
-    if suffix == ".parquet" and not typed_header:
-        with _parquet(path) as file:
-            header = Header(file.schema_arrow.names, cells.PARQUET)
-    elif suffix in _SUFFIXES or typed_header:
-        header = records.read_header(path, typed_header)
+    kind = "" if typed_header else _kind(path)
+    if kind:
+        with _arrow(path, kind) as file:
+            header = Header(file.names, cells.PARQUET)
     else:
-        raise UserError(
-            f"{path}: what kind of table is '{suffix}'? Known are .csv, .tsv, .txt (tab or comma)"
-            " and .parquet, each also with .gz"
-        )
-    repeated = sorted({name for name in header.names if header.names.count(name) > 1})
+        header = records.read_header(path, typed_header, told)
+    header = header._replace(partition=paths.partition(path))
+    repeated = sorted({name for name in header.names if header.names.count(name) > 1} - {"_"})
     if repeated:
         raise UserError(f"{path}, line 1: column {repeated[0]!r} occurs more than once")
     return header
+
+
+def _kind(path: Path) -> str:
+    """Returns '.parquet', '.arrow' or '', of text. Raises UserError for a spreadsheet."""
+    suffix = paths.suffix(path)
+    if suffix in _SHEETS:
+        raise UserError(f"{path} is a spreadsheet; save it as .csv")
+    if suffix in _ARROW:
+        return ".arrow"
+    if suffix in (".parquet", *_TEXT):
+        return "" if suffix in _TEXT else suffix
+    with paths.explained(path), paths.open_bytes(path) as file:
+        start = file.read(6)
+    return ".parquet" if start[:4] == b"PAR1" else ".arrow" if start == b"ARROW1" else ""
 
 
 def stretches(
@@ -139,48 +160,83 @@ def stretches(
         UserError: the file cannot be read on.
     """
     if header.form != cells.PARQUET:
-        for found in records.read_records(path, header, wanted):
-            yield Table(path, "line", *found)
+        for found in records.read_records(path, header, [n for n in wanted if n in header.names]):
+            frame = _with_partition(found.frame, header, wanted)
+            yield Table(path, "line", frame, found.lines, found.wrong)
         return
     done = 0
-    with _parquet(path) as file:
-        for batch in file.iter_batches(rows, columns=list(wanted)):
+    with _arrow(path, _kind(path)) as file:
+        names = [name for name in wanted if name in header.names]
+        for batch in file.batches(rows, names):
             batch.validate(full=True)  # Polars would take any bytes for UTF-8
-            frame = pl.DataFrame(pl.from_arrow(batch)).select(wanted)
+            frame = pl.DataFrame(pl.from_arrow(batch)).select(names)
             # Each batch may have categories of its own.
-            frame = frame.with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String))
-            yield Table(path, "row", frame, np.arange(done + 1, done + 1 + len(frame)))
+            frame = frame.with_columns(
+                pl.col(pl.Categorical, pl.Enum).cast(pl.String),
+                *(_uuids(pl.col(field.name)) for field in batch.schema if _is_uuid(field.type)),
+            )
+            lines = np.arange(done + 1, done + 1 + len(frame))
+            yield Table(path, "row", _with_partition(frame, header, wanted), lines)
             done += len(frame)
 
 
-def read_table(path: Path, wanted: Mapping[str, str], typed_header: bool = False) -> Table:
-    """Reads the wanted columns of a .csv, .tsv, .txt or .parquet file, plain or with .gz.
+def _with_partition(frame: pl.DataFrame, header: Header, wanted: Sequence[str]) -> pl.DataFrame:
+    """Returns the wanted columns, of which those that the file lacks are in its path."""
+    values = ((name, header.partition[name]) for name in wanted if name not in header.names)
+    return frame.with_columns(pl.lit(v, pl.String).alias(name) for name, v in values).select(wanted)
 
-    Args:
-        path: the file; its suffix tells the kind.
-        wanted: the names of the columns, each with the option that names it, for errors.
-        typed_header: see ``read_header``.
+
+def _is_uuid(kind: pa.DataType) -> bool:
+    """Says whether values are UUIDs: of that type, or of 16 bytes each, as older writers do."""
+    return kind == pa.uuid() or kind == pa.binary(16)
+
+
+def _uuids(column: pl.Expr) -> pl.Expr:
+    return column.bin.encode("hex").str.replace(r"^(.{8})(.{4})(.{4})(.{4})", "$1-$2-$3-$4-")
+
+
+def read_table(files: Sequence[Path], headers: Sequence[Header], wanted: Sequence[str]) -> Table:
+    """Reads the wanted columns of files as one table.
 
     Raises:
-        UserError: a missing or repeated column, a line with too many or too few fields, bytes
-            that are not UTF-8, an empty or damaged file.
+        UserError: a file without one of the columns, a line with too many or too few fields, bytes
+            that are not UTF-8, an empty or damaged file, or types that do not fit together.
     """
-    header = read_header(path, typed_header)
-    for name, option in wanted.items():
-        if name not in header.names:
-            raise UserError(
-                f"{path} has no column {name!r} (option {option}); its columns are"
-                f" {', '.join(header.names)}"
-            )
     found = []
-    for table in stretches(path, header, list(wanted)):
-        for line, reason in table.wrong:
-            raise UserError(f"{path}, {table.unit} {line}: {reason}")
-        found.append(table)
-    if not any(len(table.lines) for table in found):
-        raise UserError(f"{path} has a header but no rows")
-    frame = pl.concat([table.frame for table in found], rechunk=True)
-    return Table(path, found[0].unit, frame, np.concatenate([table.lines for table in found]))
+    for path, header in zip(files, headers, strict=True):
+        for name in wanted:
+            if name not in header.columns:
+                raise UserError(
+                    f"{path} has no column {name!r}, which {files[0]} has; its columns are"
+                    f" {', '.join(header.columns)}"
+                )
+        for table in stretches(path, header, wanted):
+            for line, reason in table.wrong:
+                raise UserError(f"{path}, {table.unit} {line}: {reason}")
+            found.append(table)
+    ends = np.cumsum([0, *(len(table.lines) for table in found)]).tolist()
+    if not ends[-1]:
+        raise UserError(f"{files[0]} has a header but no rows")
+    return Table(
+        files[0],
+        found[0].unit,
+        _joined(found),
+        np.concatenate([table.lines for table in found]),
+        parts=tuple((start, table.path) for start, table in zip(ends, found, strict=False)),
+    )
+
+
+def _joined(found: Sequence[Table]) -> pl.DataFrame:
+    frames = [table.frame for table in found if len(table.frame)]
+    try:
+        return pl.concat(frames, how="vertical_relaxed", rechunk=True)
+    except pl.exceptions.PolarsError as error:
+        names = frames[0].columns
+        differs = (n for n in names if len({frame.schema[n] for frame in frames}) > 1)
+        raise UserError(
+            f"{found[0].path}: column {next(differs, names[0])!r} has other types in other files"
+            f" ({cells.first_line(error)}); write it as one type"
+        ) from error
 
 
 def read_lines(path: Path) -> pl.Series:
@@ -189,7 +245,7 @@ def read_lines(path: Path) -> pl.Series:
     Raises:
         UserError: the file is not text, or damaged.
     """
-    with records.explained(path), cells.open_bytes(path) as file:
+    with paths.explained(path), paths.open_bytes(path) as file:
         content = file.read()
     if re.search(rb"\r+[^\r\n]", content):
         raise UserError(f"{path}: {records.CR_ALONE}")
@@ -202,11 +258,52 @@ def read_lines(path: Path) -> pl.Series:
     raise UserError(f"{path}, line {wrong}: {records.NOT_UTF8}")
 
 
+class _Arrow(NamedTuple):
+    """An open file of typed columns.
+
+    names:   the names of its columns.
+    batches: yields so many rows at a time of the columns that are named.
+    """
+
+    names: list[str]
+    batches: Callable[[int, list[str]], Iterator[pa.RecordBatch]]
+
+
 @contextlib.contextmanager
-def _parquet(path: Path) -> Iterator[pq.ParquetFile]:
+def _arrow(path: Path, kind: str) -> Iterator[_Arrow]:
+    """Opens a file of Parquet or, where ``kind`` is '.arrow', of Arrow (Feather)."""
     try:
-        source = io.BytesIO(gzip.decompress(path.read_bytes())) if cells.is_gzip(path) else path
-        with pq.ParquetFile(source) as file:
-            yield file
-    except (*DAMAGED, *records.DAMAGED, pa.ArrowException, ValueError) as error:
-        raise UserError(f"{path} cannot be read as Parquet: {cells.first_line(error)}") from error
+        source: Any = path
+        if paths.packing(path):
+            with paths.open_bytes(path) as file:
+                source = io.BytesIO(file.read())
+        if kind == ".parquet":
+            with pq.ParquetFile(source) as file:
+                names = file.schema_arrow.names
+                yield _Arrow(names, lambda rows, wanted: file.iter_batches(rows, columns=wanted))
+        else:
+            with _ipc(source) as stream:
+                yield _Arrow(stream.schema.names, lambda rows, names: _slices(stream, rows, names))
+    except (*DAMAGED, *paths.DAMAGED, ValueError) as error:
+        name = "Parquet" if kind == ".parquet" else "Arrow"
+        raise UserError(f"{path} cannot be read as {name}: {cells.first_line(error)}") from error
+
+
+def _ipc(source: Any) -> pa.ipc.RecordBatchReader:
+    """Opens Arrow's format of files as a stream, which its format of streams is anyway."""
+    source = source if isinstance(source, io.BytesIO) else pa.memory_map(str(source))
+    try:
+        file = pa.ipc.open_file(source)
+    except pa.ArrowInvalid:
+        source.seek(0)
+        return pa.ipc.open_stream(source)
+    batches = (file.get_batch(number) for number in range(file.num_record_batches))
+    return pa.ipc.RecordBatchReader.from_batches(file.schema, batches)
+
+
+def _slices(
+    stream: pa.ipc.RecordBatchReader, rows: int, names: list[str]
+) -> Iterator[pa.RecordBatch]:
+    for batch in stream:
+        for start in range(0, len(batch), rows):
+            yield batch.select(names).slice(start, rows)

@@ -7,7 +7,8 @@ import polars as pl
 
 from rearec_jax.config import DataConfig
 from rearec_jax.config.checks import template_parts
-from rearec_jax.data.own_files import cells, tables
+from rearec_jax.data.own_files import paths, tables
+from rearec_jax.data.own_files.columns import ITEM, choose
 from rearec_jax.errors import UserError
 
 
@@ -22,12 +23,16 @@ def read_item_text(config: DataConfig, item_ids: pl.Series) -> pl.Series:
     Raises:
         UserError: the file or a column is missing, a line is malformed, or no item has text.
     """
-    path = tables.existing_file(config.item_text, "data.item_text")
+    path = paths.existing_file(config.item_text, "data.item_text")
     option = "data.text_template" if config.text_template else "data.text_columns"
-    wanted = {column: option for column in columns_of_text(config)}
-    wanted |= {config.text_id_column: "data.text_id_column"}
-    table = tables.read_table(path, wanted, typed_header=cells.suffix(path) == ".item")
-    texts = _join(table, config)
+    header = tables.read_header(path, paths.suffix(path) == ".item")
+    names, where = header.columns, str(path)
+    ids = choose(names, ITEM, config.text_id_column, "data.text_id_column", where)
+    wanted = columns_of_text(config)
+    for column in wanted:
+        choose(names, ITEM._replace(default=""), column, option, where)
+    table = tables.read_table([path], [header], list(dict.fromkeys([ids, *wanted])))
+    texts = _join(table, ids, config)
     found = item_ids.cast(pl.String).alias("id").to_frame()
     found = found.join(texts, on="id", how="left", maintain_order="left")["text"]
     if found.null_count() == len(found):
@@ -79,10 +84,10 @@ def _filled(column: str) -> pl.Expr:
     return pl.col(column).cast(pl.String).str.strip_chars().replace("", None)
 
 
-def _join(table: tables.Table, config: DataConfig) -> pl.DataFrame:
+def _join(table: tables.Table, ids: str, config: DataConfig) -> pl.DataFrame:
     columns = [_as_text(table, name) for name in columns_of_text(config)]
     texts = pl.DataFrame(columns).select(text=text_of(config))["text"]
-    frame = pl.DataFrame({"id": table.ids(config.text_id_column), "text": texts})
+    frame = pl.DataFrame({"id": table.ids(ids), "text": texts})
     return frame.drop_nulls().unique("id", keep="first", maintain_order=True)
 
 

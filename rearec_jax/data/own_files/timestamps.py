@@ -18,6 +18,7 @@ _UNITS = (
     (10**14, 10**6, "microseconds"),
     (10**11, 10**3, "milliseconds"),
 )
+UNITS = {1: "s", 10**3: "ms", 10**6: "us", 10**9: "ns"}  # by how many make a second
 _NUMBER = r"^\s*([+-]?)(\d+)(?:\.(\d*))?\s*$"
 _EXPONENT = r"^\s*[+-]?\d+(?:\.(\d*))?[eE]([+-]?\d+)\s*$"
 _ISO = (
@@ -96,7 +97,7 @@ def units_per_second(times: Times, locate: Callable[[int], str]) -> int:
     """Returns how many units of a column without null make a second.
 
     Numbers are seconds; where the median exceeds 10^11 they are milliseconds (10^14: microseconds,
-    10^17: nanoseconds), which is logged.
+    10^17: nanoseconds).
 
     Raises:
         UserError: a number has a larger unit than most; the message names ``locate(row)``.
@@ -108,7 +109,6 @@ def units_per_second(times: Times, locate: Callable[[int], str]) -> int:
     median, row = np.median(sizes), int(sizes.argmax())
     for bound, per_second, unit in _UNITS:
         if median > bound:
-            logging.info("timestamps are read as %s", unit)
             small = ((numbers > 0) & (numbers < bound)).arg_true()
             if len(small):
                 logging.warning(

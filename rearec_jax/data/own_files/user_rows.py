@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from rearec_jax.data.own_files import cells, tables, timestamps
+from rearec_jax.data.own_files import cells, paths, tables, timestamps
 from rearec_jax.data.own_files.records import Header, Wrong
 from rearec_jax.errors import UserError
 
@@ -71,8 +71,8 @@ def open_input(path: str, columns: Columns) -> Input:
     Raises:
         UserError: there is no such file, or it has neither kind of rows.
     """
-    found = tables.existing_file(path, "--input")
-    header = tables.read_header(found, cells.suffix(found) in _TYPED_HEADERS)
+    found = paths.existing_file(path, "--input")
+    header = tables.read_header(found, paths.suffix(found) in _TYPED_HEADERS)
     names = header.names
     if columns.user not in names or not {columns.items, columns.item} & set(names):
         raise UserError(

@@ -111,7 +111,7 @@ def _read_reviews(path: Path, malformed_share: float, counts: Counts) -> pl.Data
 
 
 def _core(frame: pl.DataFrame, counts: Counts) -> pl.DataFrame:
-    frame = filters.core(frame, CORE, "user_id", "business_id")
+    frame = filters.core(frame, CORE, CORE, "user_id", "business_id")
     if frame.is_empty():
         raise UserError(
             f"{counts.name}: the {CORE}-core of the reviews is empty; is {REVIEWS} complete?"

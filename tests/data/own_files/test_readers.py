@@ -307,7 +307,7 @@ def test_the_order_within_a_second_is_kept(put):
         ("", "is empty"),
         (HEADER, "no rows"),
         ("user_id\titem_id\ttimestamp\titem_id\n", "line 1: column 'item_id' occurs more than"),
-        ("user\titem_id\ttimestamp\n", "'user_id'.*data.user_column.*columns are user, item_id"),
+        ("who\titem_id\ttimestamp\n", "'user_id'.*data.user_column.*columns are who, item_id"),
         (HEADER + "1\t2\t3\n1\t2\n", "line 3: 2 fields where the header has 3"),
         (HEADER + "1\t2\t3\n\n1\t2\t3\t4\n", "line 4: 4 fields where the header has 3"),
         ("user_id\titem_id\tx\ttimestamp\ty\n1\t2\t\t3\t\n1\t2\t9\t9\t4\t\n", "line 3: 6 fields"),

@@ -141,10 +141,12 @@ def test_headers_that_are_none(tmp_path, content, words):
 @pytest.mark.parametrize(
     ("name", "first", "form"),
     [
-        ("a.tsv", b"a,b\n", cells.TABS),
+        ("a.tsv", b"a,b\tc\n", cells.TABS),
+        ("a.tsv", b"a,b\n", cells.COMMAS),
         ("a.txt", b"a\tb,c\n", cells.TABS),
         ("a.txt", b"\xef\xbb\xbfa,b\r\n", cells.COMMAS),
-        ("a.csv.gz", b"a\tb\n", cells.COMMAS),
+        ("a.csv.gz", b"a\tb,c\n", cells.COMMAS),
+        ("a.csv.gz", b"a\tb\n", cells.TABS),
     ],
 )
 def test_the_separator(tmp_path, name, first, form):
