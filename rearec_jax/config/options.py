@@ -61,7 +61,7 @@ class DataConfig:
     test_path: str = ""  # the files of the test, likewise; either sets split=given
     hint: str = ""  # the file that path should name and its publisher, for the error without it
     item_text: str = ""  # a TSV, CSV, Parquet or .item file with the text of items; "" = none
-    columns: tuple[str, ...] = ()  # the columns of a file without a header, such as user,item,_
+    columns: str = ""  # the columns of a file without a header, such as user,item,_
     separator: str = ""  # what stands between the fields of a text file; "" = it is found
     user_column: str = "user_id"  # where a file lacks it: one that says the same, such as userId
     item_column: str = "item_id"  # likewise, such as asin
@@ -69,7 +69,7 @@ class DataConfig:
     rating_column: str = ""  # "" = no ratings
     split_column: str = "split"  # split=given: the column with train, valid (if any) and test
     event_column: str = ""  # the kinds of events; "" = found, if events are named
-    events: tuple[str, ...] = ()  # the kinds that are kept, such as view,buy; () = all
+    events: str = ""  # the kinds that are kept, such as view,buy; "" = all
     duplicates: str = "keep"  # keep | drop (the same user, item and time) | last (user and item)
     text_id_column: str = "item_id"
     text_columns: tuple[str, ...] = ("title",)  # the columns that are joined by a space

@@ -15,7 +15,7 @@ from rearec_jax.data.own_files import filters, paths, readers, splits
 from rearec_jax.data.own_files.text import read_item_text
 from rearec_jax.data.raw_ids import encode
 from rearec_jax.errors import UserError
-from rearec_jax.run.files import expanded, user_cache
+from rearec_jax.run.files import directory_to_make, user_cache
 
 FORMAT = 4  # raise it whenever the same files and options would give other arrays
 _NOT_IN_RECIPE = ("name", "path", "hint", "cache_dir", "item_text", "validation_path", "test_path")
@@ -112,7 +112,9 @@ def _tfds(config: DataConfig) -> Interactions:
 
 def cache_directory(config: DataConfig) -> Path:
     """Returns the directory of prepared arrays, whether or not it exists."""
-    return Path(expanded(config.cache_dir)) if config.cache_dir else user_cache()
+    if not config.cache_dir:
+        return user_cache()
+    return directory_to_make(config.cache_dir, "data.cache_dir")
 
 
 def _key(config: DataConfig) -> str:

@@ -66,7 +66,10 @@ def _title(summary: Mapping[str, Any]) -> str:
 
 
 def rows(summary: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any], str]]:
-    """Yields the name, metrics and style of each row."""
+    """Yields the name, metrics and style of each row; without a test, those of the validation."""
+    if "test" not in summary and "valid" in summary:
+        yield "none; validation", summary["valid"], "bold"
+        return
     if "popularity" in summary:
         yield POPULARITY, summary["popularity"], "dim"
     by_step = summary.get("test_by_step", [])

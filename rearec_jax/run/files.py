@@ -45,6 +45,18 @@ def expanded(path: str | os.PathLike[str]) -> str:
     return os.path.expanduser(os.fspath(path))
 
 
+def directory_to_make(path: str, option: str) -> pathlib.Path:
+    """Returns the path of a directory that is made if it is not there.
+
+    Raises:
+        UserError: it begins with the ~ of a user who is not there.
+    """
+    found = expanded(path)
+    if found.startswith("~"):
+        raise UserError(f"{path} (option {option}): there is no user of the name in {path!r}")
+    return pathlib.Path(found)
+
+
 def user_cache() -> pathlib.Path:
     """Returns the user's cache directory for this program, whether or not it exists.
 

@@ -24,8 +24,8 @@ Summary = dict[str, Any]
 
 def summarise(
     name: str, validate: Evaluator, variables: Variables, history: History
-) -> tuple[Summary, Ranks]:
-    """Ranks validation and test with these parameters.
+) -> tuple[Summary, Ranks | None]:
+    """Ranks validation and test with these parameters; given splits may lack one of them.
 
     Args:
         name: of the configuration file.
@@ -37,21 +37,18 @@ def summarise(
         The content of summary.json, and the ranks of the test split.
     """
     config, data = validate.config, validate.data
-    cutoffs = config.eval.cutoffs
     results: Summary = {}
-    has_validation = bool(validate.batches.examples)  # given splits may lack it
+    has_validation = bool(validate.batches.examples)
     clock = time.perf_counter()
     if has_validation:
-        results |= evaluator.report(validate(variables), cutoffs, "valid")
-    ranks = validate.of_split(TEST)(variables)
-    results |= evaluator.report(ranks, cutoffs, "test")
+        results |= evaluator.report(validate(variables), config.eval.cutoffs, "valid")
+    test = validate.of_split(TEST)
+    ranks = test(variables) if test.batches.examples else None
+    if ranks is not None:
+        results |= evaluator.report(ranks, config.eval.cutoffs, "test")
     seconds = time.perf_counter() - clock
-    by_popularity = metrics_by_popularity(
-        ranks.final, data.items[ranks.examples], data.training_counts(), cutoffs
-    )
-    by_popularity_alone = popularity.popularity_ranks(
-        data, ranks.examples, config.eval.exclude_seen
-    )
+    if ranks is not None:
+        results |= _of_test(config, data, ranks)
     summary: Summary = {
         "config": name,
         "method": config.method.name,
@@ -71,20 +68,34 @@ def summarise(
             "epochs": history.epochs,
         },
         **results,
-        **ties.metrics_of_untied(data, ranks.examples, ranks.final, cutoffs),
-        "test_by_popularity": by_popularity,
-        "popularity": evaluator.metrics(by_popularity_alone, cutoffs),
         "evaluation_seconds": seconds,
         "device": jax.devices()[0].device_kind,
-        "notes": _notes(config, has_validation),
+        "notes": _notes(config, has_validation, ranks is not None),
     }
     if config.data.source == "demo" and not config.eval.exclude_seen:
         summary["best_possible"] = demo.best_possible(data, config.data)
     return summary, ranks
 
 
-def _notes(config: Config, has_validation: bool) -> list[str]:
+def _of_test(config: Config, data: Interactions, ranks: Ranks) -> Summary:
+    """Returns the test by popularity, and of the targets that are alone in their time."""
+    cutoffs = config.eval.cutoffs
+    by_popularity = metrics_by_popularity(
+        ranks.final, data.items[ranks.examples], data.training_counts(), cutoffs
+    )
+    by_popularity_alone = popularity.popularity_ranks(
+        data, ranks.examples, config.eval.exclude_seen
+    )
+    return {
+        **ties.metrics_of_untied(data, ranks.examples, ranks.final, cutoffs),
+        "test_by_popularity": by_popularity,
+        "popularity": evaluator.metrics(by_popularity_alone, cutoffs),
+    }
+
+
+def _notes(config: Config, has_validation: bool, has_test: bool) -> list[str]:
     notes = [] if has_validation else ["no validation: the last epoch's parameters"]
+    notes += [] if has_test else ["no test: the results are those of the validation"]
     if config.eval.exclude_seen:
         notes.append("items that the user has had are not ranked")
     if config.eval.max_users:
@@ -97,15 +108,20 @@ def _notes(config: Config, has_validation: bool) -> list[str]:
 
 
 def finish(
-    workdir: Workdir, target: pathlib.Path, summary: Summary, data: Interactions, ranks: Ranks
+    workdir: Workdir,
+    target: pathlib.Path,
+    summary: Summary,
+    data: Interactions,
+    ranks: Ranks | None,
 ) -> None:
     """Writes summary*.json to ``target`` and the ranks by user beside it, and shows the results."""
     if not hosts.is_first():
         return
     by_user = target.with_name(target.name.replace("summary", "ranks", 1)).with_suffix(".parquet")
-    with explained(by_user):
-        rank_file.write(by_user, data, ranks)
+    if ranks is not None:
+        with explained(by_user):
+            rank_file.write(by_user, data, ranks)
     workdir.write_summary(summary, target)
     summary_table.print_results(summary)
-    for path in (target, by_user):
+    for path in (target, by_user)[: 1 if ranks is None else 2]:
         Console().print(f"written: {path}", markup=False, highlight=False, soft_wrap=True)

@@ -487,7 +487,7 @@ def test_options(rec, tmp_path):
     [
         (None, {}, r"in.csv \(option --input\) does not exist"),
         ("user_id,items\n", {"output": "out.txt"}, r"must end in .parquet or .csv"),
-        ("user,items\n", {}, r"needs a column 'user_id' \(--user_column\)"),
+        ("who,items\n", {}, r"needs a column 'user_id' \(--user_column\)"),
         ("user_id,x\n", {}, r"'items' \(--items_column\) or 'item_id'"),
         ("user_id,items\n", {"steps": 9}, r"steps=9 must lie between 0 and the 2"),
         ("user_id,items\n", {"steps": -7}, r"steps=-7 must be 0 or more, or -1"),

@@ -21,7 +21,7 @@ from rich.progress import TimeRemainingColumn
 
 from rearec_jax.config import TextConfig
 from rearec_jax.errors import UserError
-from rearec_jax.run.files import load_array, save_array
+from rearec_jax.run.files import expanded, load_array, save_array
 from rearec_jax.run.progress import Progress
 
 Encode = Callable[[list[str]], np.ndarray]  # texts of one batch -> [texts, D]
@@ -120,7 +120,7 @@ def load_model(config: TextConfig) -> Encode:
 
 
 def _model_directory(model_path: str) -> Path:
-    root = Path(model_path).expanduser()
+    root = Path(expanded(model_path))
     if not root.is_dir() or not any((root / n).is_file() for n in ("config.json", "modules.json")):
         raise UserError(
             f"text.model_path={model_path} is not the directory of a transformers or"

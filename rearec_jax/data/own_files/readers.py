@@ -138,7 +138,7 @@ def _read_interactions(files: Sequence[Path], config: DataConfig) -> pl.DataFram
     """
     by_option = files_of(config)
     files = [file for group in by_option.values() for file in group]
-    told = Told(config.separator, config.columns)
+    told = Told(config.separator, tuple(_parts(config.columns)))
     headers = [tables.read_header(path, config.source == "recbole", told) for path in files]
     names = _columns(files[0], headers[0], config)
     table = tables.read_table(files, headers, list(names.values()))
@@ -268,16 +268,14 @@ def _kept_events(table: tables.Table, names: Mapping[str, str], config: DataConf
     if "event" not in names:
         return table
     kinds = table.column(names["event"], "kinds of events").cast(pl.String)
-    if unknown := set(config.events) - set(kinds.drop_nulls().unique()):
-        there = ", ".join(sorted(kinds.drop_nulls().unique())[:20])
+    asked, known = _parts(config.events), sorted(kinds.drop_nulls().unique())
+    if unknown := set(asked).difference(known):
         raise UserError(
             f"{table.path}: no row of column {names['event']!r} is {', '.join(sorted(unknown))}"
-            f" (option data.events); there are {there}"
+            f" (option data.events); there are {', '.join(known[:20])}"
         )
-    keep = kinds.is_in(config.events).fill_null(False)
-    _log.info(
-        "%s: %d of %d rows are %s", table.path, keep.sum(), len(keep), ", ".join(config.events)
-    )
+    keep = kinds.is_in(asked).fill_null(False)
+    _log.info("%s: %d of %d rows are %s", table.path, keep.sum(), len(keep), config.events)
     return table.filtered(keep)
 
 
@@ -288,6 +286,11 @@ def _described(files: Sequence[Path], header: Header, names: Mapping[str, str], 
     chosen = ", ".join(f"{role}={name}" for role, name in names.items())
     chosen = chosen.replace(f"time={names.get('time')}", f"time={names.get('time')}{time}")
     return f"{files[0]}{more}: {packed + ', ' if packed else ''}{header}, {chosen}"
+
+
+def _parts(text: str) -> list[str]:
+    """Returns ['view', 'buy'] of 'view, buy'."""
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _is_value(name: str) -> bool:

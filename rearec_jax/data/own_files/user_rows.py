@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from rearec_jax.data.own_files import cells, paths, tables, timestamps
+from rearec_jax.data.own_files.columns import ITEM, SEVERAL, TIME, USER, choose, likely, plain
 from rearec_jax.data.own_files.records import Header, Wrong
 from rearec_jax.errors import UserError
 
@@ -73,7 +74,8 @@ def open_input(path: str, columns: Columns) -> Input:
     """
     found = paths.existing_file(path, "--input")
     header = tables.read_header(found, paths.suffix(found) in _TYPED_HEADERS)
-    names = header.names
+    names = header.columns
+    columns = _there(path, columns, names)
     if columns.user not in names or not {columns.items, columns.item} & set(names):
         raise UserError(
             f"{path} needs a column {columns.user!r} (--user_column) and one of"
@@ -88,6 +90,19 @@ def open_input(path: str, columns: Columns) -> Input:
                 f"{path}: --{one}_column and --{other}_column are both {name!r}; name a column each"
             )
     return Input(found, header, columns, is_by_user)
+
+
+def _there(path: str, columns: Columns, names: list[str]) -> Columns:
+    """Returns the columns that a file has in place of the default ones that it lacks."""
+    found = {"items": next((name for name in names if plain(name) in SEVERAL), columns.items)}
+    if columns.items in names or columns.items != "items":
+        found = {}
+    for field, role in {"user": USER, "item": ITEM, "timestamp": TIME}.items():
+        given = getattr(columns, field)
+        single = [name for name in names if plain(name) not in SEVERAL]
+        if given == role.default and likely(single, role):
+            found[field] = choose(single, role, given, f"--{field}_column", path)
+    return dataclasses.replace(columns, **found)
 
 
 def pieces(source: Input) -> Iterator[Piece]:
@@ -131,7 +146,7 @@ def interactions(source: Input) -> Iterator[tuple[pl.DataFrame, list[Wrong]]]:
     """
     user, item, timestamp = source.columns.user, source.columns.item, source.columns.timestamp
     faults = {"user": (user, _id_fault(user)), "item": (item, _id_fault(item))}
-    if timestamp in source.header.names:
+    if timestamp in source.header.columns:
         faults["time"] = (timestamp, timestamps.fault)
     wanted = [column for column, _ in faults.values()]
     dates = None  # whether times are dates, as the first stretch says

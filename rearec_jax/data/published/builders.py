@@ -23,7 +23,7 @@ from rearec_jax.data.published import amazon2023, downloads, tfds_records, yelp
 from rearec_jax.data.published.recipe import Prepared
 from rearec_jax.data.published.row_counts import Counts
 from rearec_jax.errors import UserError
-from rearec_jax.run.files import user_cache
+from rearec_jax.run.files import directory_to_make, user_cache
 
 _SAMPLE = 1 << 20  # bytes at each end of a local file that stand for its content
 
@@ -155,7 +155,9 @@ def load(config: DataConfig) -> Interactions:
 
 def cache_directory(chosen: str, kind: str) -> Path:
     """Returns ``chosen`` or, where it is empty, the user's cache directory for ``kind``."""
-    return Path(chosen).expanduser() if chosen else user_cache() / kind
+    if not chosen:
+        return user_cache() / kind
+    return directory_to_make(chosen, {"tfds": "data.tfds_dir"}.get(kind, "data.download_dir"))
 
 
 def _prepare(builder: SequenceBuilder) -> None:

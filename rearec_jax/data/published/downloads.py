@@ -23,6 +23,7 @@ import urllib.request
 import filelock
 
 from rearec_jax.errors import UserError
+from rearec_jax.run.files import expanded
 from rearec_jax.run.progress import ByteProgress
 
 ATTEMPTS = 5  # in a row without a single new byte
@@ -68,7 +69,7 @@ def find(file: RemoteFile, source: str, directory: Path) -> Path:
     """
     if is_url(source):
         return fetch(file, source, directory)
-    root = Path(source).expanduser()
+    root = Path(expanded(source))
     for candidate in (root / file.path, root / file.name):
         if candidate.is_file():
             return candidate

@@ -15,6 +15,7 @@ from rearec_jax.data.published.recipe import Prepared
 from rearec_jax.data.published.row_counts import Counts
 from rearec_jax.data.raw_ids import encode
 from rearec_jax.errors import UserError
+from rearec_jax.run.files import expanded
 
 BUSINESSES = "yelp_academic_dataset_business.json"
 REVIEWS = "yelp_academic_dataset_review.json"
@@ -52,7 +53,7 @@ def find(directory: str) -> tuple[Path, Path]:
     Raises:
         UserError: a file is missing; the message says where to get it and where to put it.
     """
-    root = Path(directory).expanduser()
+    root = Path(expanded(directory))
     found, missing = [], []
     for name in (BUSINESSES, REVIEWS):
         path = next((p for p in (root / name, root / f"{name}.gz") if p.is_file()), None)
