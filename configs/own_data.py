@@ -30,4 +30,5 @@ def get_config() -> config_dict.ConfigDict:
     options.model.width = 64  # Much data wants 128 or 256.
     options.method.name = "erl"  # It costs half as much as prl.
     options.train.patience = 5
+    options.eval.list_length = 10  # Coverage, novelty and so on of lists of 10 are measured.
     return options

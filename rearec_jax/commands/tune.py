@@ -9,6 +9,7 @@ import jax
 
 from rearec_jax.commands.given import Given
 from rearec_jax.errors import UserError
+from rearec_jax.training.journal import SELECTION
 
 HELP = "search for the best options within --minutes, to --workdir/best.py"
 
@@ -45,6 +46,8 @@ def run(given: Given) -> None:
         raise UserError("--mode=tune needs --workdir=DIR, where trials and best.py will lie")
     if jax.process_count() > 1:
         raise UserError("--mode=tune is for one process; leave out --coordinator")
+    if given.config.train.stop_metric != SELECTION:
+        raise UserError(f"--mode=tune compares by {SELECTION}; leave out train.stop_metric")
     tune(
         Request(
             root=pathlib.Path(given.workdir),

@@ -32,6 +32,7 @@ def flattened(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 FREE_OPTIONS = (
     "eval.batch_size",
     "eval.score_mib",
+    "eval.list_length",
     "text.batch_size",
     "train.log_every_steps",
     "train.checkpoint_minutes",

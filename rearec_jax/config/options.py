@@ -157,7 +157,8 @@ class TrainConfig:
     warmup_steps: Size = 0  # updates in which the learning rate rises from 0
     clip_norm: Amount = 0.0  # the largest norm of the gradients; 0 = no limit
     weight_decay: Amount = 0.0  # the decoupled weight decay (AdamW)
-    patience: Size = 10  # epochs without a better validation NDCG@20 before it stops; 0 = never
+    patience: Size = 10  # epochs without a better validation before it stops; 0 = never
+    stop_metric: str = "ndcg@20"  # the validation metric that chooses the best epoch
     stride: Size = 0  # new targets in each window of a long sequence; 0 = max_length, no overlap
     # The GiB of logits. A full cross-entropy over up to 131,072 items on one device takes blocks of
     # queries; others keep all logits if they fit, or else take blocks of the catalogue.
@@ -173,6 +174,7 @@ class EvalConfig:
 
     cutoffs: tuple[int, ...] = (5, 10, 20, 50)
     exclude_seen: bool = False  # whether items that the user has had are not ranked
+    list_length: Size = 0  # the items of the test's lists that summary.json measures; 0 = none
     max_users: Size = 0  # the size of a fixed random sample of users, for trials; 0 = all
     steps: int = -1  # the reasoning steps; -1 = as trained
     by_step: bool = True  # whether targets are ranked by each of r_0 .. r_K as well

@@ -25,6 +25,8 @@ NEWER = (
     *(("data", name, "") for name in ("event_column", "events")),
     *(("data", name, 0) for name in ("min_user", "min_item")),
     ("data", "duplicates", "keep"),
+    ("train", "stop_metric", "ndcg@20"),
+    ("eval", "list_length", 0, 10),
     ("model", "layer", "transformer"),
     ("model", "taps", 12),
     ("model", "relative_positions", False),
@@ -79,8 +81,8 @@ def to_dict(config: Config) -> dict[str, Any]:
 def fingerprint(config: Config) -> str:
     """Returns ten hexadecimal digits that change when any option changes."""
     options = to_dict(config)
-    for group, name, value in NEWER:
-        if options[group][name] == value:
+    for group, name, *values in NEWER:
+        if options[group][name] in values:
             del options[group][name]
     text = json.dumps(options, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:10]

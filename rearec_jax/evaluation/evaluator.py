@@ -23,7 +23,7 @@ from rearec_jax.data.batches.loader import (
 from rearec_jax.data.interactions import Interactions
 from rearec_jax.devices.mesh import ONE, Devices, placed
 from rearec_jax.evaluation.metrics import MetricSums
-from rearec_jax.evaluation.ranking import Examples, target_ranks
+from rearec_jax.evaluation.ranking import Examples, target_ranks, top_k
 from rearec_jax.evaluation.ranks import Ranks
 from rearec_jax.evaluation.seen import seen_items
 from rearec_jax.losses.similarity import comparable
@@ -46,6 +46,7 @@ class Evaluator:
     batches: The batches of the split.
     table:   Computes the vectors of the catalogue from the parameters.
     rank:    Computes the ranks of a batch from parameters, catalogue, batch and items seen.
+    best:    Computes the ``eval.list_length`` best items of each query, from the same.
     devices: The devices that share the work.
     """
 
@@ -54,6 +55,7 @@ class Evaluator:
     batches: EvaluationBatches
     table: Callable[[Variables], Float[Array, "N D"]]
     rank: Callable[[Variables, Array, Batch, Array | np.ndarray], Int[Array, "B Q S"]]
+    best: Callable[[Variables, Array, Batch, Array | np.ndarray], Int[Array, "M k"]]
     devices: Devices = ONE
 
     def __call__(self, variables: Variables) -> Ranks:
@@ -116,6 +118,7 @@ def make_evaluator(
         _batches(config, data, which, devices),
         table=functools.partial(make_table, text=text),
         rank=jax.jit(_ranker(model, config, devices), out_shardings=devices.whole),
+        best=jax.jit(_lister(model, config, devices), out_shardings=devices.whole),
         devices=devices,
     )
 
@@ -152,6 +155,25 @@ def _ranker(
         return ranks.reshape(*batch.targets.shape, -1)
 
     return rank
+
+
+def _lister(
+    model: Backbone, config: Config, devices: Devices
+) -> Callable[[Variables, Array, Batch, Array | np.ndarray], Int[Array, "M k"]]:
+    """Returns a function that lists the best items by the representation."""
+
+    def best(variables: Variables, table: Array, batch: Batch, seen: Array | np.ndarray) -> Array:
+        table = devices.by_rows(table)
+        states = encode_and_reason(model, variables, table, batch, _steps(config)).states
+        vectors = METHODS[config.method.name].represent(states)
+        vectors = comparable(vectors, config.model.similarity).reshape(batch.targets.size, -1)
+        table = comparable(table, config.model.similarity)
+        k = min(config.eval.list_length, table.shape[0])
+        block = max(k, config.eval.score_mib * 2**18 // len(vectors))
+        hidden = jnp.asarray(seen).reshape(len(vectors), -1)
+        return top_k(vectors, table, hidden, k, block).items
+
+    return best
 
 
 def _ranked(states: Float[Array, "B Q _ D"], config: Config) -> Float[Array, "B Q S D"]:

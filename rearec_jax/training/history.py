@@ -8,7 +8,7 @@ class History:
     """The progress of a training, which every checkpoint keeps beside the state.
 
     epochs:     The epochs that are finished, their validation included.
-    best:       The best validation NDCG@20 so far, unrounded.
+    best:       The best validation so far (``train.stop_metric``), unrounded.
     best_epoch: The epoch that reached it, counted from 1; 0 before there is one.
     seconds:    The seconds of updates, without start-up, compilation and validation.
     targets:    The targets that were trained on in those seconds.

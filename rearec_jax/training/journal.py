@@ -9,7 +9,8 @@ from rearec_jax.training.history import History
 from rearec_jax.training.setup import Setup
 from rearec_jax.training.step import TrainState
 
-SELECTION, SELECTION_CUTOFF = "ndcg@20", 20  # the validation metric that chooses the best epoch
+# The validation metric of figures and searches, which chooses the best epoch by default.
+SELECTION, SELECTION_CUTOFF = "ndcg@20", 20
 
 
 @dataclasses.dataclass
@@ -20,11 +21,13 @@ class Journal:
         checkpoints: the newest states, to go on from, and that of the best epoch.
         log: the events.
         history: what has been reached so far; every checkpoint holds it.
+        metric: the validation metric that chooses the best epoch.
     """
 
     checkpoints: Checkpoints
     log: EventLog | NoLog
     history: History
+    metric: str = SELECTION
 
     def end_epoch(self, step: int, state: TrainState, event: dict[str, Any]) -> bool:
         """Counts a validated epoch, keeps its state if it is the best, and logs the validation.
@@ -39,7 +42,7 @@ class Journal:
         Returns:
             Whether the epoch is the best so far.
         """
-        is_best = self.history.count_epoch(event["valid"].get(SELECTION))
+        is_best = self.history.count_epoch(event["valid"].get(self.metric))
         if is_best:
             self.checkpoints.save_best(self.history.place(step), state, self._progress())
         place = {"step": step, "epoch": self.history.epochs}

@@ -14,6 +14,7 @@ from rearec_jax.devices import hosts
 from rearec_jax.errors import DivergedError, UserError
 from rearec_jax.evaluation import evaluator
 from rearec_jax.evaluation.evaluator import Evaluator
+from rearec_jax.evaluation.metrics import names
 from rearec_jax.evaluation.ranks import Ranks
 from rearec_jax.models.backbones import Variables
 from rearec_jax.run.checkpoint import Checkpoints
@@ -142,6 +143,18 @@ def validation_event(ranks: Ranks | None, cutoffs: tuple[int, ...]) -> dict[str,
     }
 
 
+def _cutoffs(metric: str, cutoffs: tuple[int, ...]) -> tuple[int, ...]:
+    """Adds the cut-off of the metric that chooses the best epoch; UserError if it is none."""
+    _, _, k = metric.partition("@")
+    cutoffs = (*cutoffs, int(k)) if k.isdecimal() and int(k) else cutoffs
+    if metric not in names(cutoffs):
+        raise UserError(
+            f"train.stop_metric={metric!r} is no metric; it may be {', '.join(names((20,)))}, with"
+            " any number after @"
+        )
+    return cutoffs
+
+
 class _Loop:
     """A training from its start, or from a checkpoint, to its end.
 
@@ -159,10 +172,12 @@ class _Loop:
         epochs: int | None = None,
     ):
         self.setup, self.epochs = setup, epochs
+        self.metric = setup.config.train.stop_metric
+        self.cutoffs = _cutoffs(self.metric, setup.config.eval.cutoffs)
         self.updates: dict[bool, UpdateFunction] = {}
         self.abstract_state = abstract_state(setup)
         self.state, self.history = first_state(setup, checkpoints, log)
-        self.journal = Journal(checkpoints, log, self.history)
+        self.journal = Journal(checkpoints, log, self.history, self.metric)
         self.step = int(self.state.step)
         # Number of the newest checkpoint: what was restored is not written again.
         self.saved = self.history.place(self.step) if self.step else None
@@ -251,10 +266,10 @@ class _Loop:
         except KeyboardInterrupt:
             self._save()  # the epoch's updates; it will be validated after the restart
             raise
-        event = validation_event(ranks, self.setup.config.eval.cutoffs)
+        event = validation_event(ranks, self.cutoffs)
         is_best = self.journal.end_epoch(self.step, self.state, event)
         self._save()
-        self._show_epoch(event["valid"].get(SELECTION), is_best)
+        self._show_epoch(event["valid"].get(self.metric), is_best)
 
     def _show_epoch(self, score: float | None, is_best: bool) -> None:
         history = self.history
@@ -265,7 +280,7 @@ class _Loop:
             "best so far" if is_best else f"best {history.best:.4f} in epoch {history.best_epoch}"
         )
         self.progress.message(
-            f"epoch {history.epochs}: validation {SELECTION.upper()} {score:.4f}, {note}"
+            f"epoch {history.epochs}: validation {self.metric.upper()} {score:.4f}, {note}"
         )
 
     def _save(self) -> None:

@@ -11,7 +11,7 @@ from rearec_jax.config import Config
 from rearec_jax.data import demo
 from rearec_jax.data.interactions import TEST, Interactions
 from rearec_jax.devices import hosts
-from rearec_jax.evaluation import evaluator, popularity, rank_file, summary_table, ties
+from rearec_jax.evaluation import evaluator, lists, popularity, rank_file, summary_table, ties
 from rearec_jax.evaluation.evaluator import Evaluator
 from rearec_jax.evaluation.popularity import metrics_by_popularity
 from rearec_jax.evaluation.ranks import Ranks
@@ -49,6 +49,10 @@ def summarise(
     seconds = time.perf_counter() - clock
     if ranks is not None:
         results |= _of_test(config, data, ranks)
+        if config.eval.list_length:
+            best, examples = lists.best_items(test, variables)
+            figures = lists.beyond_accuracy(best, data.items[examples], data)
+            results["test_lists"] = {"length": best.shape[1], **figures}
     summary: Summary = {
         "config": name,
         "method": config.method.name,

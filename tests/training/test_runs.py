@@ -426,6 +426,17 @@ class TestSelection:
         assert (outcome.history.best_epoch, outcome.history.epochs) == (1, 3)
         assert outcome.history.best == 0.0
 
+    def test_another_metric_chooses_the_epoch(self, tmp_path):
+        options = {"train__patience": 0, "train__max_steps": 0, "train__epochs": 4}
+        outcome = fit(tmp_path / "run", tiny(**options, train__stop_metric="recall@3"))
+        validations = [e for e in events(tmp_path / "run") if e["kind"] == "validation"]
+        scores = [event["valid"]["recall@3"] for event in validations]
+        assert outcome.history.best == max(scores) != max(e["valid"]["mrr"] for e in validations)
+        assert outcome.history.best_epoch == 1 + scores.index(max(scores))
+        for wrong in ("ndgc@3", "recall@0", "recall", "mrr@5"):
+            with pytest.raises(UserError, match=rf"train\.stop_metric='{wrong}' is no metric"):
+                fit(tmp_path / "wrong", tiny(train__stop_metric=wrong))
+
     def test_cutoffs_without_20_and_an_epoch_cut_short(self, tmp_path):
         steps = steps_per_epoch(tiny())
         config = tiny(eval__cutoffs=(5,), train__max_steps=steps + 1)
