@@ -272,6 +272,21 @@ def test_given_splits_without_validation(tmp_path, caplog):
     assert run(tmp_path / "run", config)["test"] == summary["test"]
 
 
+def test_given_splits_without_a_test(tmp_path):
+    rows = [
+        f"u{user},i{(3 * user + n) % 11},{n},{'valid' if n == 5 else 'train'}\n"
+        for user in range(20)
+        for n in range(6)
+    ]
+    (tmp_path / "a.csv").write_text("user_id,item_id,timestamp,split\n" + "".join(rows))
+    options = {"data__source": "table", "data__path": str(tmp_path / "a.csv")}
+    options |= {"data__split": "given", "data__cache_dir": str(tmp_path / "kept")}
+    summary = run(tmp_path / "run", tiny(**options, train__epochs=1))
+    assert "test" not in summary and summary["valid"]["ndcg@10"] > 0
+    assert "no test: the results are those of the validation" in summary["notes"]
+    assert not (tmp_path / "run" / "ranks.parquet").exists()
+
+
 COLUMNS = user_rows.Columns("user_id", "items", "item_id", "timestamp")
 
 

@@ -17,6 +17,7 @@ from rearec_jax import config as config_lib
 from rearec_jax.config import DataConfig
 from rearec_jax.data import prepare
 from rearec_jax.data.interactions import CONTEXT, TEST, TRAIN, VALIDATION
+from rearec_jax.data.own_files import by_user, user_rows
 from rearec_jax.data.own_files.readers import read
 from rearec_jax.errors import UserError
 
@@ -406,6 +407,40 @@ def test_minima_of_users_and_of_items(tmp_path, caplog, single):
     assert "rare" not in list(data.item_ids) and data.num_items == 4
     assert "1 items with fewer than 2" in caplog.text
     assert prepare.build(config(path, core=3, min_user=1, min_item=1)).num_users == 5
+
+
+@pytest.mark.parametrize("kind", ["", ".zst", ".zip"])
+def test_recommending_reads_what_training_reads(tmp_path, kind):
+    path = write(tmp_path / "a.csv", text(";", names=("visitorid", "itemId", "ts")))
+    path = pack(path, kind) if kind else path
+    columns = user_rows.Columns("user_id", "items", "item_id", "timestamp")
+    source = user_rows.open_input(str(path), columns)
+    pieces = list(by_user.users(source, tmp_path / "users", lambda read: None))
+    rows = [(u, i) for one in pieces for u, items in zip(one.users, one.values) for i in items]  # noqa: B905
+    assert sorted(rows, key=lambda row: row[0]) == EXPECTED == found(path)
+    path = write(tmp_path / "b.csv", "uid|item_ids\nu1|i3,i1\n")
+    piece = next(user_rows.pieces(user_rows.open_input(str(path), columns)))
+    assert (piece.users, piece.values) == (["u1"], [["i3", "i1"]])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"source": "table", "path": "~no-such-user/a.csv"},
+        {"source": "table", "path": "~no-such-user/*.csv"},
+        {"builder": "yelp", "path": "~no-such-user/yelp", "tfds_dir": "tfds"},
+        {"builder": "yelp", "tfds_dir": "~no-such-user/tfds"},
+        {"builder": "software", "mirror": "~no-such-user/mirror", "tfds_dir": "tfds"},
+        {"builder": "software", "download_dir": "~no-such-user/x", "tfds_dir": "tfds"},
+        {"source": "table", "path": "a.csv", "cache_dir": "~no-such-user/x"},
+    ],
+)
+def test_the_home_of_nobody(tmp_path, monkeypatch, options):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "a.csv", text())
+    with pytest.raises(UserError, match="~no-such-user"):
+        prepare.prepare(config_lib.resolve({"data": {"source": "tfds", **options}}).data)
+    assert not list(tmp_path.glob("~*"))
 
 
 def test_moved_directories_have_the_same_prepared_data(tmp_path):
