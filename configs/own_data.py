@@ -25,7 +25,7 @@ def get_config() -> config_dict.ConfigDict:
     options = config.default()
     options.data.name = "own_data"
     options.data.source = "table"
-    options.data.hint = "your table of interactions: --config.data.path=FILE (.csv, .parquet, ...)"
+    options.data.hint = "your table of interactions: --config.data.path=FILE (.csv, .tsv, .parquet)"
     options.data.core = 5  # Only users and items with at least 5 interactions are kept.
     options.model.width = 64  # Much data wants 128 or 256.
     options.method.name = "erl"  # It costs half as much as prl.
