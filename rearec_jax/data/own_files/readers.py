@@ -69,21 +69,23 @@ def files_of(config: DataConfig) -> dict[str, list[Path]]:
 
 
 def _read_sequences(files: Sequence[Path], config: DataConfig) -> pl.DataFrame:
-    """Reads lines ``user item item ...``, oldest item first, without a header.
-
-    Two other kinds are known by their lines: ``user item``, a line an interaction, and
-    ``user item,item,...``.
-    """
+    """Reads lines of users' items, without a header; what a later file adds to a user is newer."""
     path = files[0]
     if config.rating_column or config.split not in ("leave_one_out",) or config.event_column:
         raise UserError(
             f"{path}: lines of 'user item item ...' have no ratings, times or given splits; set"
             " data.split=leave_one_out and data.rating_column='', or use data.source=table"
         )
-    if len(files) > 1:
-        raise UserError(
-            f"{path}: of data.source=sequences one file is read, and data.path names {len(files)}"
-        )
+    frame = pl.concat([_read_lines(path) for path in files])
+    return filters.drop_repeated(frame, config)
+
+
+def _read_lines(path: Path) -> pl.DataFrame:
+    """Reads lines ``user item item ...``, oldest item first.
+
+    Two other kinds are known by their lines: ``user item``, a line an interaction, and
+    ``user item,item,...``.
+    """
     lines = tables.read_lines(path)
     filled = lines.filter(lines.str.contains(r"\S"))
     if len(filled) and filled.str.contains(_BRACKETS).all():
@@ -105,8 +107,7 @@ def _read_sequences(files: Sequence[Path], config: DataConfig) -> pl.DataFrame:
     _log.info("%s: lines of 'user %s'", path, "item" if are_pairs else kind)
     frame = frame.explode("item")
     frame = frame.select("line", *(cells.id_texts(frame[name]) for name in ("user", "item")))
-    frame = frame.sort("user", "line") if are_pairs else frame
-    return filters.drop_repeated(frame.drop("line"), config)
+    return (frame.sort("user", "line") if are_pairs else frame).drop("line")
 
 
 def _require_histories(path: Path, frame: pl.DataFrame) -> None:

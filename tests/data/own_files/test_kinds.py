@@ -274,6 +274,15 @@ def test_no_comma_stays_on_an_id(tmp_path, items, between):
     assert found(path, source="sequences") == expected
 
 
+def test_sequences_in_several_files(tmp_path):
+    write(tmp_path / "a.txt", "u x y\nv x z\n")
+    write(tmp_path / "b.txt.gz", gzip.compress(b"w a b\nu z x\n"))
+    by_user = {}
+    for user, item in found(tmp_path, source="sequences"):
+        by_user.setdefault(user, []).append(item)
+    assert by_user == {"u": list("xyzx"), "v": list("xz"), "w": list("ab")}
+
+
 IDS = [uuid.UUID(int=n) for n in (7, 2**127 + 5)]
 
 
