@@ -1,4 +1,4 @@
-"""Checks the bodies of requests; one sentence says what is wrong with a body."""
+"""Checks the bodies and the queries of requests; one sentence says what is wrong with one."""
 
 from collections.abc import Mapping
 import json
@@ -20,6 +20,8 @@ def _whole(value: Any) -> Any:
 
 # What a body without infinite numbers may hold too, such as the id "1e1000", but seldom does.
 _MAYBE_INFINITE = re.compile(rb"NaN|Infinity|\d[eE]\+?\d{3}|\d{200}")
+
+LETTERS, LISTED = 200, 100  # most characters of a search, most entries of the answer to a query
 
 Count = Annotated[int, Field(strict=True, ge=1), BeforeValidator(_whole)]
 Depth = Annotated[int, Field(strict=True, ge=0), BeforeValidator(_whole)]
@@ -56,7 +58,25 @@ class ExplainBody(_Body):
     history: Ids = Field(description="item ids of the user, the oldest first")
 
 
+class SamplesQuery(pydantic.BaseModel):
+    """The query of GET /samples."""
+
+    limit: int = Field(20, ge=1, le=LISTED, description="entries of the answer")
+    model: str | None = Field(
+        None, min_length=1, description="name of a model; the default without it"
+    )
+
+
+class ItemsQuery(SamplesQuery):
+    """The query of GET /items."""
+
+    q: str = Field(
+        "", max_length=LETTERS, description="words of the title or the id; all without it"
+    )
+
+
 Body = TypeVar("Body", RecommendBody, ExplainBody)
+Query = TypeVar("Query", SamplesQuery, ItemsQuery)
 
 
 class Malformed(UserError):
@@ -84,6 +104,14 @@ def parsed(kind: type[Body], raw: bytes, limits: Limits) -> Body:
         raise _explained(error) from error
     _check(body, limits)
     return body
+
+
+def queried(kind: type[Query], given: Mapping[str, str]) -> Query:
+    """Reads a query as ``kind``; raises UserError where a field is wrong."""
+    try:
+        return kind.model_validate(dict(given))
+    except pydantic.ValidationError as error:
+        raise _explained(error) from error
 
 
 def _explained(error: pydantic.ValidationError) -> UserError:
