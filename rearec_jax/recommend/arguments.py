@@ -31,6 +31,8 @@ def elements(given: Given, name: str, wanted: str, in_order: bool = False) -> It
             be read.
     """
     kind = type(given)
+    if kind is list:  # as nearly always; the checks of all else take longer than a short list
+        return iter(given)
     is_table = hasattr(kind, "columns") or hasattr(kind, "column_names")
     is_one = isinstance(given, str | bytes | bytearray | Mapping) or (
         in_order and isinstance(given, Set)

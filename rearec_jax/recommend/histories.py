@@ -72,9 +72,10 @@ def of_ids(histories: Given, items: Items, unknown: Given = "skip") -> Histories
     offsets, missing = [0], []
     for user, history in enumerate(arguments.elements(histories, "histories", _WANTED, True)):
         raw = arguments.history_ids(history, user, index)
-        found = [index.get(item, -1) for item in raw]
-        dense += [number for number in found if number >= 0]
-        missing.append(tuple(item for item, number in zip(raw, found, strict=True) if number < 0))
+        known = [index[item] for item in raw if item in index]
+        dense += known
+        is_known = len(known) == len(raw)  # as nearly always
+        missing.append(() if is_known else tuple(item for item in raw if item not in index))
         offsets.append(len(dense))
     if unknown == "error":
         _refuse(missing)

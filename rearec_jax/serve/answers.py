@@ -38,7 +38,7 @@ async def recommended(served: Served, body: RecommendBody, workers: Workers) -> 
             results[user] = served.most_popular(options.k, out[user])
             queries.append(None)
         elif is_shared:
-            queries.append(_batched(served, items, out[user], options.k, depth))
+            queries.append(BatchedQuery(served.seen(items), out[user], options.k, depth))
         else:
             queries.append(SingleQuery(histories.only(user), options))
     results = await workers.submit(served, queries, results)
@@ -111,13 +111,6 @@ def _excluded(history: np.ndarray, options: Options) -> set[int]:
     """Returns the items that must not be in the list of a history."""
     out = set() if options.exclude is None else set(options.exclude.tolist())
     return out | set(history.tolist()) if options.exclude_seen else out
-
-
-def _batched(
-    served: Served, dense: np.ndarray, excluded: set[int], k: int, depth: int
-) -> BatchedQuery:
-    out = np.fromiter(excluded, np.int32, len(excluded))
-    return BatchedQuery(served.seen(dense), out, k, depth)
 
 
 def _top_items(found: TopItems | Recommendation, depth: int) -> TopItems:
