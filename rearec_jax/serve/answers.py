@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rearec_jax.errors import UserError
+from rearec_jax.errors import UserError, shown
 from rearec_jax.recommend.histories import Histories, dense_set, latest, of_ids
 from rearec_jax.recommend.recommender import Options
 from rearec_jax.recommend.results import POPULARITY, Recommendation, Step
@@ -93,8 +93,8 @@ def _dense(
     depth = most if body.steps is None else body.steps
     if depth > most:
         raise UserError(
-            f"steps is {depth}; it must lie between 0 and the {most} that the model was trained"
-            " with"
+            f"steps is {shown(depth)}; it must lie between 0 and the {most} that the model was"
+            " trained with"
         )
     dense, chosen = of_ids(histories, items, body.unknown), body.candidates
     options = Options(

@@ -9,7 +9,7 @@ import pydantic
 from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema
 import pydantic_core
 
-from rearec_jax.errors import UserError
+from rearec_jax.errors import UserError, shown
 from rearec_jax.serve.limits import Limits
 
 
@@ -120,7 +120,7 @@ def _explained(error: pydantic.ValidationError) -> UserError:
         return Malformed(f"the body must be a JSON object ({_short(first['msg'])})")
     where = ".".join(map(str, first["loc"]))
     if first["type"] == "extra_forbidden":
-        return UserError(f"unknown field {_short(where)!r}")
+        return UserError(f"unknown field {shown(where)}")
     if where == "candidates" and first["type"] == "too_short":
         return UserError("candidates is empty; null chooses from all items")
     if first["type"] == "missing":
@@ -140,7 +140,7 @@ def _check(body: RecommendBody | ExplainBody, limits: Limits) -> None:
     for what, (size, most) in sizes.items():
         if size > most:
             unit = "" if what == "k" else " entries"
-            raise UserError(f"{what} is {size}{unit}; this server takes at most {most}")
+            raise UserError(f"{what} is {shown(size)}{unit}; this server takes at most {most}")
 
 
 def _short(text: Any) -> str:

@@ -9,7 +9,7 @@ import pathlib
 import threading
 import time
 
-from rearec_jax.errors import UserError
+from rearec_jax.errors import UserError, shown
 from rearec_jax.recommend import model_directory
 from rearec_jax.recommend.model_directory import Stamp, stamp
 from rearec_jax.serve.counters import counter
@@ -147,7 +147,7 @@ class Models:
         if name is None:
             return self.default
         if name not in self.slots:
-            raise UserError(f"no model is named {name[:100]!r}; there are {', '.join(self.slots)}")
+            raise UserError(f"no model is named {shown(name)}; there are {', '.join(self.slots)}")
         return self.slots[name]
 
     def start(self, seconds: float, say: Callable[[str], None]) -> list[threading.Thread]:
