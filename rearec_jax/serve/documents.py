@@ -87,7 +87,8 @@ def description(limits: Limits, needs_key: bool, models: Sequence[str]) -> dict[
     shown = [{name: []} for name in _KEYS]
     paths: dict[str, Any] = {}
     for path, (summary, _) in _ENDPOINTS.items():
-        operation = {"summary": summary, "operationId": path[1:], "responses": _responses(path)}
+        operation: dict[str, Any] = {"summary": summary, "operationId": path[1:]}
+        operation["responses"] = _responses(path)
         if path not in OPEN:
             operation["security"] = shown if needs_key else [{}, *shown]
         if path in _QUERIES:
