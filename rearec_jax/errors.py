@@ -1,5 +1,11 @@
 """Defines the exceptions whose messages are written for users, not for programmers."""
 
+import reprlib
+from typing import Any
+
+_short = reprlib.Repr()
+_short.maxstring = _short.maxlong = _short.maxother = 100
+
 
 class UserError(ValueError):
     """A mistake in a file, an option or the environment.
@@ -12,3 +18,11 @@ class UserError(ValueError):
 
 class DivergedError(UserError):
     """A training whose loss or parameters are no longer finite, because of its options."""
+
+
+def shown(value: Any) -> str:
+    """Returns the name of a value of a user in messages: its repr, the middle left out if long."""
+    try:
+        return _short.repr(value)
+    except ValueError:  # Python writes no whole number of more than 4,300 digits
+        return "a number of thousands of digits"

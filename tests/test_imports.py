@@ -36,8 +36,7 @@ ONLY_IN: Mapping[str, set[str]] = {
     "sklearn": {"data.item_vectors"},
     "jinja2": {"studies.report"},
     "matplotlib": {"studies.report"},  # an extra, imported where it is needed
-    "fastapi": {"serve"},  # an extra, with the next six
-    "httptools": {"serve"},
+    "httptools": {"serve"},  # an extra, with the next five
     "orjson": {"serve"},
     "prometheus_client": {"serve"},
     "pydantic": {"serve"},

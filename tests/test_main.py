@@ -15,8 +15,10 @@ from rearec_jax.commands import start as _  # noqa: F401 - defines the flags
 from rearec_jax.config import command_line
 from rearec_jax.errors import UserError
 from rearec_jax.run.events import read_events
-from rearec_jax.run.front_door import MISTAKE
+from rearec_jax.run.front_door import MISTAKE, exit_code
 from rearec_jax.run.workdir import Workdir
+from rearec_jax.studies.capacity import __main__ as capacity_program
+from rearec_jax.studies.grid import __main__ as grid_program
 from rearec_jax.training import loop
 from tests import processes
 from tests.processes import ROOT
@@ -186,7 +188,22 @@ def test_directories_with_commas_in_a_list(pieces, names, tmp_path, monkeypatch)
 
 def test_help_lists_the_flags_of_every_mode(tmp_path):
     done = finish(start("--help", cwd=tmp_path))
+    assert done.returncode == 0
     assert all(f"--{flag}" in done.stdout for flag in ("mode", "workdir", "input", "port"))
+
+
+@pytest.mark.parametrize("flag", ["--help", "-?", "--helpshort", "--helpfull", "--helpxml"])
+def test_help_is_no_failure(monkeypatch, capsys, flag):
+    monkeypatch.setattr(sys, "argv", ["rearec_jax", flag])
+    with pytest.raises(SystemExit) as ended:
+        main.run(0.0)
+    assert ended.value.code == 0 and "help" in capsys.readouterr().out
+
+
+def test_help_of_the_grid_and_the_plan(capsys):
+    for program in (grid_program, capacity_program):
+        assert exit_code(lambda program=program: program.main(["--help"])) == 0
+        assert "--config" in capsys.readouterr().out
 
 
 def test_killed_and_interrupted_runs_resume(tmp_path):

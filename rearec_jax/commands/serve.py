@@ -19,7 +19,7 @@ HELP = "the models in --workdir and --runs over HTTP"
 
 KEY_VARIABLE = "REAREC_API_KEY"
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
-_NEEDED = ("fastapi", "uvicorn", "httptools", "orjson", "prometheus_client")
+_NEEDED = ("starlette", "pydantic", "uvicorn", "httptools", "orjson", "prometheus_client")
 
 _HOST = flags.DEFINE_string("host", "localhost", "serve: address to listen at; 0.0.0.0: all.")
 _PORT = flags.DEFINE_integer(

@@ -41,6 +41,7 @@ MODES = {  # the module of each --mode, with `run` and, for --help, `HELP`
     "tune": tune,
     "serve": serve,
 }
+_HELP = {"help", "helpshort", "helpfull", "helpxml", "?"}
 ALONE = ("recommend", "export", "serve")  # these run on one host
 
 _MODE = flags.DEFINE_enum(
@@ -78,7 +79,17 @@ def run(started: float) -> None:
             hosts.start(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
         MODES[_MODE.value].run(given(_MODE.value, started))
 
-    app.run(main, flags_parser=command_line.parse)
+    app.run(main, flags_parser=_parse)
+
+
+def _parse(argv: Sequence[str]) -> list[str]:
+    """Parses the flags; --help ends the program with 0, where absl has 1."""
+    try:
+        return command_line.parse(argv)
+    except SystemExit:
+        if any(one.lstrip("-").partition("=")[0] in _HELP for one in argv[1:]):
+            raise SystemExit(0) from None
+        raise
 
 
 def _use_compilation_cache() -> None:

@@ -3,14 +3,13 @@
 from collections.abc import Container, Iterable, Iterator, Mapping, Set
 import math
 import operator
-import reprlib
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from rearec_jax.data.own_files import cells
-from rearec_jax.errors import UserError
+from rearec_jax.errors import UserError, shown
 
 # The type of an argument that is checked here. No type is written in its place, because whatever
 # is given, a mistake is a sentence and not the exception of a type checker.
@@ -31,6 +30,8 @@ def elements(given: Given, name: str, wanted: str, in_order: bool = False) -> It
             be read.
     """
     kind = type(given)
+    if kind is list:  # as nearly always; the checks of all else take longer than a short list
+        return iter(given)
     is_table = hasattr(kind, "columns") or hasattr(kind, "column_names")
     is_one = isinstance(given, str | bytes | bytearray | Mapping) or (
         in_order and isinstance(given, Set)
@@ -43,8 +44,8 @@ def elements(given: Given, name: str, wanted: str, in_order: bool = False) -> It
         except TypeError:  # an array without dimensions
             pass
     is_plain = given is None or isinstance(given, str | bytes | int | float | np.generic)
-    shown = reprlib.repr(given) if is_plain else f"a {kind.__name__}"
-    raise UserError(f"{name} is {shown}; {wanted}")
+    what = shown(given) if is_plain else f"a {kind.__name__}"
+    raise UserError(f"{name} is {what}; {wanted}")
 
 
 def ids(given: Given, name: str, in_order: bool = False) -> list[str]:
@@ -85,10 +86,11 @@ def id_text(value: Given) -> str:
     except UnicodeError as error:
         raise ValueError("an item id is not UTF-8 text") from error
     except (TypeError, ValueError, ArithmeticError) as error:
-        shown = reprlib.repr(value)
-        raise ValueError(f"the item id {shown} is neither text nor an exact number") from error
+        raise ValueError(
+            f"the item id {shown(value)} is neither text nor an exact number"
+        ) from error
     if not text.strip():
-        raise ValueError(f"{reprlib.repr(value)} is no item id")
+        raise ValueError(f"{shown(value)} is no item id")
     return text
 
 
@@ -118,7 +120,7 @@ def titles(given: Given) -> list[str | None]:
         if isinstance(title, float) and math.isnan(title):
             title = None
         if title is not None and not isinstance(title, str):
-            raise UserError(f"texts[{number}] is {reprlib.repr(title)}; a title is text or None")
+            raise UserError(f"texts[{number}] is {shown(title)}; a title is text or None")
         found.append(title)
     return found
 
@@ -142,11 +144,11 @@ def whole_number(given: Given, name: str) -> int:
             return operator.index(given)
     except TypeError:
         pass
-    raise UserError(f"{name}={reprlib.repr(given)} must be a whole number, such as 2")
+    raise UserError(f"{name}={shown(given)} must be a whole number, such as 2")
 
 
 def yes_or_no(given: Given, name: str) -> bool:
     """Returns True or False; raises UserError for anything else, such as "false"."""
     if not isinstance(given, bool | np.bool_):
-        raise UserError(f"{name}={reprlib.repr(given)} must be True or False")
+        raise UserError(f"{name}={shown(given)} must be True or False")
     return bool(given)

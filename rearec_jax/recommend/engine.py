@@ -253,9 +253,12 @@ def _flat(x: ArrayLike) -> Array:
 def _allowed(
     found: Float[Array, "M C"], count: Int[ArrayLike, ""], excluded: Int[Array, "M L"]
 ) -> Float[Array, "M C"]:
-    """Returns the scores with -inf for padding and for excluded items."""
+    """Returns the scores with -inf for padding and for excluded items, and 0 in place of -0.
+
+    `jax.lax.top_k` takes -0 for less than 0, but equal scores are in the order of the items.
+    """
     is_item = jnp.arange(found.shape[1], dtype=jnp.int32) < count
-    found = jnp.where(is_item[None], found, -jnp.inf)
+    found = jnp.where(is_item[None], jnp.where(found == 0, 0, found), -jnp.inf)
     hide = jax.vmap(lambda row, out: row.at[out].set(-jnp.inf, mode="drop"))
     return hide(found, excluded) if excluded.shape[1] else found
 

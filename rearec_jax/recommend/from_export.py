@@ -233,7 +233,7 @@ def _loaded(file: pathlib.Path, array: np.ndarray) -> Array:
     """Returns an array in memory, all of whose numbers are finite."""
     if not all(np.isfinite(float(value)) for value in (array.min(), array.max())):
         raise UserError(f"{file} holds a value that is not a finite number; export the model again")
-    return jnp.array(array)
+    return jax.device_put(np.array(array))  # jnp.array compiles a program for each shape
 
 
 def _unreadable(file: pathlib.Path, error: Exception) -> UserError:

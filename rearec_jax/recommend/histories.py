@@ -7,7 +7,7 @@ from jaxtyping import Bool, Int32, Int64
 import numpy as np
 
 from rearec_jax.data.interactions import positions
-from rearec_jax.errors import UserError
+from rearec_jax.errors import UserError, shown
 from rearec_jax.recommend import arguments
 from rearec_jax.recommend.arguments import Given
 from rearec_jax.recommend.items import Items
@@ -66,15 +66,16 @@ def of_ids(histories: Given, items: Items, unknown: Given = "skip") -> Histories
         UserError: a history is no list of ids, or, with ``unknown="error"``, an id is no item's.
     """
     if unknown not in UNKNOWN:
-        raise UserError(f"unknown={unknown!r} must be one of {', '.join(UNKNOWN)}")
+        raise UserError(f"unknown={shown(unknown)} must be one of {', '.join(UNKNOWN)}")
     index = items.index
     dense: list[int] = []
     offsets, missing = [0], []
     for user, history in enumerate(arguments.elements(histories, "histories", _WANTED, True)):
         raw = arguments.history_ids(history, user, index)
-        found = [index.get(item, -1) for item in raw]
-        dense += [number for number in found if number >= 0]
-        missing.append(tuple(item for item, number in zip(raw, found, strict=True) if number < 0))
+        known = [index[item] for item in raw if item in index]
+        dense += known
+        is_known = len(known) == len(raw)  # as nearly always
+        missing.append(() if is_known else tuple(item for item in raw if item not in index))
         offsets.append(len(dense))
     if unknown == "error":
         _refuse(missing)
@@ -100,7 +101,7 @@ def dense_set(given: Given, items: Items, name: str) -> Int32[np.ndarray, "n"]:
     raw = arguments.ids(given, name)
     missing = [item for item in raw if item not in items.index]
     if missing:
-        raise UserError(f"{name}: no item has the id {missing[0]!r}{_and_more(missing)}")
+        raise UserError(f"{name}: no item has the id {shown(missing[0])}{_and_more(missing)}")
     return np.unique(np.array([items.index[item] for item in raw], np.int32))
 
 
@@ -108,7 +109,7 @@ def _refuse(missing: Sequence[tuple[str, ...]]) -> None:
     for user, ids in enumerate(missing):
         if ids:
             raise UserError(
-                f"history {user}: no item has the id {ids[0]!r}{_and_more(ids)};"
+                f"history {user}: no item has the id {shown(ids[0])}{_and_more(ids)};"
                 ' unknown="skip" leaves such ids out'
             )
 

@@ -11,7 +11,7 @@ import polars as pl
 from rearec_jax.data.interactions import Interactions
 from rearec_jax.data.own_files.cells import id_text
 from rearec_jax.data.parquet import read_columns
-from rearec_jax.errors import UserError
+from rearec_jax.errors import UserError, shown
 from rearec_jax.run import files
 
 ITEMS_FILE = "items.parquet"
@@ -58,7 +58,9 @@ class Items:
         both = pl.concat([self.ids.alias("id"), ids.cast(pl.String).alias("id")])
         repeated = both.filter(both.is_duplicated())
         if len(repeated):
-            raise UserError(f"item {repeated[0]!r} is in the catalogue already, or given twice")
+            raise UserError(
+                f"item {shown(repeated[0])} is in the catalogue already, or given twice"
+            )
         titles = pl.concat([self.titles.alias("title"), titles.cast(pl.String).alias("title")])
         counts = np.concatenate([self.counts, np.zeros(len(ids), np.int64)])
         return Items(both, titles, counts)
@@ -97,7 +99,7 @@ def load_items(path: pathlib.Path) -> Items:
         if ids.has_nulls() or counts.has_nulls() or (counts < 0).any():
             raise ValueError("an item has no id, or no count of 0 or more")
         if (repeated := ids.filter(ids.is_duplicated())).len():
-            raise ValueError(f"two items have the id {repeated[0]!r}")
+            raise ValueError(f"two items have the id {shown(repeated[0])}")
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read: {error}") from error
     return Items(ids, frame["title"], counts.to_numpy())

@@ -4,11 +4,10 @@ from collections.abc import Mapping
 import dataclasses
 import datetime
 import pathlib
-import reprlib
 import sys
 from typing import Any, NamedTuple, cast
 
-from rearec_jax.errors import UserError
+from rearec_jax.errors import UserError, shown
 from rearec_jax.losses.similarity import SIMILARITIES
 from rearec_jax.recommend.items import ITEMS_FILE
 from rearec_jax.run import files
@@ -131,7 +130,7 @@ class _Part:
         value = self.members[name]
         if type(value) not in kinds:
             wanted = " or ".join(kind.__name__ for kind in kinds)
-            raise ValueError(f"{self.owner}{name} is {reprlib.repr(value)}, no {wanted}")
+            raise ValueError(f"{self.owner}{name} is {shown(value)}, no {wanted}")
         return value
 
     def whole(self, name: str, most: int, least: int = 0) -> int:
@@ -184,7 +183,7 @@ def _typed(raw: _Part) -> Manifest:
 def _facts(raw: _Part) -> Facts:
     similarity = raw.of("similarity", str)
     if similarity not in SIMILARITIES:
-        raise ValueError(f"similarity {reprlib.repr(similarity)} is none of {SIMILARITIES}")
+        raise ValueError(f"similarity {shown(similarity)} is none of {SIMILARITIES}")
     cloze = raw.of("cloze", bool)
     return Facts(
         name=raw.of("name", str),
@@ -201,7 +200,7 @@ def _facts(raw: _Part) -> Facts:
 def _array_type(name: str, raw: Any) -> ArrayType:
     *shape, dtype = raw if isinstance(raw, list) and raw else [None]
     if dtype not in TYPES or not all(type(size) is int and 1 <= size <= LARGEST for size in shape):
-        raise ValueError(f"the type of {name} is {reprlib.repr(raw)}")
+        raise ValueError(f"the type of {name} is {shown(raw)}")
     return ArrayType(tuple(shape), dtype)
 
 

@@ -4,7 +4,7 @@ import hashlib
 import logging
 import pathlib
 
-from rearec_jax.errors import UserError
+from rearec_jax.errors import UserError, shown
 from rearec_jax.recommend import from_export
 from rearec_jax.recommend.arguments import Given
 from rearec_jax.recommend.manifest import MANIFEST
@@ -29,7 +29,7 @@ def load(path: Given) -> Recommender:
         path = pathlib.Path(files.expanded(path))
     except TypeError as error:
         raise UserError(
-            f"{path!r} is no path; give the work directory of a run or an exported model"
+            f"{shown(path)} is no path; give the work directory of a run or an exported model"
         ) from error
     if not from_export.is_export(path):
         from rearec_jax.recommend import from_run  # imports Flax and Orbax; an export needs neither

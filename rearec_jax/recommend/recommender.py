@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from rearec_jax.data.own_files.cells import first_line
-from rearec_jax.errors import UserError
+from rearec_jax.errors import UserError, shown
 from rearec_jax.recommend import arguments
 from rearec_jax.recommend.arguments import Given, whole_number, yes_or_no
 from rearec_jax.recommend.engine import (
@@ -284,11 +284,11 @@ class Recommender:
         steps = self.engine.steps if options.steps is None else options.steps
         if not 0 <= steps <= self.engine.steps:
             raise UserError(
-                f"steps={steps} must lie between 0 and the {self.engine.steps} that the model was"
-                " trained with"
+                f"steps={shown(steps)} must lie between 0 and the {self.engine.steps} that the"
+                " model was trained with"
             )
         if options.k < 1:
-            raise UserError(f"k={options.k} must be at least 1")
+            raise UserError(f"k={shown(options.k)} must be at least 1")
         ids, ranked = options.candidates, self.engine.ranked
         if ids is not None:
             if not len(ids):
@@ -331,7 +331,9 @@ class Recommender:
     def _warn(self, histories: Histories) -> None:
         missing = [raw for ids in histories.unknown for raw in ids]
         if missing:
-            _log.warning("%d unknown item ids are left out, such as %r", len(missing), missing[0])
+            _log.warning(
+                "%d unknown item ids are left out, such as %s", len(missing), shown(missing[0])
+            )
 
 
 @dataclasses.dataclass(frozen=True)

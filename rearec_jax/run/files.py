@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, TextIO
 
 import numpy as np
 
-from rearec_jax.errors import UserError
+from rearec_jax.errors import UserError, shown
 
 JSON_BYTES = 2**24  # the largest JSON file that is read
 STORES = {"gs://": "gcsfs", "s3://": "s3fs"}  # each with the package that it needs
@@ -41,8 +41,20 @@ def expanded(path: str | os.PathLike[str]) -> str:
     """Returns a path with a user's directory in place of ~, which shells leave after `--option=`.
 
     The ~ of a user who is not there stays.
+
+    Raises:
+        UserError: the system can have nothing there, or does not say: the path is too long, or goes
+            through a directory that may not be read.
     """
-    return os.path.expanduser(os.fspath(path))
+    text = os.path.expanduser(os.fspath(path))
+    try:
+        os.stat(text)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, ValueError) as error:  # ValueError: a byte that is no part of any name
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"the path {shown(text)} cannot be used: {reason}; give another") from error
+    return text
 
 
 def directory_to_make(path: str, option: str) -> pathlib.Path:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rearec_jax.errors import UserError
+from rearec_jax.errors import UserError, shown
 from rearec_jax.recommend.histories import Histories, dense_set, latest, of_ids
 from rearec_jax.recommend.recommender import Options
 from rearec_jax.recommend.results import POPULARITY, Recommendation, Step
@@ -38,7 +38,7 @@ async def recommended(served: Served, body: RecommendBody, workers: Workers) -> 
             results[user] = served.most_popular(options.k, out[user])
             queries.append(None)
         elif is_shared:
-            queries.append(_batched(served, items, out[user], options.k, depth))
+            queries.append(BatchedQuery(served.seen(items), out[user], options.k, depth))
         else:
             queries.append(SingleQuery(histories.only(user), options))
     results = await workers.submit(served, queries, results)
@@ -93,8 +93,8 @@ def _dense(
     depth = most if body.steps is None else body.steps
     if depth > most:
         raise UserError(
-            f"steps is {depth}; it must lie between 0 and the {most} that the model was trained"
-            " with"
+            f"steps is {shown(depth)}; it must lie between 0 and the {most} that the model was"
+            " trained with"
         )
     dense, chosen = of_ids(histories, items, body.unknown), body.candidates
     options = Options(
@@ -111,13 +111,6 @@ def _excluded(history: np.ndarray, options: Options) -> set[int]:
     """Returns the items that must not be in the list of a history."""
     out = set() if options.exclude is None else set(options.exclude.tolist())
     return out | set(history.tolist()) if options.exclude_seen else out
-
-
-def _batched(
-    served: Served, dense: np.ndarray, excluded: set[int], k: int, depth: int
-) -> BatchedQuery:
-    out = np.fromiter(excluded, np.int32, len(excluded))
-    return BatchedQuery(served.seen(dense), out, k, depth)
 
 
 def _top_items(found: TopItems | Recommendation, depth: int) -> TopItems:

@@ -1,21 +1,30 @@
-"""Defines the endpoints as a FastAPI application."""
+"""Defines the endpoints as a Starlette application."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 import importlib.resources
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import FastAPI, Query, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, HTMLResponse, PlainTextResponse, Response
-from fastapi.staticfiles import StaticFiles
 import orjson
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, HTMLResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
 
 from rearec_jax.errors import UserError
 from rearec_jax.serve import answers, documents
-from rearec_jax.serve.bodies import Body, ExplainBody, Malformed, RecommendBody, parsed
+from rearec_jax.serve.bodies import (
+    Body,
+    ExplainBody,
+    ItemsQuery,
+    Malformed,
+    RecommendBody,
+    SamplesQuery,
+    parsed,
+    queried,
+)
 from rearec_jax.serve.guard import MISTAKE, SHOWS_KEY
 from rearec_jax.serve.lane import Full
 from rearec_jax.serve.models import Slot
@@ -23,112 +32,94 @@ from rearec_jax.serve.queues import Workers
 from rearec_jax.serve.refusals import refusal
 from rearec_jax.serve.state import Service
 from rearec_jax.serve.warm_model import Served, facts
-from rearec_jax.version import __version__
 
 STATIC = importlib.resources.files("rearec_jax.serve") / "static"
 HIDDEN = "the reason is told to requests that show the API key"  # it may name files
-QUERY, LISTED = 200, 100  # most characters of a search, most items of its answer
 MOST_SEARCHES = 64  # that run at once
 
-Limit = Annotated[int, Query(ge=1, le=LISTED)]
-Name = Annotated[
-    str | None, Query(min_length=1, description="name of a model; the default without it")
-]
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def application(service: Service, has_key: bool) -> FastAPI:
+def application(service: Service, has_key: bool) -> Starlette:
     """Returns the application with the endpoints of a server."""
-    app = FastAPI(
-        title="rearec_jax",
-        version=__version__,
-        description="Recommendations of a model that thinks before it recommends.",
-        docs_url=None,  # FastAPI's own pages load their scripts from elsewhere
-        redoc_url=None,
-        redirect_slashes=False,  # such an answer would hold whatever name the request called it by
-    )
-    handlers: Mapping[type[Exception], Any] = {
+    handlers: Mapping[Any, Any] = {
         HTTPException: _http_error,
-        RequestValidationError: _wrong_query,
         UserError: _user_error,
         Full: _always(429, "too many requests wait; try again in a moment"),
         TimeoutError: _always(504, "no answer in the time that a request may take; try again"),
         ClientDisconnect: _always(400, "the connection was closed before the body was complete"),
         Exception: _always(500, MISTAKE),  # `Guard` logs it
     }
-    for kind, function in handlers.items():
-        app.add_exception_handler(kind, function)
-    _add_recommending(app, service)
-    _add_catalogue(app, service)
-    _add_state(app, service)
-    _add_pages(app)
-    documents.complete(app.openapi(), has_key, list(service.models.slots))
+    description = documents.description(service.limits, has_key, list(service.models.slots))
+    posts = {
+        "/recommend": _post(service, RecommendBody, answers.recommended),
+        "/explain": _post(service, ExplainBody, answers.explained),
+    }
+    gets = {**_catalogue(service), **_state(service), **_pages(description)}
+    routes = [
+        *(Route(path, endpoint, methods=["POST"]) for path, endpoint in posts.items()),
+        *(Route(path, endpoint) for path, endpoint in gets.items()),
+        Mount("/static", StaticFiles(directory=str(STATIC))),
+    ]
+    app = Starlette(routes=routes, exception_handlers=handlers)
+    # Such an answer would hold whatever name the request called it by.
+    app.router.redirect_slashes = False
     return app
 
 
-def _add_recommending(app: FastAPI, service: Service) -> None:
+def _post(
+    service: Service,
+    kind: type[Body],
+    answer: Callable[[Served, Body, Workers], Awaitable[dict[str, Any]]],
+) -> Endpoint:
     limits = service.limits
 
-    def post(
-        path: str,
-        kind: type[Body],
-        answer: Callable[[Served, Body, Workers], Awaitable[dict[str, Any]]],
-    ) -> None:
-        async def endpoint(request: Request) -> Response:
-            end = asyncio.get_running_loop().time() + limits.seconds
-            raw = await _body(request, limits.body_bytes)  # `connections` ends what is late
-            body = parsed(kind, raw, limits)
-            slot = service.models.find(body.model)
-            if not slot.is_ready:
-                wait = {"retry-after": str(slot.retry_after)}
-                raise HTTPException(503, f"the model {slot.name} {slot.state}", wait)
-            async with asyncio.timeout_at(end):
-                return _json(await answer(slot.current.served, body, service.workers))
+    async def endpoint(request: Request) -> Response:
+        end = asyncio.get_running_loop().time() + limits.seconds
+        raw = await _body(request, limits.body_bytes)  # `connections` ends what is late
+        body = parsed(kind, raw, limits)
+        slot = service.models.find(body.model)
+        if not slot.is_ready:
+            wait = {"retry-after": str(slot.retry_after)}
+            raise HTTPException(503, f"the model {slot.name} {slot.state}", wait)
+        async with asyncio.timeout_at(end):
+            return _json(await answer(slot.current.served, body, service.workers))
 
-        app.add_api_route(
-            path,
-            endpoint,
-            methods=["POST"],
-            openapi_extra=documents.body(kind, limits),
-            **documents.operation(path),
-        )
-
-    post("/recommend", RecommendBody, answers.recommended)
-    post("/explain", ExplainBody, answers.explained)
+    return endpoint
 
 
-def _add_catalogue(app: FastAPI, service: Service) -> None:
-    @app.get("/models", **documents.operation("/models"))
-    async def models() -> Response:
+def _catalogue(service: Service) -> Mapping[str, Endpoint]:
+    async def models(request: Request) -> Response:
         slots = service.models.slots.values()
         default = service.models.default
         entries = [facts(one.current.served) | {"default": one is default} for one in slots]
         return _json({"models": entries})
 
-    @app.get("/items", **documents.operation("/items"))
-    async def items(
-        q: Annotated[str, Query(max_length=QUERY)] = "", limit: Limit = 20, model: Name = None
-    ) -> Response:
-        search = service.models.find(model).current.search
+    async def items(request: Request) -> Response:
+        query = queried(ItemsQuery, request.query_params)
+        search = service.models.find(query.model).current.search
         if service.searches >= MOST_SEARCHES:
             raise Full
         service.searches += 1
         try:
             async with asyncio.timeout(service.limits.seconds):
-                return _json({"items": await asyncio.to_thread(search.items, q, limit)})
+                found = await asyncio.to_thread(search.items, query.q, query.limit)
+                return _json({"items": found})
         finally:
             service.searches -= 1
 
-    @app.get("/samples", **documents.operation("/samples"))
-    async def samples(limit: Limit = 20, model: Name = None) -> Response:
-        return _json({"samples": service.models.find(model).current.search.samples(limit)})
+    async def samples(request: Request) -> Response:
+        query = queried(SamplesQuery, request.query_params)
+        search = service.models.find(query.model).current.search
+        return _json({"samples": search.samples(query.limit)})
+
+    return {"/models": models, "/items": items, "/samples": samples}
 
 
-def _add_state(app: FastAPI, service: Service) -> None:
-    @app.get("/health", **documents.operation("/health"))
-    async def health() -> Response:
+def _state(service: Service) -> Mapping[str, Endpoint]:
+    async def health(request: Request) -> Response:
         return _json({"status": "ok"})
 
-    @app.get("/ready", **documents.operation("/ready"))
     async def ready(request: Request) -> Response:
         slots = service.models.slots.values()
         told = [_told(slot, request.scope[SHOWS_KEY]) for slot in slots]
@@ -145,21 +136,23 @@ def _add_state(app: FastAPI, service: Service) -> None:
         response.headers["retry-after"] = str(default.retry_after)
         return response
 
-    @app.get("/metrics", response_class=PlainTextResponse, **documents.operation("/metrics"))
-    async def metrics() -> Response:
+    async def metrics(request: Request) -> Response:
         return Response(service.metrics(), media_type="text/plain; version=0.0.4")
 
+    return {"/health": health, "/ready": ready, "/metrics": metrics}
 
-def _add_pages(app: FastAPI) -> None:
-    @app.get("/", include_in_schema=False)
-    async def page() -> Response:
+
+def _pages(description: dict[str, Any]) -> Mapping[str, Endpoint]:
+    async def page(request: Request) -> Response:
         return FileResponse(str(STATIC / "index.html"))
 
-    @app.get("/docs", include_in_schema=False)
-    async def docs() -> Response:
-        return HTMLResponse(documents.page(app.openapi()))
+    async def docs(request: Request) -> Response:
+        return HTMLResponse(documents.page(description))
 
-    app.mount("/static", StaticFiles(directory=str(STATIC)))
+    async def openapi(request: Request) -> Response:
+        return _json(description)
+
+    return {"/": page, "/docs": docs, "/openapi.json": openapi}
 
 
 def _told(slot: Slot, with_problem: bool) -> dict[str, Any]:
@@ -202,15 +195,10 @@ def _always(status: int, sentence: str) -> Any:
 async def _http_error(request: Request, error: HTTPException) -> Response:
     messages = {404: "there is no such page", 405: "this page has another method"}
     headers = dict(error.headers or {})
-    if headers.get("Allow") == "GET":
-        headers["Allow"] = "GET, HEAD"
+    if "GET" in headers.get("Allow", ""):
+        headers["Allow"] = "GET, HEAD"  # always in this order
     sentence = messages.get(error.status_code, str(error.detail))
     return refusal(error.status_code, sentence, headers)
-
-
-async def _wrong_query(request: Request, error: RequestValidationError) -> Response:
-    first = error.errors()[0]
-    return refusal(422, f"{'.'.join(map(str, first['loc'][1:]))}: {first['msg']}")
 
 
 async def _user_error(request: Request, error: UserError) -> Response:

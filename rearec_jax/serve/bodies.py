@@ -1,4 +1,4 @@
-"""Checks the bodies of requests; one sentence says what is wrong with a body."""
+"""Checks the bodies and the queries of requests; one sentence says what is wrong with one."""
 
 from collections.abc import Mapping
 import json
@@ -9,7 +9,7 @@ import pydantic
 from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema
 import pydantic_core
 
-from rearec_jax.errors import UserError
+from rearec_jax.errors import UserError, shown
 from rearec_jax.serve.limits import Limits
 
 
@@ -20,6 +20,8 @@ def _whole(value: Any) -> Any:
 
 # What a body without infinite numbers may hold too, such as the id "1e1000", but seldom does.
 _MAYBE_INFINITE = re.compile(rb"NaN|Infinity|\d[eE]\+?\d{3}|\d{200}")
+
+LETTERS, LISTED = 200, 100  # most characters of a search, most entries of the answer to a query
 
 Count = Annotated[int, Field(strict=True, ge=1), BeforeValidator(_whole)]
 Depth = Annotated[int, Field(strict=True, ge=0), BeforeValidator(_whole)]
@@ -56,7 +58,25 @@ class ExplainBody(_Body):
     history: Ids = Field(description="item ids of the user, the oldest first")
 
 
+class SamplesQuery(pydantic.BaseModel):
+    """The query of GET /samples."""
+
+    limit: int = Field(20, ge=1, le=LISTED, description="entries of the answer")
+    model: str | None = Field(
+        None, min_length=1, description="name of a model; the default without it"
+    )
+
+
+class ItemsQuery(SamplesQuery):
+    """The query of GET /items."""
+
+    q: str = Field(
+        "", max_length=LETTERS, description="words of the title or the id; all without it"
+    )
+
+
 Body = TypeVar("Body", RecommendBody, ExplainBody)
+Query = TypeVar("Query", SamplesQuery, ItemsQuery)
 
 
 class Malformed(UserError):
@@ -86,13 +106,21 @@ def parsed(kind: type[Body], raw: bytes, limits: Limits) -> Body:
     return body
 
 
+def queried(kind: type[Query], given: Mapping[str, str]) -> Query:
+    """Reads a query as ``kind``; raises UserError where a field is wrong."""
+    try:
+        return kind.model_validate(dict(given))
+    except pydantic.ValidationError as error:
+        raise _explained(error) from error
+
+
 def _explained(error: pydantic.ValidationError) -> UserError:
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     if not first["loc"]:
         return Malformed(f"the body must be a JSON object ({_short(first['msg'])})")
     where = ".".join(map(str, first["loc"]))
     if first["type"] == "extra_forbidden":
-        return UserError(f"unknown field {_short(where)!r}")
+        return UserError(f"unknown field {shown(where)}")
     if where == "candidates" and first["type"] == "too_short":
         return UserError("candidates is empty; null chooses from all items")
     if first["type"] == "missing":
@@ -112,7 +140,7 @@ def _check(body: RecommendBody | ExplainBody, limits: Limits) -> None:
     for what, (size, most) in sizes.items():
         if size > most:
             unit = "" if what == "k" else " entries"
-            raise UserError(f"{what} is {size}{unit}; this server takes at most {most}")
+            raise UserError(f"{what} is {shown(size)}{unit}; this server takes at most {most}")
 
 
 def _short(text: Any) -> str:

@@ -1,13 +1,14 @@
-"""Writes parts of the OpenAPI description, and a page of it that loads nothing from elsewhere."""
+"""Writes the OpenAPI description, and a page of it that loads nothing from elsewhere."""
 
 from collections.abc import Sequence
 import html
 import json
 from typing import Any
 
-from rearec_jax.serve.bodies import Body
+from rearec_jax.serve.bodies import ExplainBody, ItemsQuery, RecommendBody, SamplesQuery
 from rearec_jax.serve.guard import OPEN
 from rearec_jax.serve.limits import Limits
+from rearec_jax.version import __version__
 
 _TEXT, _WHOLE, _FLAG = {"type": "string"}, {"type": "integer"}, {"type": "boolean"}
 _TEXTS = {"type": "array", "items": _TEXT}
@@ -31,6 +32,8 @@ def _array(**fields: Any) -> dict[str, Any]:
     return {"type": "array", "items": _object(**fields)}
 
 
+_BODIES = {"/recommend": RecommendBody, "/explain": ExplainBody}
+_QUERIES = {"/items": ItemsQuery, "/samples": SamplesQuery}
 _READY = _array(name=_TEXT, ready=_FLAG, state=_TEXT, problem=_MAYBE_TEXT)
 _MODEL = {name: _TEXT for name in ("name", "label", "method", "backbone")}
 _MODEL |= {name: _WHOLE for name in ("steps", "items", "max_length")}
@@ -49,6 +52,7 @@ _ANSWERS = {
     "/samples": _object(samples=_array(history=_array(**_ITEM), target=_object(**_ITEM))),
     "/health": _object(status=_TEXT),
     "/ready": _object(status=_TEXT, models=_READY),
+    "/metrics": _TEXT,
 }
 _REFUSALS = {
     400: "The body is no JSON object, or the header Host is wrong.",
@@ -78,10 +82,35 @@ _KEYS = {
 }
 
 
-def body(kind: type[Body], limits: Limits) -> dict[str, Any]:
-    """Returns the description of a POST's body, as part of its operation."""
-    schema = kind.model_json_schema()
-    fields = schema["properties"]
+def description(limits: Limits, needs_key: bool, models: Sequence[str]) -> dict[str, Any]:
+    """Returns the OpenAPI description of a server with models of these names."""
+    shown = [{name: []} for name in _KEYS]
+    paths: dict[str, Any] = {}
+    for path, (summary, _) in _ENDPOINTS.items():
+        operation: dict[str, Any] = {"summary": summary, "operationId": path[1:]}
+        operation["responses"] = _responses(path)
+        if path not in OPEN:
+            operation["security"] = shown if needs_key else [{}, *shown]
+        if path in _QUERIES:
+            operation["parameters"] = _parameters(path, models)
+        if path in _BODIES:
+            operation["requestBody"] = _body(path, limits, models)
+        paths[path] = {"post" if path in _BODIES else "get": operation}
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "rearec_jax",
+            "description": "Recommendations of a model that thinks before it recommends.",
+            "version": __version__,
+        },
+        "paths": paths,
+        "components": {"securitySchemes": _KEYS},
+    }
+
+
+def _body(path: str, limits: Limits, models: Sequence[str]) -> dict[str, Any]:
+    schema = _BODIES[path].model_json_schema()
+    fields = _named(schema["properties"], models)
     fields["k"]["maximum"] = limits.k
     fields["exclude"]["maxItems"] = limits.ids
     fields["candidates"]["anyOf"][0]["maxItems"] = limits.ids
@@ -90,36 +119,33 @@ def body(kind: type[Body], limits: Limits) -> dict[str, Any]:
     else:
         fields["histories"]["maxItems"] = limits.histories
         fields["histories"]["items"]["maxItems"] = limits.history
-    content = {"application/json": {"schema": schema}}
-    return {"requestBody": {"required": True, "content": content}}
+    return {"required": True, "content": {"application/json": {"schema": schema}}}
 
 
-def operation(path: str) -> dict[str, Any]:
-    """Returns the summary of an endpoint, and the descriptions of its answer and refusals."""
-    summary, refusals = _ENDPOINTS[path]
-    found: dict[int, dict[str, Any]] = {200: {"description": "The answer."}}
-    if path in _ANSWERS:
-        found[200]["content"] = {"application/json": {"schema": _ANSWERS[path]}}
+def _parameters(path: str, models: Sequence[str]) -> list[dict[str, Any]]:
+    fields = _named(_QUERIES[path].model_json_schema()["properties"], models)
+    return [
+        {"name": name, "in": "query", "description": field.pop("description"), "schema": field}
+        for name, field in fields.items()
+    ]
+
+
+def _named(fields: dict[str, Any], models: Sequence[str]) -> dict[str, Any]:
+    """Returns the fields, of which one has the names of the models."""
+    fields["model"]["anyOf"][0]["enum"] = list(models)
+    return fields
+
+
+def _responses(path: str) -> dict[str, Any]:
+    """Returns the descriptions of an endpoint's answer and refusals, by status."""
+    kind = "text/plain" if path == "/metrics" else "application/json"
+    found: dict[str, Any] = {
+        "200": {"description": "The answer.", "content": {kind: {"schema": _ANSWERS[path]}}}
+    }
     content = {"application/json": {"schema": _object(error=_TEXT)}}
-    for status in (400, *(() if path in OPEN else (401, 503)), *refusals):
-        found[status] = {"description": _REFUSALS[status], "content": content}
-    return {"summary": summary, "responses": found}
-
-
-def complete(schema: dict[str, Any], needs_key: bool, names: Sequence[str]) -> None:
-    """Adds to the description how a key is shown, and the ``names`` of the models."""
-    schema.setdefault("components", {})["securitySchemes"] = _KEYS
-    shown = [{name: []} for name in _KEYS]
-    for path, methods in schema["paths"].items():
-        for operation in methods.values():
-            if path not in OPEN:
-                operation["security"] = shown if needs_key else [{}, *shown]
-            fields = {one["name"]: one["schema"] for one in operation.get("parameters", ())}
-            if "requestBody" in operation:
-                content = operation["requestBody"]["content"]["application/json"]
-                fields = content["schema"]["properties"]
-            if "model" in fields:
-                fields["model"]["anyOf"][0]["enum"] = list(names)
+    for status in (400, *(() if path in OPEN else (401, 503)), *_ENDPOINTS[path][1]):
+        found[str(status)] = {"description": _REFUSALS[status], "content": content}
+    return found
 
 
 def page(schema: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Checks and counts every request, before FastAPI and in plain ASGI, because that is cheap."""
+"""Checks and counts every request, before Starlette and in plain ASGI, because that is cheap."""
 
 import asyncio
 from collections import deque

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Sequence
 import dataclasses
+import gc
 import logging
 import math
 import pathlib
 import threading
 import time
 
-from rearec_jax.errors import UserError
+from rearec_jax.errors import UserError, shown
 from rearec_jax.recommend import model_directory
 from rearec_jax.recommend.model_directory import Stamp, stamp
 from rearec_jax.serve.counters import counter
@@ -18,6 +19,7 @@ from rearec_jax.serve.warm_model import Served, serve
 
 RETRY_SECONDS, LONGEST_RETRY = 30.0, 480.0  # before a refused model is tried again; doubles
 SOONEST, LATEST = 5, 60  # seconds after which a client is told to ask again
+HEAD_START = 5.0  # seconds after which a model waits no longer for the one before it
 
 _log = logging.getLogger(__name__)
 
@@ -145,34 +147,69 @@ class Models:
         if name is None:
             return self.default
         if name not in self.slots:
-            raise UserError(f"no model is named {name[:100]!r}; there are {', '.join(self.slots)}")
+            raise UserError(f"no model is named {shown(name)}; there are {', '.join(self.slots)}")
         return self.slots[name]
 
-    def compile(self, say: Callable[[str], None]) -> None:
-        """Compiles all programs of all models in turn; a failure is reported, and the rest done."""
-        for slot in self.slots.values():
-            if self._stopped.is_set():
-                return
-            started = time.perf_counter()
-            try:
-                slot.current.served.warm_up()
-            except Exception as error:  # such as too little memory; `watch` tries it again
-                slot.refuse(slot.current.stamp, error)
-                _log.exception("the model in %s cannot be used", slot.path)
-                say(f"model {slot.name} cannot be used: {slot.problem}")
-                continue
-            slot.is_ready = True
-            say(f"model {slot.name} is ready after {time.perf_counter() - started:.1f} s")
+    def start(self, seconds: float, say: Callable[[str], None]) -> list[threading.Thread]:
+        """Compiles each model, and then looks for a newer one every ``seconds``, until ``stop``.
 
-    def watch(self, seconds: float, say: Callable[[str], None]) -> None:
-        """Looks for newer models every ``seconds``, until ``stop``."""
-        while not self._stopped.wait(seconds):
-            for slot in self.slots.values():
-                self._look(slot, say)
+        Each has a thread of its own, which this returns: one that takes long, or hangs, keeps no
+        other from getting ready. While it is quick, they are compiled one after the other.
+
+        Args:
+            seconds: the time between two looks; 0: none.
+            say: prints a line.
+        """
+        threads: list[threading.Thread] = []
+        before: threading.Event | None = None
+        for slot in self.slots.values():
+            compiled = threading.Event()
+            arguments = (slot, before, compiled, seconds, say)
+            threads.append(threading.Thread(target=self._tend, args=arguments, daemon=True))
+            threads[-1].start()
+            before = compiled
+        return threads
+
+    def compile(self, say: Callable[[str], None]) -> None:
+        """Compiles all models; a failure is reported, and the rest done."""
+        for thread in self.start(0, say):
+            thread.join()
 
     def stop(self) -> None:
-        """Ends ``watch``, and ``compile`` before its next model."""
+        """Ends the threads after what they are doing."""
         self._stopped.set()
+
+    def _tend(
+        self,
+        slot: Slot,
+        before: threading.Event | None,
+        compiled: threading.Event,
+        seconds: float,
+        say: Callable[[str], None],
+    ) -> None:
+        """Compiles a model, after the one ``before``, and then watches its directory."""
+        if before:
+            before.wait(HEAD_START)
+        if self._stopped.is_set():
+            return
+        self._compile(slot, say)
+        compiled.set()
+        gc.collect()
+        gc.freeze()  # models and programs stay, so that no collection has to walk through them
+        while seconds and not self._stopped.wait(seconds):
+            self._look(slot, say)
+
+    def _compile(self, slot: Slot, say: Callable[[str], None]) -> None:
+        started = time.perf_counter()
+        try:
+            slot.current.served.warm_up()
+        except Exception as error:  # such as too little memory; `_look` tries it again
+            slot.refuse(slot.current.stamp, error)
+            _log.exception("the model in %s cannot be used", slot.path)
+            say(f"model {slot.name} cannot be used: {slot.problem}")
+            return
+        slot.is_ready = True
+        say(f"model {slot.name} is ready after {time.perf_counter() - started:.1f} s")
 
     def _look(self, slot: Slot, say: Callable[[str], None]) -> None:
         found = stamp(slot.path)

@@ -5,12 +5,10 @@ from collections.abc import Callable, Collection
 import contextlib
 import dataclasses
 import functools
-import gc
 import itertools
 import resource
 import socket
 import sys
-import threading
 from types import FrameType
 
 import uvicorn
@@ -128,7 +126,7 @@ def run(
     """Serves until SIGTERM or Ctrl-C; returns when the requests that have begun are answered.
 
     Args:
-        models: the loaded models; they are compiled here.
+        models: the loaded models; they are compiled meanwhile.
         limits: the limits of requests.
         access: what requests must show.
         watch: the seconds between looks for newer models; 0: none.
@@ -142,24 +140,12 @@ def run(
     host, port = listening.getsockname()[:2]
     say(f"listening at http://{f'[{host}]' if ':' in host else host}:{port}")
     sys.setswitchinterval(SWITCH_SECONDS)
-    background = threading.Thread(
-        target=_background, args=(models, watch, say), name="models", daemon=True
-    )
-    background.start()
+    models.start(watch, say)
     with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises the signal again when it is done
         server.run(sockets=[listening])
     models.stop()
     service.close()
     say(f"stopped: {guard.answered:,} of {guard.begun:,} requests answered")
-    background.join(timeout=1)
-
-
-def _background(models: Models, watch: float, say: Callable[[str], None]) -> None:
-    models.compile(say)
-    gc.collect()
-    gc.freeze()  # models and programs stay, so that no collection has to walk through them
-    if watch:
-        models.watch(watch, say)
 
 
 def _permitted(connections: int, say: Callable[[str], None]) -> int:

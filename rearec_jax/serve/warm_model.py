@@ -1,6 +1,6 @@
 """Runs a model for a server, many histories in a batch or one by itself, without compiling."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 import dataclasses
 import functools
 import time
@@ -29,7 +29,7 @@ class BatchedQuery(NamedTuple):
     """
 
     items: Int32[np.ndarray, "_"]
-    excluded: Int32[np.ndarray, "_"]
+    excluded: Set[int]
     k: int
     steps: int
 
@@ -145,7 +145,7 @@ class Served:
         for index in filled_queries:
             one = queries[rows.users[index]]
             depths[index] = one.steps
-            excluded[index][: len(one.excluded)] = one.excluded
+            excluded[index][: len(one.excluded)] = list(one.excluded)
         engine = self.recommender.engine
         found = best(
             engine.encode,
@@ -191,7 +191,7 @@ class Served:
         packing, queries = Packing(self.shapes), []
         while not queries or packing.shape != shape:
             length = shape.tokens if shape.queries == 1 else 2
-            one = BatchedQuery(self._some(length), np.zeros(0, np.int32), 1, steps)
+            one = BatchedQuery(self._some(length), set(), 1, steps)
             if not packing.add(len(one.items)):
                 raise AssertionError(f"no batch has the shape {shape}")
             queries.append(one)

@@ -248,6 +248,38 @@ class TestNumbersAndFlags:
     def test_very_many(self, rec):
         assert len(rec.recommend([["4"]], k=10**30)[0].ids) == ITEMS - 1
 
+    @pytest.mark.parametrize("digits", [1000, 5000])
+    @pytest.mark.parametrize("sign", [1, -1])
+    def test_far_too_many(self, rec, digits, sign):
+        """Python writes no number of 5,000 digits, and nobody reads one of 1,000."""
+        count = sign * 10**digits
+        with pytest.raises(UserError, match=r"^steps=.{,120} must lie between 0 and the") as caught:
+            rec.recommend([["4"]], steps=count)
+        assert len(str(caught.value)) < 300
+        if count < 0:
+            with pytest.raises(UserError, match=r"^k=.{,120} must be at least 1$"):
+                rec.recommend([["4"]], k=count)
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"k": "9" * 5000},
+            {"explain": "9" * 5000},
+            {"unknown": "9" * 5000},
+            {"exclude": "9" * 5000},
+            {"exclude": ["9" * 5000]},
+            {"candidates": [b"9" * 5000]},
+            {"candidates": [10**1000]},
+            {"exclude": [1 << 20_000]},
+            {"histories": "9" * 5000},
+            {"histories": [["9" * 5000]], "unknown": "error"},
+        ],
+    )
+    def test_long_values_are_not_echoed_whole(self, rec, wrong):
+        with pytest.raises(UserError) as caught:
+            rec.recommend(**{"histories": [["4"]]} | wrong)
+        assert len(str(caught.value)) < 300
+
     @pytest.mark.parametrize("wrong", ["false", None, 1, 0.0, [], np.array([True])])
     @pytest.mark.parametrize("name", ["exclude_seen", "explain"])
     def test_true_or_false(self, rec, name, wrong):

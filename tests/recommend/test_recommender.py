@@ -16,7 +16,7 @@ from rearec_jax.errors import UserError
 from rearec_jax.losses.similarity import comparable
 from rearec_jax.models.backbones import item_table
 from rearec_jax.models.reasoning import encode_and_reason
-from rearec_jax.recommend import trained
+from rearec_jax.recommend import engine, trained
 from rearec_jax.recommend.histories import of_ids
 from rearec_jax.recommend.items import Items
 from rearec_jax.recommend.recommender import Recommender
@@ -245,6 +245,18 @@ class TestNewItems:
     def test_a_model_of_ids_takes_none(self):
         with pytest.raises(UserError, match=r"model.backbone=unisrec or morec"):
             recommender()[0].add_items(["new"], ["red"])
+
+
+@pytest.mark.parametrize("excluded", [[], [4]])
+def test_zeros_of_either_sign_are_equal(excluded):
+    """Equal scores are in the order of the items, whatever the sign of a zero."""
+
+    @jax.jit
+    def order(scores):
+        allowed = engine._allowed(scores, 5, jnp.array([excluded], jnp.int32))
+        return jax.lax.top_k(allowed, 4)[1]
+
+    assert order(jnp.array([[-0.0, 0.0, -0.0, 1.0, -1.0, 2.0]])).tolist() == [[3, 0, 1, 2]]
 
 
 class TestBatches:

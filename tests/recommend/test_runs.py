@@ -111,6 +111,17 @@ def test_a_path_that_is_no_model(tmp_path):
             rearec_jax.load(wrong)
 
 
+@pytest.mark.parametrize("wrong", ["long", "long part", "loop", "nul"])
+def test_a_path_that_the_system_refuses(tmp_path, wrong):
+    (tmp_path / "loop").symlink_to("loop")
+    path = {"long": "x" * 5000, "long part": "x/" * 2500, "nul": "a\0b"}.get(wrong, wrong)
+    with pytest.raises(
+        UserError, match=r"^the path .* cannot be used: .*; give another$"
+    ) as caught:
+        rearec_jax.load(str(tmp_path / path))
+    assert len(str(caught.value)) < 300
+
+
 def test_an_older_run_prepares_its_data(tmp_path):
     options = config_lib.default()
     for name, value in (TINY | {"train.epochs": 1}).items():

@@ -213,7 +213,9 @@ def test_a_key_that_no_header_may_hold_is_refused(where, tmp_path, monkeypatch, 
 
 def test_without_the_extra_it_says_which(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"--mode=serve needs fastapi.*pip install -e '.\[serve\]'"):
+    with pytest.raises(
+        UserError, match=r"--mode=serve needs starlette.*pip install -e '.\[serve\]'"
+    ):
         serve_run("x", [])
 
 

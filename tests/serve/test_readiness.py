@@ -1,11 +1,14 @@
 """A model that is ready answers, and the others say when."""
 
+import shutil
+import threading
 import time
 
 import pytest
 
-from rearec_jax.serve.models import LATEST, Refusal
-from rearec_jax.serve.warm_model import Progress
+from rearec_jax.serve.models import LATEST, Models, Refusal
+from rearec_jax.serve.warm_model import Progress, Served
+from tests.serve.conftest import LIMITS, write
 
 BODY = {"histories": [["i1"]]}
 
@@ -56,6 +59,61 @@ def test_the_default_is_the_one_to_wait_for(client, second, monkeypatch):
     answer = client.ask("/ready")
     assert answer.status_code == 503 and answer.headers["retry-after"]
     assert [one["ready"] for one in answer.json()["models"]] == [False, False]
+
+
+def test_a_model_that_hangs_keeps_no_other_waiting(exported, tmp_path, monkeypatch):
+    """Neither one before it nor one after it; the others are also replaced by newer ones."""
+    paths = [tmp_path / name for name in ("hangs", "second", "hangs_too", "last")]
+    for path in paths:
+        shutil.copytree(exported / "one", path)
+    ends = threading.Event()
+
+    def warm_up(served):
+        assert not served.name.startswith("hangs") or ends.wait(30)
+
+    monkeypatch.setattr(Served, "warm_up", warm_up)
+    monkeypatch.setattr("rearec_jax.serve.models.HEAD_START", 0.05)
+    models, said = Models([str(path) for path in paths], LIMITS), []
+    threads = models.start(0.05, said.append)
+    try:
+        until(lambda: models.find("second").is_ready and models.find("last").is_ready)
+        assert not models.default.is_ready and not models.find("hangs_too").is_ready
+        write(tmp_path / "new", seed=1)
+        shutil.rmtree(paths[1])
+        (tmp_path / "new").rename(paths[1])
+        until(lambda: any("second is replaced" in line for line in said))
+        ends.set()
+        until(lambda: models.are_ready)
+    finally:
+        ends.set()
+        models.stop()
+        for thread in threads:
+            thread.join(10)
+    assert not any(thread.is_alive() for thread in threads)
+
+
+def test_models_are_compiled_in_their_order(exported, monkeypatch):
+    """So the default is ready first, unless it takes long."""
+    began, running = [], []
+
+    def warm_up(served):
+        began.append(served.name)
+        running.append(served.name)
+        time.sleep(0.05)
+        assert running == [served.name]
+        running.clear()
+
+    monkeypatch.setattr(Served, "warm_up", warm_up)
+    models = Models([str(exported / "one")] * 4, LIMITS)
+    models.compile(lambda text: None)
+    assert models.are_ready and began == list(models.slots)
+
+
+def until(holds):
+    end = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def test_programs_are_counted(client):

@@ -85,6 +85,39 @@ def test_mistakes(client, path, body, status, said):
     assert said in answer.json()["error"]
 
 
+LONG = "9" * 4000
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        f'"k": {LONG}',
+        f'"k": -{LONG}',
+        f'"k": {LONG * 2}',
+        f'"steps": {LONG}',
+        f'"k": "{LONG}"',
+        f'"{LONG}": 1',
+        f'"model": "{LONG}"',
+        f'"unknown": "{LONG}"',
+        f'"exclude": ["{LONG}"]',
+        f'"exclude": [{LONG}]',
+        f'"exclude": [{{"{LONG}": 1}}]',
+        f'"candidates": ["{LONG}"]',
+    ],
+)
+def test_long_values_are_not_echoed_whole(client, field):
+    answer = client.ask("/recommend", f'{{"histories": [["i1"]], {field}}}'.encode())
+    assert answer.status_code in (400, 422) and len(answer.json()["error"]) < 300
+
+
+@pytest.mark.parametrize(
+    "path", ["/items?limit=", "/items?q=", "/samples?model=", "/samples?limit=x"]
+)
+def test_nor_are_those_of_a_query(client, path):
+    answer = client.ask(path + LONG)
+    assert answer.status_code == 422 and len(answer.json()["error"]) < 300
+
+
 def test_ids_that_look_like_numbers_that_are_none(client):
     body = {"histories": [["NaN", "Infinity", "1e999", 17, 1.5, "i1"]]}
     (found,) = client.ask("/recommend", body).json()["results"]
