@@ -10,9 +10,11 @@ if TYPE_CHECKING:
     from rearec_jax.fitting.fit import compare, fit, tune
     from rearec_jax.fitting.model import Model
     from rearec_jax.recommend.model_directory import load
+    from rearec_jax.run.callbacks import Callback
 
 # The modules of the names, which are imported at their first use: JAX and Polars take seconds.
 _MODULES = {
+    "Callback": "rearec_jax.run.callbacks",
     "Model": "rearec_jax.fitting.model",
     "UserError": "rearec_jax.errors",
     "compare": "rearec_jax.fitting.fit",
@@ -21,7 +23,7 @@ _MODULES = {
     "tune": "rearec_jax.fitting.fit",
 }
 
-__all__ = ["Model", "UserError", "__version__", "compare", "fit", "load", "tune"]
+__all__ = ["Callback", "Model", "UserError", "__version__", "compare", "fit", "load", "tune"]
 
 
 def __getattr__(name: str) -> Any:

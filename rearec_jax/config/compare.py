@@ -34,6 +34,7 @@ FREE_OPTIONS = (
     "eval.score_mib",
     "text.batch_size",
     "train.log_every_steps",
+    "train.callbacks",
     "train.checkpoint_minutes",
     "data.path",
     "data.cache_dir",

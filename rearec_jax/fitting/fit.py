@@ -19,7 +19,14 @@ from rearec_jax.run.workdir import Workdir, default_path, make_directory
 NAME = "rearec_jax.fit"  # in summary.json, where the command line names the file of --config
 
 
-def fit(data: Any = None, *, workdir: Any = None, config: Any = None, **options: Any) -> Model:
+def fit(
+    data: Any = None,
+    *,
+    workdir: Any = None,
+    config: Any = None,
+    callbacks: Sequence[Any] = (),
+    **options: Any,
+) -> Model:
     """Trains a model on a data frame or a file, evaluates it, and returns it.
 
     It is the training of the command line with the same options, to the last bit. The same call
@@ -34,6 +41,8 @@ def fit(data: Any = None, *, workdir: Any = None, config: Any = None, **options:
             data> by default.
         config: a configuration file, the options that its get_config() returns, or a `Config`;
             those of configs/own_data.py by default.
+        callbacks: what is told of the training: functions of an epoch's event, or
+            `rearec_jax.Callback`s. They run in the thread that trains.
         options: options by their names, such as ``**{"train.epochs": 5}``; those in
             `fitting.options.SHORT` also without their group: ``epochs=5, method="prl"``.
 
@@ -45,7 +54,7 @@ def fit(data: Any = None, *, workdir: Any = None, config: Any = None, **options:
     chosen = options_lib.read(config, options)
     path, table = _placed(data, chosen, workdir)
     resolved = resolve(options_lib.nested(chosen))
-    in_thread(lambda: train_run(path, resolved, NAME, started, table))
+    in_thread(lambda: train_run(path, resolved, NAME, started, table, callbacks))
     return Model(pathlib.Path(path))
 
 

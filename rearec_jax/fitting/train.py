@@ -1,6 +1,8 @@
 """Trains a run, or continues it, then evaluates its best epoch."""
 
+from collections.abc import Sequence
 import contextlib
+from typing import Any
 
 from rearec_jax.config import Config
 from rearec_jax.data.interactions import Interactions
@@ -17,7 +19,12 @@ from rearec_jax.training.summary import Summary, finish, summarise
 
 
 def train_run(
-    path: str, config: Config, name: str, started: float, table: Table | None = None
+    path: str,
+    config: Config,
+    name: str,
+    started: float,
+    table: Table | None = None,
+    callbacks: Sequence[Any] = (),
 ) -> Summary:
     """Trains or resumes, evaluates the best epoch on validation and test, writes summary.json.
 
@@ -27,6 +34,7 @@ def train_run(
         name: the config file, for the summary.
         started: the `time.perf_counter()` when the process or the call began.
         table: the interactions, where they are no file yet: they are kept in the work directory.
+        callbacks: what is told of it, besides those of train.callbacks (`run.callbacks.callback`).
 
     Raises:
         UserError: options, data or work directory are wrong.
@@ -41,8 +49,10 @@ def train_run(
         hosts.first_then_others(lambda: workdir.check_data(data.digests()))
         hosts.first_then_others(lambda: keep_items(workdir, data))
         _announce(config, data, workdir)
-        with interruptible(), loop.trained(config, data, workdir, started) as outcome:
+        part = loop.Part(callbacks=tuple(callbacks))
+        with interruptible(), loop.trained(config, data, workdir, started, part) as outcome:
             summary, ranks = summarise(name, outcome.validate, outcome.variables, outcome.history)
+            outcome.callbacks.on_end(summary)
         finish(workdir, workdir.summary, summary, data, ranks)
     return summary
 

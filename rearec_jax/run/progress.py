@@ -4,10 +4,12 @@ import abc
 from collections.abc import Mapping
 import datetime
 import time
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from rich import progress as bars
 from rich.console import Console
+
+from rearec_jax.run.callbacks import SELECTION, Callback, Start, Update
 
 BAR_SECONDS = 0.1
 LINE_SECONDS = 10.0
@@ -186,6 +188,43 @@ class TrainingProgress(Progress):
         if len(names) == 2 and len(set(self._parts.values())) == 1:
             names = names[:1]
         return [f"{SHORT.get(name, name)} {self._parts[name]:.4g}" for name in names]
+
+
+class Display(Callback):
+    """The progress of a training as a bar or as lines, and a line that stays for each epoch."""
+
+    def __init__(self) -> None:
+        self._progress: TrainingProgress | None = None
+
+    def on_start(self, start: Start) -> None:
+        self._progress = TrainingProgress(start.total_steps, start.steps_per_epoch).__enter__()
+
+    def on_update(self, update: Update) -> None:
+        if self._progress is not None:
+            self._progress.show(
+                update.step, update.parts, update.targets_per_second, update.seconds_per_step
+            )
+
+    def on_epoch(self, event: Mapping[str, Any]) -> None:
+        if self._progress is not None:
+            self._progress.message(epoch_line(event))
+
+    def close(self) -> None:
+        if self._progress is not None:
+            self._progress.__exit__()
+            self._progress = None
+
+
+def epoch_line(event: Mapping[str, Any]) -> str:
+    """Returns 'epoch 3: validation NDCG@20 0.0421, best so far'."""
+    epoch, score = event["epoch"], event["valid"].get(SELECTION)
+    if score is None:
+        return f"epoch {epoch}: no validation"
+    best = event["best"]
+    note = "best so far"
+    if best["epoch"] != epoch:
+        note = f"best {best[SELECTION]:.4f} in epoch {best['epoch']}"
+    return f"epoch {epoch}: validation {SELECTION.upper()} {score:.4f}, {note}"
 
 
 def _clock(seconds: float) -> str:

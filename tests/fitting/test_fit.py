@@ -23,7 +23,6 @@ from tests.processes import ROOT, environment
 from tests.test_main import finish, start
 from tests.training.test_runs import at_step
 
-
 # ml_collections loads config files in a way that Python 3.15 will not know.
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module")
 
