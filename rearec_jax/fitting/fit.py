@@ -62,7 +62,7 @@ def tune(
     data: Any = None,
     *,
     workdir: Any,
-    minutes: float = 60.0,
+    minutes: int | float = 60,
     space: Mapping[str, Sequence[Any]] | None = None,
     config: Any = None,
     **options: Any,
@@ -104,7 +104,7 @@ def tune(
         options=command_line.load(arguments),
         arguments=arguments,
         space=tuple(f"{name}={','.join(map(str, v))}" for name, v in (space or {}).items()),
-        minutes=minutes,
+        minutes=float(minutes),
         command=f"rearec_jax.tune(config={str(start)!r}, workdir={str(root)!r})",
     )
     record = in_thread(lambda: tuner.tune(request))

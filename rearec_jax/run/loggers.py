@@ -48,8 +48,12 @@ class MLflow(Callback):
     def on_start(self, start: Start) -> None:
         mlflow = _required("mlflow")
         self._entities = mlflow.entities
-        store = (start.workdir.absolute().parent / "mlruns").as_uri()
-        self._client = mlflow.MlflowClient(os.environ.get("MLFLOW_TRACKING_URI", store))
+        store = os.environ.get("MLFLOW_TRACKING_URI")
+        if not store:
+            # Files need no server and no database; MLflow 3 wants this to be said.
+            os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
+            store = (start.workdir.absolute().parent / "mlruns").as_uri()
+        self._client = mlflow.MlflowClient(store)
         self._status = "KILLED"
         known = start.workdir / MLFLOW_RUN
         if start.step and known.exists():
