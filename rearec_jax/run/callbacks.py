@@ -81,7 +81,7 @@ class Callback:
         """
 
     def on_end(self, summary: Mapping[str, Any]) -> None:
-        """Takes note of the results, which summary.json holds."""
+        """Takes note of the results, as summary.json will hold them."""
 
     def close(self) -> None:
         """Gives back files and the like; nothing follows. It may come without ``on_end``."""

@@ -1,8 +1,9 @@
-"""Shows how far a piece of work is: a bar in a terminal, a plain line now and then elsewhere."""
+"""Shows how far work is: a bar in a terminal or a notebook, a line now and then elsewhere."""
 
 import abc
 from collections.abc import Mapping
 import datetime
+import importlib.util
 import time
 from typing import Any, ClassVar, TypeVar
 
@@ -64,7 +65,7 @@ class Progress(abc.ABC):
         """Returns the numbers in words."""
 
     def __enter__(self: P) -> P:
-        if self.has_bar and self.console.is_terminal:
+        if self.has_bar and (self.console.is_terminal or _in_notebook(self.console)):
             self._bar = bars.Progress(
                 bars.BarColumn(bar_width=12),
                 bars.TextColumn("{task.description}", markup=False),
@@ -109,6 +110,11 @@ class Progress(abc.ABC):
         if self._is_new:
             self._is_new = False
             say(self.line(), self.console)
+
+
+def _in_notebook(console: Console) -> bool:
+    """Says whether it is a notebook that can show a bar, for which rich needs ipywidgets."""
+    return console.is_jupyter and importlib.util.find_spec("ipywidgets") is not None
 
 
 class ByteProgress(Progress):
