@@ -13,12 +13,12 @@ QUICK |= {"mesh.data": 1, "data.core": 0}
 
 
 def interactions() -> pl.DataFrame:
-    """The demo's users: userId, movieId (text), ts (seconds), and a column that nobody needs."""
+    """The demo's users: userId ("u7"), movieId ("17"), ts (seconds), and a column of no use."""
     data = prepare(tiny().data)
     users = data.user_ids.gather(np.repeat(np.arange(data.num_users), data.lengths))
     return pl.DataFrame(
         {
-            "userId": users,
+            "userId": "u" + users,
             "movieId": data.item_ids.gather(data.items),
             "ts": np.arange(len(data.items)) + 1_000_000_000,
             "note": ["x"] * len(data.items),
