@@ -6,6 +6,7 @@ or SIGHUP, all saved that can be, the same command continues; 1 anything else, w
 
 import sys
 import time
+from typing import NoReturn
 
 from rearec_jax.ops.huge_pages import restart_with_huge_pages
 from rearec_jax.run import front_door
@@ -30,8 +31,13 @@ def _start(started: float) -> None:
     start.run(started)
 
 
-if __name__ == "__main__":
+def command() -> NoReturn:
+    """Runs the program as a process of its own: ``python -m rearec_jax.main``, and ``rearec``."""
     front_door.open_door()
     restart_with_huge_pages()
     began = time.perf_counter()
     front_door.run_process(lambda: _start(began))
+
+
+if __name__ == "__main__":
+    command()

@@ -11,8 +11,8 @@ from tests.processes import ROOT
 PACKAGE = "rearec_jax"
 # From the top floor down. A room imports from rooms below it, and from itself.
 FLOORS = [
-    *("main", "commands", "serve", "studies", "recommend", "training", "evaluation", "data"),
-    *("run", "models", "config", "methods", "losses", "devices", "ops"),
+    *("main", "commands", "fitting", "serve", "studies", "recommend", "training", "evaluation"),
+    *("data", "run", "models", "config", "methods", "losses", "devices", "ops"),
     *("types", "version", "errors"),
 ]
 # Other packages -> the only places that may import them, at the top of a module or within.

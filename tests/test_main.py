@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 
 from absl.flags import FLAGS
 import pytest
@@ -184,6 +185,15 @@ def test_directories_with_commas_in_a_list(pieces, names, tmp_path, monkeypatch)
     for name in ("a", "b", "a,b", "x=1,y=2/cell", "p=1,q=2,r=3", "x=1,b"):
         (tmp_path / name).mkdir(parents=True)
     assert command_line.rejoined(pieces) == names
+
+
+def test_the_console_script_is_the_same_program(tmp_path):
+    script = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["scripts"]
+    assert script == {"rearec": "rearec_jax.main:command"}
+    file = tmp_path / "rearec"  # as pip writes it
+    file.write_text("import sys\nfrom rearec_jax.main import command\nsys.exit(command())\n")
+    done = finish(processes.start(str(file), "--mode=compare", cwd=tmp_path))
+    assert done.returncode == MISTAKE and "needs --runs=DIR,DIR" in done.stderr
 
 
 def test_help_lists_the_flags_of_every_mode(tmp_path):

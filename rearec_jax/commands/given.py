@@ -1,7 +1,6 @@
 """Defines the flags that several modes share, and gives every mode their values."""
 
 from collections.abc import Sequence
-import hashlib
 import os
 import sys
 from typing import NamedTuple
@@ -9,10 +8,11 @@ from typing import NamedTuple
 from absl import flags
 from ml_collections import config_dict, config_flags
 
-from rearec_jax.config import AnalysisConfig, Config, command_line, fingerprint, resolve
+from rearec_jax.config import AnalysisConfig, Config, command_line, resolve
 from rearec_jax.errors import UserError
 from rearec_jax.run.files import expanded
 from rearec_jax.run.progress import say as say  # for all modes
+from rearec_jax.run.workdir import default_path
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Python file that defines get_config().")
 _WORKDIR = flags.DEFINE_string(
@@ -72,9 +72,7 @@ class Given(NamedTuple):
     @property
     def run_directory(self) -> str:
         """The value of --workdir, or runs/<data>-<backbone>-<method>-<hash of all options>."""
-        config = self.config
-        kind = f"{config.data.name}-{config.model.backbone}-{config.method.name}"
-        return self.workdir or os.path.join("runs", f"{kind}-{fingerprint(config)[:6]}")
+        return self.workdir or default_path(self.config)
 
     @property
     def finished_run(self) -> str:
@@ -98,9 +96,3 @@ def required(value: str | None, flag: str, description: str) -> str:
     if not value:
         raise UserError(f"--{flag}={description}, is missing")
     return value
-
-
-def named_after(kind: str, names: Sequence[str]) -> str:
-    """Returns runs/<kind>-<hash of the names>, the default directory of what is made of runs."""
-    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:6]
-    return os.path.join("runs", f"{kind}-{digest}")

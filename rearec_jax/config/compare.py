@@ -35,6 +35,7 @@ FREE_OPTIONS = (
     "eval.list_length",
     "text.batch_size",
     "train.log_every_steps",
+    "train.callbacks",
     "train.checkpoint_minutes",
     "data.path",
     "data.validation_path",

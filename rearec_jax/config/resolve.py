@@ -30,6 +30,7 @@ NEWER = (
     ("model", "layer", "transformer"),
     ("model", "taps", 12),
     ("model", "relative_positions", False),
+    ("train", "callbacks", []),
 )
 
 

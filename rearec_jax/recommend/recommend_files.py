@@ -21,8 +21,9 @@ from rearec_jax.data.own_files import by_user, cells, paths, tables, user_rows
 from rearec_jax.data.own_files.user_rows import Columns, Input, Piece
 from rearec_jax.errors import UserError
 from rearec_jax.recommend.histories import dense_set, of_ids
+from rearec_jax.recommend.items import Items
 from rearec_jax.recommend.recommender import Options, Recommender
-from rearec_jax.recommend.results import MODEL, POPULARITY
+from rearec_jax.recommend.results import MODEL, POPULARITY, Ranked
 from rearec_jax.run import lock
 from rearec_jax.run.files import expanded, save_array, write_whole
 from rearec_jax.run.progress import Progress
@@ -229,19 +230,7 @@ def _lists(recommender: Recommender, options: Options, piece: Piece) -> tuple[pl
     """Returns the rows of the output for the users of a piece, and their counts."""
     histories = of_ids(piece.values, recommender.items)
     ranked = recommender.rank(histories, options)
-    listed = ranked.items >= 0
-    owner = np.nonzero(listed)[0]
-    by = np.where(ranked.by_popularity, POPULARITY, MODEL)
-    rank = np.broadcast_to(np.arange(1, ranked.items.shape[1] + 1), listed.shape)
-    frame = pl.DataFrame(
-        {
-            "user_id": pl.Series(piece.users, dtype=pl.String).gather(owner),
-            "rank": rank[listed],
-            "item_id": recommender.items.ids.gather(ranked.items[listed]),
-            "score": ranked.scores[listed],
-            "by": pl.Series(by.tolist(), dtype=pl.String).gather(owner),
-        }
-    ).cast(SCHEMA)  # type: ignore[arg-type]
+    frame = frame_of(ranked, recommender.items, pl.Series(piece.users, dtype=pl.String))
     counts = Counts(
         users=len(piece.users),
         fallback=int(ranked.by_popularity.sum()),
@@ -250,6 +239,23 @@ def _lists(recommender: Recommender, options: Options, piece: Piece) -> tuple[pl
         wrong=len(piece.wrong),
     )
     return frame, counts
+
+
+def frame_of(ranked: Ranked, items: Items, users: pl.Series) -> pl.DataFrame:
+    """Returns the lists of these users as a data frame of ``SCHEMA``, a row a listed item."""
+    listed = ranked.items >= 0
+    owner = np.nonzero(listed)[0]
+    by = np.where(ranked.by_popularity, POPULARITY, MODEL)
+    rank = np.broadcast_to(np.arange(1, ranked.items.shape[1] + 1), listed.shape)
+    return pl.DataFrame(
+        {
+            "user_id": users.gather(owner),
+            "rank": rank[listed],
+            "item_id": items.ids.gather(ranked.items[listed]),
+            "score": ranked.scores[listed],
+            "by": pl.Series(by.tolist(), dtype=pl.String).gather(owner),
+        }
+    ).cast(SCHEMA)  # type: ignore[arg-type]
 
 
 def _write_errors(parts: Path, target: Path) -> list[tuple[int, str]]:

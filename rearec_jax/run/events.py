@@ -1,6 +1,6 @@
 """Logs the events of a run: metrics.jsonl, and the same numbers for TensorBoard."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 import json
 import os
 import pathlib
@@ -8,34 +8,44 @@ from typing import Any
 
 from rearec_jax.errors import UserError
 from rearec_jax.run import files
+from rearec_jax.run.callbacks import Callback, Start, Update, scalars
 from rearec_jax.run.workdir import Workdir, explained, finite, write_whole
 
 
-class EventLog:
-    """The log of a run: metrics.jsonl, one JSON object a line, and TensorBoard's numbers.
+class EventLog(Callback):
+    """The log of a run: metrics.jsonl, one JSON object a line.
 
     An event is a dict with an integer "step"; its other values are numbers, strings, or one level
     of dicts of them ("valid": {"ndcg@10": ...}). Numbers that are not finite are written as null.
     """
 
-    def __init__(self, workdir: Workdir, *, tensorboard: bool = True):
+    def __init__(self, workdir: Workdir):
         self._workdir = workdir
-        self._tensorboard = tensorboard and not files.is_remote(workdir.path)
-        self._purge_step: int | None = None
-        self._writer: Any = None
         with explained(workdir.events):
             if not files.is_remote(workdir.events):
                 _cut_half_line(workdir.events)
             self._file = files.open_to_append(workdir.events)
 
+    def on_start(self, start: Start) -> None:
+        """Drops the events that the training will log again."""
+        self.truncate_after(
+            start.step,
+            lambda event: event["kind"] == "training" or event["epoch"] <= start.epochs,
+        )
+
+    def on_update(self, update: Update) -> None:
+        if update.is_logged:
+            self.append(update.event)
+
+    def on_epoch(self, event: Mapping[str, Any]) -> None:
+        self.append(event)
+
     def append(self, event: Mapping[str, Any]) -> None:
         """Writes one event to the file at once. Raises UserError if the disk is full."""
-        step = int(event["step"])
+        int(event["step"])
         with explained(self._workdir.events):
             self._file.write(json.dumps(finite(event), allow_nan=False) + "\n")
             self._file.flush()
-            if self._tensorboard:
-                self._mirror(step, event)
 
     def read(self) -> list[dict[str, Any]]:
         """Returns all events, oldest first."""
@@ -44,22 +54,16 @@ class EventLog:
     def truncate_after(
         self, step: int, keep: Callable[[dict[str, Any]], bool] = lambda event: True
     ) -> None:
-        """Drops the events of later steps, and those for which ``keep`` is False.
-
-        A run that goes on from ``step`` logs them again.
-        """
+        """Drops the events of later steps, and those for which ``keep`` is False."""
         kept = [event for event in self.read() if event["step"] <= step and keep(event)]
         self._file.close()
         write_whole(self._workdir.events, "".join(json.dumps(event) + "\n" for event in kept))
         with explained(self._workdir.events):
             self._file = files.open_to_append(self._workdir.events)
-        self._close_writer()
-        self._purge_step = step + 1
 
     def close(self) -> None:
-        """Closes both files; no event may follow."""
+        """Closes the file; no event may follow."""
         self._file.close()
-        self._close_writer()
 
     def __enter__(self) -> "EventLog":
         return self
@@ -67,38 +71,40 @@ class EventLog:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _mirror(self, step: int, event: Mapping[str, Any]) -> None:
-        if self._writer is None:
-            import tensorboardX  # not needed before the first event
 
-            self._writer = tensorboardX.SummaryWriter(
-                str(self._workdir.tensorboard), purge_step=self._purge_step
-            )
-        for name, value in _scalars(event):
-            self._writer.add_scalar(name, value, step)
+class TensorBoard(Callback):
+    """The numbers of the events for TensorBoard; none in a bucket."""
 
-    def _close_writer(self) -> None:
+    def __init__(self, workdir: Workdir):
+        self._workdir = workdir
+        self._purge_step: int | None = None
+        self._writer: Any = None
+
+    def on_start(self, start: Start) -> None:
+        self.close()
+        self._purge_step = start.step + 1
+
+    def on_update(self, update: Update) -> None:
+        if update.is_logged:
+            self.on_epoch(update.event)
+
+    def on_epoch(self, event: Mapping[str, Any]) -> None:
+        if files.is_remote(self._workdir.path):
+            return
+        with explained(self._workdir.tensorboard):
+            if self._writer is None:
+                import tensorboardX  # not needed before the first event
+
+                self._writer = tensorboardX.SummaryWriter(
+                    str(self._workdir.tensorboard), purge_step=self._purge_step
+                )
+            for name, value in scalars(event):
+                self._writer.add_scalar(name, value, event["step"])
+
+    def close(self) -> None:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
-
-
-class NoLog:
-    """The log of a process that writes none, because another one does."""
-
-    def append(self, event: Mapping[str, Any]) -> None:
-        """Does nothing."""
-
-    def truncate_after(
-        self, step: int, keep: Callable[[dict[str, Any]], bool] = lambda event: True
-    ) -> None:
-        """Does nothing."""
-
-    def __enter__(self) -> "NoLog":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
 
 
 def read_events(workdir: Workdir) -> list[dict[str, Any]]:
@@ -130,11 +136,3 @@ def _cut_half_line(path: pathlib.Path) -> None:
         whole = text.rfind(b"\n") + 1
         if whole < len(text):
             os.truncate(path, whole)
-
-
-def _scalars(event: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
-    for key, value in event.items():
-        if isinstance(value, Mapping):
-            yield from _scalars(value, f"{prefix}{key}/")
-        elif isinstance(value, int | float) and (prefix or key != "step"):
-            yield prefix + key.replace("@", "_at_"), float(value)  # TensorBoard allows no "@"

@@ -5,7 +5,9 @@ deadline.
 """
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 import contextlib
+import contextvars
 import math
 import os
 import select
@@ -13,14 +15,20 @@ import signal
 import threading
 import time
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 LAST = (signal.SIGTERM, signal.SIGHUP)  # nobody waits for the process after one of these
 STDERR = 2
+POLL_SECONDS = 0.2
 TERMINATED = threading.Event()  # a SIGTERM has come; schedulers may repeat it
 
 Handler = Callable[[int, FrameType | None], object]
+T = TypeVar("T")
+
+# The request to stop that work shares with the thread that waits for it; None: signals alone count.
+_SHARED: contextvars.ContextVar[threading.Event | None]
+_SHARED = contextvars.ContextVar("request to stop", default=None)
 
 
 def say(text: str) -> None:
@@ -87,6 +95,36 @@ def handled(handler: Handler) -> Iterator[dict[int, Any]]:
             signal.signal(number, previous)
 
 
+def in_thread(work: Callable[[], T]) -> T:
+    """Does work in a thread and waits for it, so that Ctrl-C needs no handler of signals.
+
+    In somebody else's process (a notebook) handlers are not ours to set. There Python raises
+    KeyboardInterrupt in the thread that waits. The work is asked to stop, saves, and ends before
+    the exception goes on; a second Ctrl-C does not wait for that.
+
+    Raises:
+        KeyboardInterrupt: after Ctrl-C.
+        Exception: whatever the work raises.
+    """
+    stop = threading.Event()
+
+    def working() -> T:
+        _SHARED.set(stop)
+        return work()
+
+    with ThreadPoolExecutor(1, thread_name_prefix="rearec_jax") as pool:
+        future = pool.submit(contextvars.copy_context().run, working)
+        try:
+            while not wait([future], POLL_SECONDS).done:
+                pass  # an interrupt that is no signal (of IDLE) is seen between two waits only
+            return future.result()
+        except KeyboardInterrupt:
+            if not future.done():
+                stop.set()
+                say("\nstopping after this step; Ctrl-C: do not wait for it\n")
+            raise
+
+
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
     """Raises KeyboardInterrupt at the first signal: at once, or at the end if Python dropped it.
@@ -108,10 +146,15 @@ class Interruption(contextlib.ExitStack):
     def __init__(self, deadline: float = math.inf) -> None:
         """``deadline``: the `time.monotonic()` at which a stop is requested without a signal."""
         super().__init__()
-        self.signalled = False
+        self._asked = _SHARED.get() or threading.Event()
         self._deadline = deadline
         self._at_once = False
         self._before: dict[int, Any] = {}
+
+    @property
+    def signalled(self) -> bool:
+        """Says whether a person or a signal asks to stop."""
+        return self._asked.is_set()
 
     @property
     def requested(self) -> bool:
@@ -134,7 +177,8 @@ class Interruption(contextlib.ExitStack):
             self._at_once = False
 
     def _request(self, number: int, frame: FrameType | None) -> None:
-        again, self.signalled = self.signalled, True
+        again = self.signalled
+        self._asked.set()
         if self._at_once or (again and number == signal.SIGINT):
             before = self._before.get(number)
             if callable(before):  # the front door's, which knows then that it was raised

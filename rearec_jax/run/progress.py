@@ -1,13 +1,16 @@
-"""Shows how far a piece of work is: a bar in a terminal, a plain line now and then elsewhere."""
+"""Shows how far work is: a bar in a terminal or a notebook, a line now and then elsewhere."""
 
 import abc
 from collections.abc import Mapping
 import datetime
+import importlib.util
 import time
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from rich import progress as bars
 from rich.console import Console
+
+from rearec_jax.run.callbacks import Callback, Start, Update
 
 BAR_SECONDS = 0.1
 LINE_SECONDS = 10.0
@@ -62,7 +65,7 @@ class Progress(abc.ABC):
         """Returns the numbers in words."""
 
     def __enter__(self: P) -> P:
-        if self.has_bar and self.console.is_terminal:
+        if self.has_bar and (self.console.is_terminal or _in_notebook(self.console)):
             self._bar = bars.Progress(
                 bars.BarColumn(bar_width=12),
                 bars.TextColumn("{task.description}", markup=False),
@@ -107,6 +110,11 @@ class Progress(abc.ABC):
         if self._is_new:
             self._is_new = False
             say(self.line(), self.console)
+
+
+def _in_notebook(console: Console) -> bool:
+    """Says whether it is a notebook that can show a bar, for which rich needs ipywidgets."""
+    return console.is_jupyter and importlib.util.find_spec("ipywidgets") is not None
 
 
 class ByteProgress(Progress):
@@ -186,6 +194,42 @@ class TrainingProgress(Progress):
         if len(names) == 2 and len(set(self._parts.values())) == 1:
             names = names[:1]
         return [f"{SHORT.get(name, name)} {self._parts[name]:.4g}" for name in names]
+
+
+class Display(Callback):
+    """The progress of a training as a bar or as lines, and a line that stays for each epoch."""
+
+    def __init__(self) -> None:
+        self._progress: TrainingProgress | None = None
+
+    def on_start(self, start: Start) -> None:
+        self._progress = TrainingProgress(start.total_steps, start.steps_per_epoch).__enter__()
+
+    def on_update(self, update: Update) -> None:
+        if self._progress is not None:
+            self._progress.show(
+                update.step, update.parts, update.targets_per_second, update.seconds_per_step
+            )
+
+    def on_epoch(self, event: Mapping[str, Any]) -> None:
+        if self._progress is not None:
+            self._progress.message(epoch_line(event))
+
+    def close(self) -> None:
+        if self._progress is not None:
+            self._progress.__exit__()
+            self._progress = None
+
+
+def epoch_line(event: Mapping[str, Any]) -> str:
+    """Returns 'epoch 3: validation NDCG@20 0.0421, best so far'."""
+    epoch, best = event["epoch"], event.get("best")
+    if best is None:
+        return f"epoch {epoch}: no validation"
+    metric, note = best["metric"], "best so far"
+    if best["epoch"] != epoch:
+        note = f"best {best['value']:.4f} in epoch {best['epoch']}"
+    return f"epoch {epoch}: validation {metric.upper()} {event['valid'][metric]:.4f}, {note}"
 
 
 def _clock(seconds: float) -> str:

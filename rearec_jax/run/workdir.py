@@ -7,6 +7,7 @@ in a line that a crash cut off.
 from collections.abc import Iterator, Mapping, Sequence
 import contextlib
 import dataclasses
+import hashlib
 import json
 import math
 import os
@@ -81,6 +82,18 @@ class Workdir:
     def write_summary(self, summary: Mapping[str, Any], path: pathlib.Path | None = None) -> None:
         """Writes summary.json (or ``path``) whole. Raises UserError if it cannot be written."""
         write_whole(path or self.summary, json.dumps(finite(summary), indent=2) + "\n")
+
+
+def default_path(config: Config) -> str:
+    """Returns runs/<data>-<backbone>-<method>-<hash of all options>."""
+    kind = f"{config.data.name}-{config.model.backbone}-{config.method.name}"
+    return os.path.join("runs", f"{kind}-{config_lib.fingerprint(config)[:6]}")
+
+
+def named_after(kind: str, names: Sequence[str]) -> str:
+    """Returns runs/<kind>-<hash of the names>, the default directory of what is made of runs."""
+    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:6]
+    return os.path.join("runs", f"{kind}-{digest}")
 
 
 def open_workdir(path: str | os.PathLike[str], config: Config) -> Workdir:

@@ -3,34 +3,33 @@
 import dataclasses
 from typing import Any
 
+from rearec_jax.run.callbacks import SELECTION, SELECTION_CUTOFF, Callback
 from rearec_jax.run.checkpoint import Checkpoints
-from rearec_jax.run.events import EventLog, NoLog
 from rearec_jax.training.history import History
 from rearec_jax.training.setup import Setup
 from rearec_jax.training.step import TrainState
 
-# The validation metric of figures and searches, which chooses the best epoch by default.
-SELECTION, SELECTION_CUTOFF = "ndcg@20", 20
+__all__ = ["SELECTION", "SELECTION_CUTOFF", "Journal"]
 
 
 @dataclasses.dataclass
 class Journal:
-    """The checkpoints, the log and the history of one training.
+    """The checkpoints, the history of one training, and all that is told of it.
 
     Attributes:
         checkpoints: the newest states, to go on from, and that of the best epoch.
-        log: the events.
+        callbacks: what is told of updates and epochs: the log and others.
         history: what has been reached so far; every checkpoint holds it.
         metric: the validation metric that chooses the best epoch.
     """
 
     checkpoints: Checkpoints
-    log: EventLog | NoLog
+    callbacks: Callback
     history: History
     metric: str = SELECTION
 
     def end_epoch(self, step: int, state: TrainState, event: dict[str, Any]) -> bool:
-        """Counts a validated epoch, keeps its state if it is the best, and logs the validation.
+        """Counts a validated epoch, keeps its state if it is the best, and tells of it.
 
         `save` comes afterwards: a run that goes on drops events that no checkpoint has followed.
 
@@ -46,7 +45,11 @@ class Journal:
         if is_best:
             self.checkpoints.save_best(self.history.place(step), state, self._progress())
         place = {"step": step, "epoch": self.history.epochs}
-        self.log.append({**place, **event, "seconds": self.history.seconds})
+        told = {**place, **event, "seconds": self.history.seconds}
+        if self.metric in event["valid"]:
+            best = {"epoch": self.history.best_epoch, "metric": self.metric}
+            told["best"] = {**best, "value": self.history.best}
+        self.callbacks.on_epoch(told)
         return is_best
 
     def save(self, step: int, state: TrainState) -> None:

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import jax
 
-from rearec_jax.config import Config
+from rearec_jax.config import Config, to_dict
+from rearec_jax.config.compare import flattened
 from rearec_jax.data.interactions import Interactions
 from rearec_jax.devices import hosts
 from rearec_jax.errors import DivergedError, UserError
@@ -17,10 +18,11 @@ from rearec_jax.evaluation.evaluator import Evaluator
 from rearec_jax.evaluation.metrics import names
 from rearec_jax.evaluation.ranks import Ranks
 from rearec_jax.models.backbones import Variables
+from rearec_jax.run.callbacks import Callback, Callbacks, Start, Update, callback
 from rearec_jax.run.checkpoint import Checkpoints
-from rearec_jax.run.events import EventLog, NoLog
+from rearec_jax.run.events import EventLog, TensorBoard
 from rearec_jax.run.interruption import Interruption
-from rearec_jax.run.progress import TrainingProgress
+from rearec_jax.run.progress import Display, say
 from rearec_jax.run.workdir import Workdir
 from rearec_jax.training.history import History
 from rearec_jax.training.journal import SELECTION, SELECTION_CUTOFF, Journal
@@ -35,25 +37,30 @@ class Outcome(NamedTuple):
     variables: The parameters of the best epoch.
     history:   The progress up to the last epoch.
     validate:  The evaluator of the validation split.
+    callbacks: All that is told of the training, and may be told of its results.
     """
 
     variables: Variables
     history: History
     validate: Evaluator
+    callbacks: Callback
 
 
-class Limits(NamedTuple):
-    """The limits of one part of a training, which may go on later as the same training.
+class Part(NamedTuple):
+    """One part of a training, which may go on later as the same training.
 
-    epochs:   The epochs after which it ends; None: those of the options.
-    deadline: A `time.monotonic()`; from then on it is as if Ctrl-C had been pressed.
+    epochs:    The epochs after which it ends; None: those of the options.
+    deadline:  A `time.monotonic()`; from then on it is as if Ctrl-C had been pressed.
+    callbacks: What is told of it besides those of the options, in any form that
+               `run.callbacks.callback` takes.
     """
 
     epochs: int | None = None
     deadline: float = math.inf
+    callbacks: tuple[Any, ...] = ()
 
 
-UNLIMITED = Limits()
+WHOLE = Part()
 
 
 @contextlib.contextmanager
@@ -62,7 +69,7 @@ def trained(
     data: Interactions,
     workdir: Workdir,
     started: float,
-    limits: Limits = UNLIMITED,
+    part: Part = WHOLE,
     setup: Setup | None = None,
 ) -> Iterator[Outcome]:
     """Trains until the epochs or the patience are used up; continues what the work directory holds.
@@ -74,32 +81,53 @@ def trained(
         data: what it is trained on.
         workdir: its work directory.
         started: `time.perf_counter()` at the start of the process, for `seconds_to_first_step`.
-        limits: of this part of the training.
+        part: what is done of it now, and who is told.
         setup: of these options, where it is made already.
 
     Raises:
         UserError: a loss or state that is not finite, or a full disk.
         KeyboardInterrupt: after Ctrl-C or SIGTERM, with everything saved.
     """
-    with Checkpoints(workdir.checkpoints) as checkpoints:
+    with (
+        Checkpoints(workdir.checkpoints) as checkpoints,
+        contextlib.closing(_callbacks(config, workdir, part)) as callbacks,
+    ):
         # From here on, not only while it trains: Python drops a KeyboardInterrupt that is raised
         # inside a callback, and JAX's tracing is full of them.
-        with Interruption(limits.deadline) as interruption:
+        with Interruption(part.deadline) as interruption:
             setup = setup or make_setup(config, data)
-            with _log(workdir) as log:
-                loop = _Loop(setup, checkpoints, log, interruption, started, limits.epochs)
+            _note_size(setup)
+            display = Display()
+            told = Callbacks([callbacks, display])
+            with contextlib.closing(display):
+                journal, state = begun(setup, workdir, checkpoints, told)
+                loop = _Loop(setup, journal, state, interruption, started, part.epochs)
                 loop.run()
-                best = checkpoints.restore_best(loop.abstract_state)
+            best = checkpoints.restore_best(loop.abstract_state)
         if hosts.any_host([interruption.signalled])[0]:
             raise KeyboardInterrupt
         if best is None:
             raise UserError(f"{workdir.checkpoints} has lost its best epoch; train it again")
-        yield Outcome(best[0].variables, loop.history, setup.validate)
+        yield Outcome(best[0].variables, loop.history, setup.validate, callbacks)
         checkpoints.wait()  # raises if the last one could not be written
 
 
-def _log(workdir: Workdir) -> EventLog | NoLog:
-    return EventLog(workdir) if hosts.is_first() else NoLog()
+def _callbacks(config: Config, workdir: Workdir, part: Part) -> Callbacks:
+    """Returns the logs of the run, and what options and caller name; none but on the first host."""
+    if not hosts.is_first():
+        return Callbacks([])
+    more = [callback(given) for given in (*config.train.callbacks, *part.callbacks)]
+    return Callbacks([EventLog(workdir), TensorBoard(workdir), *more])
+
+
+def _note_size(setup: Setup) -> None:
+    """Says where an update takes fewer targets than the options ask for."""
+    batches, asked = setup.batches, setup.config.train.batch_size
+    if asked > batches.targets_per_epoch and batches.steps_per_epoch == 1:
+        say(
+            f"train.batch_size={asked:,}, and the data have {batches.targets_per_epoch:,}"
+            " targets: each update takes them all"
+        )
 
 
 def abstract_state(setup: Setup) -> TrainState:
@@ -107,25 +135,26 @@ def abstract_state(setup: Setup) -> TrainState:
     return setup.task.devices.abstract(jax.eval_shape(setup.initial_state))
 
 
-def first_state(
-    setup: Setup, checkpoints: Checkpoints, log: EventLog | NoLog
-) -> tuple[TrainState, History]:
-    """Returns the state where a training begins or goes on; the log forgets what comes later."""
+def begun(
+    setup: Setup, workdir: Workdir, checkpoints: Checkpoints, callbacks: Callback
+) -> tuple[Journal, TrainState]:
+    """Returns the journal and the state of a training that begins or goes on, and tells of it."""
     found = checkpoints.restore_last(abstract_state(setup))
-    if found is None:
-        log.truncate_after(-1)
-        return setup.initial_state(), History()
-    state, history = found[0], History(**found[1])
-    best = checkpoints.best_progress()
-    if best is not None and best["best"] > history.best:
-        # Of a process that died before its next `save_last`: those are the weights that are kept,
-        # and what is computed again need not be equal to the last bit (another mesh, a GPU).
-        history.best, history.best_epoch = best["best"], best["best_epoch"]
-    log.truncate_after(
-        int(state.step),
-        lambda event: event["kind"] == "training" or event["epoch"] <= history.epochs,
-    )
-    return state, history
+    state, history = (setup.initial_state(), History())
+    if found is not None:
+        state, history = found[0], History(**found[1])
+        best = checkpoints.best_progress()
+        if best is not None and best["best"] > history.best:
+            # Of a process that died before its next `save_last`: those are the weights that are
+            # kept, and what is computed again need not be equal to the last bit (another mesh, a
+            # GPU).
+            history.best, history.best_epoch = best["best"], best["best_epoch"]
+    options = flattened(to_dict(setup.config))
+    lengths = setup.total_steps, setup.steps_per_epoch
+    place = workdir.path, options, int(state.step), history.epochs
+    callbacks.on_start(Start(*place, *lengths))
+    metric = setup.config.train.stop_metric
+    return Journal(checkpoints, callbacks, history, metric), state
 
 
 def validation_event(ranks: Ranks | None, cutoffs: tuple[int, ...]) -> dict[str, Any]:
@@ -165,42 +194,33 @@ class _Loop:
     def __init__(
         self,
         setup: Setup,
-        checkpoints: Checkpoints,
-        log: EventLog | NoLog,
+        journal: Journal,
+        state: TrainState,
         interruption: Interruption,
         started: float,
         epochs: int | None = None,
     ):
         self.setup, self.epochs = setup, epochs
-        self.metric = setup.config.train.stop_metric
-        self.cutoffs = _cutoffs(self.metric, setup.config.eval.cutoffs)
+        train = setup.config.train
+        self.cutoffs = _cutoffs(train.stop_metric, setup.config.eval.cutoffs)
         self.updates: dict[bool, UpdateFunction] = {}
         self.abstract_state = abstract_state(setup)
-        self.state, self.history = first_state(setup, checkpoints, log)
-        self.journal = Journal(checkpoints, log, self.history, self.metric)
+        self.journal, self.state, self.history = journal, state, journal.history
         self.step = int(self.state.step)
         # Number of the newest checkpoint: what was restored is not written again.
         self.saved = self.history.place(self.step) if self.step else None
         self.saved_at = time.monotonic()
         self.meter = Meter(self.history, started, self._report)
-        self.progress = TrainingProgress(setup.total_steps, setup.steps_per_epoch)
         self.interruption = interruption
         self.ballot = hosts.Ballot()
 
     def run(self) -> None:
         """Trains and validates epoch after epoch until the training ends."""
-        with self.progress:
-            batches, asked = self.setup.batches, self.setup.config.train.batch_size
-            if asked > batches.targets_per_epoch and batches.steps_per_epoch == 1:
-                self.progress.message(
-                    f"train.batch_size={asked:,}, and the data have {batches.targets_per_epoch:,}"
-                    " targets: each update takes them all"
-                )
-            while not self._stopped():
-                if self.history.epochs < self.setup.epochs_done(self.step):
-                    self._validate()
-                else:
-                    self._train_epoch()
+        while not self._stopped():
+            if self.history.epochs < self.setup.epochs_done(self.step):
+                self._validate()
+            else:
+                self._train_epoch()
 
     def _stopped(self) -> bool:
         """Says whether nothing is left to do.
@@ -238,24 +258,26 @@ class _Loop:
         self.meter.settle()
 
     def _report(self, reading: Reading) -> None:
-        """Shows a finished update, logs it now and then, and stops if it went wrong."""
+        """Tells of a finished update, and stops if it went wrong."""
         step, parts = reading.step, reading.parts
         if not math.isfinite(parts["loss"]):
             raise self._diverged(f"the loss is {parts['loss']}", step)
-        self.progress.show(step, parts, reading.targets_per_second, reading.seconds_per_step)
-        if step % self.setup.config.train.log_every_steps == 0 or self.setup.epoch_ends(step):
-            self.journal.log.append(
-                {
-                    "step": step,
-                    "epoch": self.setup.epoch_of(step),
-                    "kind": "training",
-                    "parts": parts,
-                    "targets_per_second": reading.targets_per_second,
-                }
+        setup = self.setup
+        every = setup.config.train.log_every_steps
+        is_logged = step % every == 0 or setup.epoch_ends(step)
+        self.journal.callbacks.on_update(
+            Update(
+                step,
+                setup.epoch_of(step),
+                parts,
+                reading.targets_per_second,
+                reading.seconds_per_step,
+                is_logged,
             )
+        )
 
     def _validate(self) -> None:
-        """Ends an epoch: ranks the validation split, keeps the best parameters, logs, saves."""
+        """Ends an epoch: ranks the validation split, keeps the best parameters, tells, saves."""
         self._check_state()
         validate = self.setup.validate
         try:
@@ -267,21 +289,8 @@ class _Loop:
             self._save()  # the epoch's updates; it will be validated after the restart
             raise
         event = validation_event(ranks, self.cutoffs)
-        is_best = self.journal.end_epoch(self.step, self.state, event)
+        self.journal.end_epoch(self.step, self.state, event)
         self._save()
-        self._show_epoch(event["valid"].get(self.metric), is_best)
-
-    def _show_epoch(self, score: float | None, is_best: bool) -> None:
-        history = self.history
-        if score is None:
-            self.progress.message(f"epoch {history.epochs}: no validation")
-            return
-        note = (
-            "best so far" if is_best else f"best {history.best:.4f} in epoch {history.best_epoch}"
-        )
-        self.progress.message(
-            f"epoch {history.epochs}: validation {self.metric.upper()} {score:.4f}, {note}"
-        )
 
     def _save(self) -> None:
         """Saves the state that a restart continues from, if it is finite.

@@ -216,7 +216,7 @@ def test_fingerprint_changes_with_every_option():
 def another(value):
     """A different value of the same type."""
     if isinstance(value, list):
-        return (*value, *value)
+        return (*value, *value) or ("another",)
     if isinstance(value, bool):
         return not value
     return {str: "another", int: 12345, float: 0.12345, type(None): 1.5}[type(value)]

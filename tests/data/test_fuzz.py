@@ -177,7 +177,7 @@ def read_json_lines(path: Path) -> None:
 def read_log(path: Path) -> None:
     workdir = Workdir(path.parent)
     assert all(isinstance(event["step"], int) for event in read_events(workdir))
-    with EventLog(workdir, tensorboard=False) as log:
+    with EventLog(workdir) as log:
         log.append({"step": 3})
         log.truncate_after(2)
 

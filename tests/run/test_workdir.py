@@ -10,7 +10,7 @@ import pytest
 from rearec_jax import config as config_lib
 from rearec_jax.config import Config, resolve
 from rearec_jax.errors import UserError
-from rearec_jax.run.events import EventLog
+from rearec_jax.run.events import EventLog, TensorBoard
 from rearec_jax.run.workdir import load_config, open_workdir, opened
 
 RESOLVED = resolve({})  # what a run always has
@@ -129,14 +129,14 @@ class TestEvents:
         return open_workdir(tmp_path, RESOLVED)
 
     def test_events_are_on_disk_at_once(self, workdir):
-        with EventLog(workdir, tensorboard=False) as log:
+        with EventLog(workdir) as log:
             log.append({"step": 1, "loss": 0.1 + 0.2, "valid": {"ndcg@10": 0.5}})
             (line,) = workdir.events.read_text().splitlines()
             assert json.loads(line) == {"step": 1, "loss": 0.1 + 0.2, "valid": {"ndcg@10": 0.5}}
         assert not workdir.tensorboard.exists()
 
     def test_truncation_drops_later_events_and_goes_on(self, workdir):
-        with EventLog(workdir, tensorboard=False) as log:
+        with EventLog(workdir) as log:
             for step in (1, 2, 3, 3):
                 log.append({"step": step, "run": 1})
             log.truncate_after(2)
@@ -145,7 +145,7 @@ class TestEvents:
             assert log.read() == want
 
     def test_truncation_also_drops_what_is_refused(self, workdir):
-        with EventLog(workdir, tensorboard=False) as log:
+        with EventLog(workdir) as log:
             for step in (1, 2):
                 log.append({"step": step, "kind": "validation"})
             log.truncate_after(2, lambda event: event["step"] == 1)
@@ -153,27 +153,28 @@ class TestEvents:
 
     @pytest.mark.parametrize("half", ['{"st', '{"step": 2, "loss": 3.5}', "\x00\x00"])
     def test_half_written_last_line_is_forgiven(self, workdir, half):
-        with EventLog(workdir, tensorboard=False) as log:
+        with EventLog(workdir) as log:
             log.append({"step": 1})
         with workdir.events.open("a") as file:
             file.write(half)
-        with EventLog(workdir, tensorboard=False) as log:
+        with EventLog(workdir) as log:
             log.append({"step": 2, "again": True})
             assert log.read() == [{"step": 1}, {"step": 2, "again": True}]
 
     def test_damaged_line_is_named(self, workdir):
         workdir.events.write_text('{"step": 1}\n{"st\n{"step": 3}\n')
-        with EventLog(workdir, tensorboard=False) as log, pytest.raises(UserError, match="line 2"):
+        with EventLog(workdir) as log, pytest.raises(UserError, match="line 2"):
             log.read()
 
     def test_no_number_is_valid_json(self, workdir):
-        with EventLog(workdir, tensorboard=False) as log:
+        with EventLog(workdir) as log:
             log.append({"step": 1, "loss": float("nan"), "parts": {"ce": float("inf")}})
             assert log.read() == [{"step": 1, "loss": None, "parts": {"ce": None}}]
 
     def test_tensorboard_is_written_where_asked_for(self, workdir):
-        with EventLog(workdir) as log:
-            log.append({"step": 1, "note": "hello", "loss": 0.5, "valid": {"ndcg@10": 0.5}})
+        log = TensorBoard(workdir)
+        log.on_epoch({"step": 1, "note": "hello", "loss": 0.5, "valid": {"ndcg@10": 0.5}})
+        log.close()
         (file,) = workdir.tensorboard.iterdir()
         content = file.read_bytes()
         assert b"loss" in content

@@ -28,8 +28,8 @@ def train_alone(trial: Trial, data: Interactions, setup: Setup, deadline: float)
     with trial.opened(data) as workdir:
         history, status = History(), DONE
         try:
-            limits = loop.Limits(epochs, deadline)
-            with loop.trained(config, data, workdir, started, limits, setup) as outcome:
+            part = loop.Part(epochs, deadline)
+            with loop.trained(config, data, workdir, started, part, setup) as outcome:
                 history = at_rung(workdir, outcome.history, epochs)
         except KeyboardInterrupt:
             history, status = _saved_history(workdir), PARTIAL

@@ -14,8 +14,9 @@ from jaxtyping import Array
 import numpy as np
 
 from rearec_jax.data.interactions import Interactions
+from rearec_jax.run.callbacks import Callbacks, Update
 from rearec_jax.run.checkpoint import Checkpoints
-from rearec_jax.run.events import EventLog
+from rearec_jax.run.events import EventLog, TensorBoard
 from rearec_jax.run.interruption import Interruption
 from rearec_jax.run.workdir import Workdir
 from rearec_jax.studies.terminal import say
@@ -59,10 +60,11 @@ def train_together(
         for trial in trials:
             workdir = held.enter_context(trial.opened(data))
             checkpoints = held.enter_context(Checkpoints(workdir.checkpoints))
-            log = held.enter_context(EventLog(workdir))
+            logs = Callbacks([EventLog(workdir), TensorBoard(workdir)])
+            held.enter_context(contextlib.closing(logs))
             setup = shared.setup_of(trial.candidate.config)
-            state, history = loop.first_state(setup, checkpoints, log)
-            members.append(Member(trial, setup, workdir, Journal(checkpoints, log, history)))
+            journal, state = loop.begun(setup, workdir, checkpoints, logs)
+            members.append(Member(trial, setup, workdir, journal))
             states.append(state)
         if len({(int(s.step), m.history.epochs) for s, m in zip(states, members, strict=True)}) > 1:
             return None
@@ -158,8 +160,8 @@ class _Loop:
             event = loop.validation_event(self.setup.validate(one.variables), cutoffs)
             if self.parts:  # none where an epoch is validated again after a restart
                 parts = {name: float(values[index]) for name, values in self.parts.items()}
-                place = {"step": self.step, "epoch": member.history.epochs + 1}
-                member.journal.log.append({**place, "kind": "training", "parts": parts})
+                update = Update(self.step, member.history.epochs + 1, parts)
+                member.journal.callbacks.on_update(update)
             member.journal.end_epoch(self.step, one, event)
             member.journal.save(self.step, one)
             self._note_end(member)

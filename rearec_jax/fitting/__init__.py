@@ -1,0 +1,1 @@
+"""Trains and asks models: the interface of Python, and the training of the command line."""
