@@ -88,7 +88,8 @@ def objective(reasoned: Reasoned) -> Parts:
         parts["trajectory_contrast"] = value
         loss += jnp.asarray(options.trajectory_weight, loss.dtype) * value
     if options.step_weight > 0:
-        earlier = jnp.floor(jax.random.uniform(keys[1], (count,)) * depths).astype(depths.dtype)
+        share = jax.random.uniform(keys[1], (count,))
+        earlier = (share * depths.astype(share.dtype)).astype(depths.dtype)  # rounded down
         others = progressive.negatives(batch.users, batch.weights, options.negatives)
         value = contrast(reasoned, states[queries, earlier], user, others)
         parts["step_contrast"] = value
