@@ -34,8 +34,8 @@ NEWER = (
     ("method", "core_layers", 1),
     ("method", "mean_steps", 4.0),
     ("method", "start_noise", 1.0),
-    ("method", "trajectory_weight", 0.1),
-    ("method", "step_weight", 0.1),
+    ("method", "trajectory_weight", 0.0),
+    ("method", "step_weight", 0.0),
 )
 
 

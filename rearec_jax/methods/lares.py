@@ -100,7 +100,7 @@ def objective(reasoned: Reasoned) -> Parts:
 METHOD = Method(
     label="+LARES",
     sentence="The last step represents the user; a step refines the states of all items by layers"
-    " of its own; cross-entropy after a random number of steps + contrasts of histories and steps.",
+    " of its own; cross-entropy after a random number of steps.",
     objective=objective,
     options=(
         "method.core_layers",

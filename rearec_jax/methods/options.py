@@ -33,5 +33,5 @@ class MethodConfig:
     core_layers: int = 1  # lares: the layers that every step applies, after the `model.layers`
     mean_steps: float = 4.0  # lares: the mean number of steps in training, of at most `steps`
     start_noise: float = 1.0  # lares: the scale of the state before the first step in training
-    trajectory_weight: float = 0.1  # alpha, lares: contrast with another history; 0 = left out
-    step_weight: float = 0.1  # gamma, lares: contrast with an earlier step; 0 = left out
+    trajectory_weight: float = 0.0  # alpha, lares: contrast with another history (paper: 0.1)
+    step_weight: float = 0.0  # gamma, lares: contrast with an earlier step (paper: 0.1 to 0.5)

@@ -123,7 +123,7 @@ def test_negatives_are_of_other_users(drawn):
     kinds = [progressive.negatives(users, weights, kind) for kind in ("other_users", "batch")]
     assert (np.asarray(kinds[0].keys) != np.asarray(kinds[1].keys)).any()
     got = [
-        float(parts_of(drawn, method__negatives=kind)["step_contrast"])
+        float(parts_of(drawn, method__negatives=kind, method__step_weight=0.1)["step_contrast"])
         for kind in ("other_users", "batch")
     ]
     assert got[0] < got[1]

@@ -22,7 +22,14 @@ PARTS = {
     ("method", "changes"),
     [
         ("mancar", {"model__layer": "hstu", "method__rescale": True}),
-        ("lares", {"model__layer": "filtered", "method__core_layers": 1}),
+        (
+            "lares",
+            {
+                "model__layer": "filtered",
+                "method__trajectory_weight": 0.1,
+                "method__step_weight": 0.1,
+            },
+        ),
     ],
 )
 def test_every_mode(tmp_path, method, changes):
@@ -52,7 +59,7 @@ def test_every_mode(tmp_path, method, changes):
 
     tables = json.loads((analyse.analyse_run(str(path), None) / "tables.json").read_text())
     kinds = [row["representation"] for row in tables["accuracy_by_step"]]
-    assert kinds == ["step 0", "step 1", "step 2"]
+    assert kinds == ["step 0", "step 1", "step 2", "final"]
     (comparison,) = means.compare(summaries.read(root)[0], [])
     (block,) = comparison.blocks
     label = {"mancar": "+ManCAR", "lares": "+LARES"}[method]
