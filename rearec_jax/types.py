@@ -68,11 +68,13 @@ class Catalogue(NamedTuple):
     cumulative:      The cumulative probability, in 32 bits, with which each is drawn as a negative.
     log_probability: The logarithm of that probability, or of an item's share of the targets (see
                      `training.catalogue_sample`).
+    neighbours:      The nearest items of each item, nearest first; N fills rows.
     """
 
     text: Float[Array, "N F"] | None = None
     cumulative: UInt32[Array, " N"] | None = None
     log_probability: Float[Array, " N"] | None = None
+    neighbours: Int[Array, "N n"] | None = None
 
 
 class Reasoning(NamedTuple):

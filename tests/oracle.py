@@ -3,6 +3,7 @@
 No cache, no packing, no mask but the triangle: slow, and short enough to be checked by eye.
 """
 
+from collections.abc import Callable
 import math
 from typing import Any
 
@@ -146,11 +147,12 @@ def reason(
     bidirectional: bool = False,
     attention: list[np.ndarray] | None = None,
     kind: str = "transformer",
+    finish: Callable[[np.ndarray], np.ndarray] = lambda state: state,
 ) -> tuple[np.ndarray, np.ndarray]:
     """r_0 .. r_K [K+1, D] of one history of item ids, and r~_1 .. r~_K where noise [K, D] is given.
 
     Every step encodes the lengthened sequence in full. Into ``attention`` go the last layer's
-    weights of the last token at each step (of the noisy view too).
+    weights of the last token at each step (of the noisy view too). Each state passes ``finish``.
     """
     params = _float64(variables["params"])
     own_encoder = params["encoder"]
@@ -167,7 +169,7 @@ def reason(
         state = encoder(tokens, own_encoder, heads, visible, kind, given)[-1]
         if attention is not None:
             attention.append(given[-1][-1])
-        return state
+        return finish(state)
 
     states, noisy, own, noisy_own = [encode([])], [], [], []
     for k in range(steps):

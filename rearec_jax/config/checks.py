@@ -14,6 +14,7 @@ from rearec_jax.config.options import (
     FINITE,
     ITEMS,
     LAYERS,
+    LENGTH,
     LONGEST,
     NOT_NEGATIVE,
     POSITIVE,
@@ -43,6 +44,16 @@ RANGES = {
     "method.noise": NOT_NEGATIVE,
     "method.contrastive_weight": NOT_NEGATIVE,
     "method.contrastive_warmup_epochs": NOT_NEGATIVE,
+    "method.graph_window": LENGTH,
+    "method.teacher_neighbours": Range(lambda n: 0 <= n <= 1000, "lie between 0 and 1000"),
+    "method.teacher_weight": NOT_NEGATIVE,
+    "method.teacher_width": POSITIVE,
+    "method.temperature_power": FINITE,
+    "method.core_layers": LENGTH,
+    "method.mean_steps": LENGTH,
+    "method.start_noise": NOT_NEGATIVE,
+    "method.trajectory_weight": NOT_NEGATIVE,
+    "method.step_weight": NOT_NEGATIVE,
 }
 
 
@@ -75,6 +86,7 @@ def check_choices(config: Config) -> None:
     _one_of("method.kl", method.kl, ("released", "paper"))
     _one_of("method.progressive_sum", method.progressive_sum, ("released", "paper"))
     _one_of("method.negatives", method.negatives, ("other_users", "batch"))
+    _one_of("method.graph", method.graph, ("pairs", "swing"))
     _one_of("train.loss", train.loss, ("full", "sampled", "in_batch"))
     _one_of("train.objective", train.objective, ("next_item", "cloze"))
     _one_of("train.schedule", train.schedule, ("constant", "cosine"))
@@ -109,8 +121,13 @@ def _check_together(config: Config) -> None:
     )
     _require(
         train.loss == "full" or not METHODS[method.name].whole_catalogue(method),
-        f"method.kl_weight={method.kl_weight} compares distributions over the whole catalogue;"
-        f" with train.loss={train.loss} set it to 0",
+        f"method.name={method.name} compares distributions over the whole catalogue; with"
+        f" train.loss={train.loss} set {' and '.join(_weights(method.name))} to 0",
+    )
+    _require(
+        train.objective == "next_item" or not METHODS[method.name].neighbours(method),
+        f"method.name={method.name} teaches by the items near the last one, and"
+        f" train.objective={train.objective} hides items anywhere; use train.objective=next_item",
     )
     _require(
         not train.lazy_adam or (train.loss != "full" and (model.items == "ids" or model.item_ids)),
@@ -174,6 +191,11 @@ def template_parts(template: str) -> list[tuple[str, str | None]]:
             f"data.text_template: {column!r} has a format or conversion; {example}",
         )
     return [(literal, column) for literal, column, *_ in parts]
+
+
+def _weights(method: str) -> list[str]:
+    """Returns the options that are weights of the terms of a method's loss."""
+    return [option for option in METHODS[method].options if option.endswith("_weight")]
 
 
 def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:

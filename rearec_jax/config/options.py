@@ -38,9 +38,10 @@ class Range(NamedTuple):
 NOT_NEGATIVE = Range(lambda x: 0 <= x < 2**63, "not be negative, and be below 2^63")
 POSITIVE = Range(lambda x: 0 < x < math.inf, "be a positive number")
 FINITE = Range(math.isfinite, "be a finite number")
+LENGTH = Range(lambda n: 1 <= n <= LONGEST, f"be at least 1 and at most {LONGEST}")
 
 Count = Annotated[int, Range(lambda n: 1 <= n <= LARGEST, f"be at least 1 and at most {LARGEST}")]
-Length = Annotated[int, Range(lambda n: 1 <= n <= LONGEST, f"be at least 1 and at most {LONGEST}")]
+Length = Annotated[int, LENGTH]
 Size = Annotated[int, NOT_NEGATIVE]
 Amount = Annotated[float, NOT_NEGATIVE]
 Positive = Annotated[float, POSITIVE]

@@ -31,6 +31,18 @@ NEWER = (
     ("model", "taps", 12),
     ("model", "relative_positions", False),
     ("train", "callbacks", []),
+    ("method", "graph", "pairs"),
+    ("method", "graph_window", 3),
+    ("method", "teacher_neighbours", 20),
+    ("method", "teacher_weight", 0.3),
+    ("method", "teacher_width", 2.0),
+    ("method", "temperature_power", 0.0),
+    ("method", "rescale", False),
+    ("method", "core_layers", 1),
+    ("method", "mean_steps", 4.0),
+    ("method", "start_noise", 1.0),
+    ("method", "trajectory_weight", 0.0),
+    ("method", "step_weight", 0.0),
 )
 
 

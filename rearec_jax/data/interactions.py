@@ -99,8 +99,9 @@ class Interactions:
         """The number of interactions of each user."""
         return np.diff(self.offsets)
 
-    def training_counts(self) -> Int64[np.ndarray, "N"]:
-        """Counts each item in the training period, for the popularity baseline.
+    @property
+    def in_training(self) -> Bool[np.ndarray, "total"]:
+        """Whether each interaction belongs to the training period, as a target or as history.
 
         A held-out position stays out of it even where a filter has made it CONTEXT.
         """
@@ -112,8 +113,11 @@ class Interactions:
             limit = self.lengths.copy()
             user = np.repeat(np.arange(self.num_users), self.lengths)
             np.minimum.at(limit, user[held_out], position[held_out])
-        training = position < np.repeat(limit, self.lengths)
-        return np.bincount(self.items[training], minlength=self.num_items)
+        return position < np.repeat(limit, self.lengths)
+
+    def training_counts(self) -> Int64[np.ndarray, "N"]:
+        """Counts each item in the training period, for the popularity baseline."""
+        return np.bincount(self.items[self.in_training], minlength=self.num_items)
 
     def digests(self) -> dict[str, str]:
         """Returns two digests of the data.

@@ -3,7 +3,7 @@
 Nothing else in the package names a method: what differs between them is asked of the value.
 """
 
-from rearec_jax.methods import base, erl, naive, prl, rpe
+from rearec_jax.methods import base, erl, lares, mancar, naive, prl, rpe
 from rearec_jax.methods.method import Method
 
 METHODS: dict[str, Method] = {
@@ -12,6 +12,8 @@ METHODS: dict[str, Method] = {
     "rpe": rpe.METHOD,
     "erl": erl.METHOD,
     "prl": prl.METHOD,
+    "mancar": mancar.METHOD,
+    "lares": lares.METHOD,
 }
 BASELINE = "base"  # the method that all others are compared with
 

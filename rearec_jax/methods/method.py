@@ -15,6 +15,11 @@ def last_state(states: Float[Array, "*M S D"]) -> Float[Array, "*M D"]:
     return states[..., -1, :]
 
 
+def none(options: MethodConfig) -> int:
+    """Returns 0, whatever the options are."""
+    return 0
+
+
 def never(options: MethodConfig) -> bool:
     """Answers no, whatever the options are."""
     return False
@@ -37,6 +42,10 @@ class Method:
     noisy_view:     Whether training with these options needs the noisy view.
     whole_catalogue: Whether a term of the loss is over the whole catalogue with these options,
         so that `train.loss` must be full.
+    neighbours:     The number of nearest items of each item that training reads.
+    rescales:       Whether every state gets the length of an item vector, times a learned number.
+    refines:        Whether a step refines the states of all tokens, by layers of its own; other
+        methods' steps add a reasoning token to each query.
     """
 
     label: str
@@ -51,6 +60,9 @@ class Method:
     in_paper: bool = False
     noisy_view: Callable[[MethodConfig], bool] = never
     whole_catalogue: Callable[[MethodConfig], bool] = never
+    neighbours: Callable[[MethodConfig], int] = none
+    rescales: Callable[[MethodConfig], bool] = never
+    refines: bool = False
 
     @property
     def represents_by_a_step(self) -> bool:

@@ -12,7 +12,7 @@ class MethodConfig:
     (configs/beauty.py).
     """
 
-    name: str = "prl"  # base | naive | rpe | erl | prl
+    name: str = "prl"  # base | naive | rpe | erl | prl | mancar | lares
     steps: int = 2  # K; base has none, whatever this says
     temperature: float = 0.0  # tau of the scores; 0 = 1 for products, 0.07 for cosines
     kl_weight: float = 0.0  # lambda, ERL: weight of the KL diversity
@@ -23,3 +23,15 @@ class MethodConfig:
     contrastive_weight: float = 0.1  # PRL (paper: 1); 0 = no noisy view at all
     contrastive_warmup_epochs: int = 0  # epochs before the contrastive term starts (released: 2)
     negatives: str = "other_users"  # other_users | batch (every other example)
+    graph: str = "pairs"  # mancar, what makes items near: pairs (one soon after the other) | swing
+    graph_window: int = 3  # mancar, graph=pairs: how many items after an item are paired with it
+    teacher_neighbours: int = 20  # mancar: items near the last one that the teacher names; 0 = none
+    teacher_weight: float = 0.3  # lambda, mancar; 0 = no teacher at all
+    teacher_width: float = 2.0  # gamma, mancar: gamma_k = gamma * (K - k + 1), in ranks
+    temperature_power: float = 0.0  # mancar: tau_k = tau * (k + 1)^power (paper: 2)
+    rescale: bool = False  # mancar: whether states get the length of an item, times phi (paper)
+    core_layers: int = 1  # lares: the layers that every step applies, after the `model.layers`
+    mean_steps: float = 4.0  # lares: the mean number of steps in training, of at most `steps`
+    start_noise: float = 1.0  # lares: the scale of the state before the first step in training
+    trajectory_weight: float = 0.0  # alpha, lares: contrast with another history (paper: 0.1)
+    step_weight: float = 0.0  # gamma, lares: contrast with an earlier step (paper: 0.1 to 0.5)

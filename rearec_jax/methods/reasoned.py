@@ -5,14 +5,14 @@ import dataclasses
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from rearec_jax.devices.mesh import ONE, Devices
 from rearec_jax.losses import cross_entropy as ce
 from rearec_jax.losses import sampled
 from rearec_jax.losses.sampled import Sample
 from rearec_jax.methods.options import MethodConfig
-from rearec_jax.types import Batch, Scalar
+from rearec_jax.types import Batch, PRNGKey, Scalar
 
 Parts = dict[str, Float[Array, ""]]  # the parts of a loss by name; "loss" is what is minimised
 
@@ -65,6 +65,9 @@ class Reasoned:
     blocks:  The sizes of the blocks in which scores are computed, so that memory holds them.
     sample:  The items to score; None: all of the table.
     devices: The devices that share the table.
+    near:    The nearest items of each query's last item, nearest first; N fills rows. None where
+        the method reads none.
+    key:     The key of what the loss draws; None where nothing may be drawn.
     """
 
     states: Float[Array, "M S D"]
@@ -77,6 +80,8 @@ class Reasoned:
     blocks: Blocks
     sample: Sample | None = None
     devices: Devices = ONE
+    near: Int[Array, "M n"] | None = None
+    key: PRNGKey | None = None
 
     @property
     def weights(self) -> Float[Array, " M"]:

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from rearec_jax.config import Config
 from rearec_jax.methods import METHODS
-from rearec_jax.models.encoder import Encoder, rows_of
+from rearec_jax.models.encoder import Core, Encoder, rows_of
 from rearec_jax.models.items import Text, item_encoder
 from rearec_jax.models.prefixes import Prefixes
 from rearec_jax.types import Caches, PRNGKey, ReasoningCaches
@@ -57,10 +57,30 @@ class Backbone(nn.Module):
         """Returns the embeddings of the reasoning steps, `Encoder.step_embeddings`."""
         return self.encoder.step_embeddings()
 
+    def refine(
+        self,
+        states: Float[Array, "B T D"],
+        encoded: Float[Array, "B T D"],
+        positions: Int[Array, "B T"],
+        segments: Int[Array, "B T"],
+        train: bool,
+    ) -> Float[Array, "B T D"]:
+        """Refines the states of all tokens with `Encoder.refine`."""
+        return self.encoder.refine(states, encoded, positions, segments, train)
+
+    def rescale(
+        self, states: Float[Array, "*tokens D"], table: Float[Array, "N D"]
+    ) -> Float[Array, "*tokens D"]:
+        """Gives states the length of an item with `Encoder.rescale`."""
+        return self.encoder.rescale(states, table)
+
     def __call__(self, text: Text = None) -> None:
-        """Uses every parameter once, for `init`: a step has none that `prefill` lacks."""
+        """Uses every parameter once, for `init`: a step has none that these lack."""
         zeros = jnp.zeros((1, 1), jnp.int32)
-        self.prefill(self.item_table(text, train=False), zeros, zeros, zeros, train=False)
+        table = self.item_table(text, train=False)
+        x, _ = self.prefill(table, zeros, zeros, zeros, train=False)
+        if self.encoder.core:
+            self.refine(x, x, zeros, zeros, train=False)
 
 
 def build(
@@ -71,15 +91,18 @@ def build(
     Args:
         rows: The function that looks items up: (table, ids) -> table[ids].
     """
+    options, method = config.method, METHODS[config.method.name]
     return Backbone(
         items=item_encoder(config.model, num_items),
         encoder=Encoder(
             config.model,
-            steps=config.method.steps,
-            step_positions=METHODS[config.method.name].step_positions,
+            steps=options.steps,
+            step_positions=method.step_positions,
             causal=config.model.attention == "causal",
             cloze=config.train.objective == "cloze",
             rows=rows,
+            core=Core(options.core_layers, options.start_noise) if method.refines else None,
+            rescales=method.rescales(options),
         ),
     )
 

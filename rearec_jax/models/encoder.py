@@ -1,12 +1,15 @@
 """The sequence encoder: a stack of layers that takes and returns their caches."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from flax import linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from rearec_jax.config import ModelConfig
+from rearec_jax.losses.similarity import comparable
 from rearec_jax.models import layers, prefixes
 from rearec_jax.models.filtered import FilteredLayer
 from rearec_jax.models.hstu import HSTULayer
@@ -28,6 +31,17 @@ def rows_of(table: Float[Array, "N D"], ids: Int[Array, "*shape"]) -> Float[Arra
     return table[ids]
 
 
+class Core(NamedTuple):
+    """The layers that refine the states of all tokens, again and again (LARES).
+
+    layers: Their number.
+    noise:  The standard deviation of the state before the first step in training.
+    """
+
+    layers: int
+    noise: float
+
+
 class Encoder(nn.Module):
     """A stack of layers that encodes rows of items and then takes reasoning steps from queries."""
 
@@ -37,6 +51,8 @@ class Encoder(nn.Module):
     causal: bool = True  # whether attention is causal; otherwise it is bidirectional in a segment
     cloze: bool = False  # whether token N is the mask, which has a vector that is learned
     rows: Callable[[Array, Array], Array] = rows_of  # the function that looks items up
+    core: Core | None = None  # what a step applies to all tokens; None: it adds a reasoning token
+    rescales: bool = False  # whether states get the length of an item, times a learned number
 
     def setup(self) -> None:
         config = self.config
@@ -52,6 +68,11 @@ class Encoder(nn.Module):
         self.input_norm = layers.layer_norm(config)
         self.input_dropout = layers.Dropout(config.embedding_dropout)
         self.layers = [LAYERS[config.layer](config) for _ in range(config.layers)]
+        if self.core:
+            self.core_norm = layers.layer_norm(config)
+            self.core_layers = [LAYERS[config.layer](config) for _ in range(self.core.layers)]
+        if self.rescales:
+            self.state_scale = self.param("state_scale", nn.initializers.ones, (), dtype)
 
     def lookup(
         self, table: Float[Array, "N D"], tokens: Int[Array, "B T"]
@@ -118,6 +139,39 @@ class Encoder(nn.Module):
             x, cache = layer.step(x, Past(layer_items, layer_reasoning, index, read), train)
             caches.append(cache)
         return x, tuple(caches)
+
+    def refine(
+        self,
+        states: Float[Array, "B T D"],
+        encoded: Float[Array, "B T D"],
+        positions: Int[Array, "B T"],
+        segments: Int[Array, "B T"],
+        train: bool,
+    ) -> Float[Array, "B T D"]:
+        """Computes T_i = core(LN((T_{i-1} + H) / 2)) of every token, from T_{i-1} and H."""
+        read = prefixes.of_all_tokens(positions, segments, self.causal)
+        x = self.core_norm((states + encoded) / 2)
+        for layer in self.core_layers:
+            x, _ = layer.prefill(x, read, train)
+        return x
+
+    def rescale(
+        self, states: Float[Array, "*tokens D"], table: Float[Array, "N D"]
+    ) -> Float[Array, "*tokens D"]:
+        """Computes phi * r / |r| * the mean length of an item vector, of every state r.
+
+        The item vectors are not moved to change that length.
+        """
+        dtype = jnp.promote_types(states.dtype, jnp.float32)
+        items = jnp.linalg.norm(jax.lax.stop_gradient(table), axis=-1).mean().astype(dtype)
+        length = self.state_scale.astype(dtype) * items
+        return (comparable(states.astype(dtype), "cosine") * length).astype(states.dtype)
+
+    def last_layer(self, method: str) -> str:
+        """Returns the name of the last layer that a method of this class runs."""
+        if method == "refine" and self.core:
+            return f"core_layers_{self.core.layers - 1}"
+        return f"layers_{self.config.layers - 1}"
 
     def step_embeddings(self) -> Float[Array, "K D"]:
         """Returns p_1 .. p_K, which are zeros where the method has none."""

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from rearec_jax.models import prefixes
-from rearec_jax.models.attention import WEIGHTS
+from rearec_jax.models import prefixes, refinement
+from rearec_jax.models.applied import applied
 from rearec_jax.models.backbones import Backbone, Variables
 from rearec_jax.models.prefixes import Prefixes
 from rearec_jax.types import Batch, Caches, KVCache, PRNGKey, Reasoning, ReasoningCaches
@@ -47,7 +47,8 @@ def encode_and_reason(
     """
     if with_attention and dropout_key is not None:
         raise ValueError("attention is returned only without dropout")
-    apply = _applied(model, variables, with_attention)
+    apply = applied(model, variables, with_attention)
+    core = model.encoder.core is not None
     encoded, weights = apply(
         table,
         batch.tokens,
@@ -55,15 +56,18 @@ def encode_and_reason(
         batch.segments,
         train=dropout_key is not None,
         # In training nearly every token is a query; otherwise only the last of each history is.
-        queries=batch.queries if dropout_key is None else None,
+        queries=batch.queries if dropout_key is None and not core else None,
         rngs=None if dropout_key is None else {"dropout": jax.random.fold_in(dropout_key, 0)},
         method="prefill",
     )
     first, caches = cast(tuple[Array, Caches], encoded)
+    if core:
+        return refinement.refine(model, variables, first, batch, steps, dropout_key, weights)
     if dropout_key is not None:
         first = jnp.take_along_axis(first, batch.queries[..., None], axis=1)
     read = prefixes.of_queries(batch.positions, batch.segments, batch.queries, model.encoder.causal)
-    return reason(model, variables, first, caches, read, steps, noise, dropout_key, weights)
+    finish = _finisher(model, variables, table)
+    return reason(model, variables, first, caches, read, steps, noise, dropout_key, weights, finish)
 
 
 def reason(
@@ -76,6 +80,7 @@ def reason(
     noise: Float[Array, "K B Q D"] | None = None,
     dropout_key: PRNGKey | None = None,
     weights: Float[Array, "B Q T"] | None = None,
+    finish: Callable[[Array], Array] | None = None,
 ) -> Reasoning:
     """Takes K reasoning steps from r_0 = `first` (arXiv 2503.22675, section 3.2).
 
@@ -84,12 +89,15 @@ def reason(
 
     Args:
         weights: The attention of r_0; where it is given, that of all steps is returned.
+        finish: The function that the states of all steps, also r_0, pass through; None: they stay.
     """
+    finish = finish or (lambda states: states)
+    first = finish(first)
     # The scan stands outside of every module: inside of a Linen module a scan of JAX would use one
     # dropout mask for all steps.
     if steps == 0:
         return Reasoning(first[:, :, None], None, None if weights is None else weights[:, :, None])
-    apply = _applied(model, variables, weights is not None)
+    apply = applied(model, variables, weights is not None)
     train = dropout_key is not None
     views = 1 if noise is None else 2
     embeddings = cast(Array, model.apply(variables, method="step_embeddings"))
@@ -108,6 +116,7 @@ def reason(
             inputs, caches, reasoning, index, read, train=train, rngs=rngs, method="step"
         )
         outputs, reasoning = cast(tuple[Array, ReasoningCaches], stepped)
+        outputs = finish(outputs)
         # Only the attention of the clean view to the items is kept.
         items = None if given is None else given[:, : first.shape[1], : read.visible.shape[2]]
         return (outputs[:, 0], reasoning), (outputs, items)
@@ -123,23 +132,13 @@ def reason(
     return Reasoning(jnp.moveaxis(states, 0, 2), noisy, attention)
 
 
-def _applied(
-    model: Backbone, variables: Variables, with_attention: bool
-) -> Callable[..., tuple[Any, Array | None]]:
-    """Returns a function that applies the model and returns the last layer's attention as well.
-
-    The attention [B, V * Q, ...] is the mean over heads, or None without ``with_attention``.
-    """
-
-    def apply(*arguments: Any, **named: Any) -> tuple[Any, Array | None]:
-        if not with_attention:
-            return model.apply(variables, *arguments, **named), None
-        found, sown = model.apply(variables, *arguments, mutable=["intermediates"], **named)
-        layer = f"layers_{model.encoder.config.layers - 1}"
-        (weights,) = sown["intermediates"]["encoder"][layer]["attention"][WEIGHTS]
-        return found, weights.mean(axis=1)
-
-    return apply
+def _finisher(
+    model: Backbone, variables: Variables, table: Float[Array, "N D"]
+) -> Callable[[Array], Array] | None:
+    """Returns what the model does to every state before anybody reads it; None for nothing."""
+    if not model.encoder.rescales:
+        return None
+    return lambda states: cast(Array, model.apply(variables, states, table, method="rescale"))
 
 
 def _unwritten(items: Caches, tokens: Sequence[Any], steps: int) -> ReasoningCaches:

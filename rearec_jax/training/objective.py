@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from rearec_jax.config import Config
 from rearec_jax.devices.mesh import ONE, Devices
@@ -105,7 +105,10 @@ def _objective(
         reasoning = encode_and_reason(
             task.model, variables, table, batch, options.steps, noise, jax.random.fold_in(key, 2)
         )
-        return loss_of(config, reasoning, batch, table, Scoring(blocks, sample, devices, values))
+        scoring = Scoring(
+            blocks, sample, devices, values, catalogue.neighbours, jax.random.fold_in(key, 5)
+        )
+        return loss_of(config, reasoning, batch, table, scoring)
 
     return objective
 
@@ -117,12 +120,17 @@ def unit_noise(key: PRNGKey, batch: Batch, config: Config) -> Float[Array, "K B 
 
 
 class Scoring(NamedTuple):
-    """The way a batch is scored; the fields are those of `methods.reasoned.Reasoned`."""
+    """The way a batch is scored; the fields are those of `methods.reasoned.Reasoned`.
+
+    neighbours: The nearest items of each item (see `Catalogue`), of which `Reasoned.near` is made.
+    """
 
     blocks: Blocks
     sample: Sample | None = None
     devices: Devices = ONE
     numbers: Numbers | None = None
+    neighbours: Int[Array, "N n"] | None = None
+    key: PRNGKey | None = None
 
 
 def loss_of(
@@ -139,6 +147,10 @@ def loss_of(
     noisy = None
     if reasoning.noisy is not None:
         noisy = comparable(reasoning.noisy.reshape(-1, steps - 1, width), similarity)
+    near = None
+    if scoring.neighbours is not None:
+        last = jnp.take_along_axis(batch.tokens, batch.queries, axis=1)
+        near = scoring.neighbours[last.reshape(-1)]
     parts = method.objective(
         Reasoned(
             states=comparable(states, similarity),
@@ -151,6 +163,8 @@ def loss_of(
             blocks=scoring.blocks,
             sample=scoring.sample,
             devices=scoring.devices,
+            near=near,
+            key=scoring.key,
         )
     )
     return parts["loss"], parts

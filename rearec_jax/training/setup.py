@@ -187,7 +187,7 @@ def _catalogue(
 ) -> Catalogue:
     text = text_vectors(data, devices)
     if config.train.loss == "full":
-        return Catalogue(text=text)
+        return Catalogue(text=text, neighbours=_neighbours(config, data, devices))
     if config.train.loss == "in_batch":
         expected = batches.expected_targets()[: len(data.items)]
         shares = catalogue_sample.log_shares(np.bincount(data.items, expected, data.num_items))
@@ -196,6 +196,16 @@ def _catalogue(
     drawn = catalogue_sample.distribution(counts, config.train.sampling_power)
     cumulative = placed(drawn.cumulative, devices.whole)
     return Catalogue(text, cumulative, placed(drawn.log_probability, devices.whole))
+
+
+def _neighbours(config: Config, data: Interactions, devices: Devices) -> jax.Array | None:
+    """Places the nearest items of each item on the devices; None where the method reads none."""
+    count = METHODS[config.method.name].neighbours(config.method)
+    if not count:
+        return None
+    from rearec_jax.data.neighbours import neighbours  # scipy, which other methods do not need
+
+    return placed(neighbours(config, data, count), devices.whole)
 
 
 def _batches(config: Config, data: Interactions) -> TrainingBatches:

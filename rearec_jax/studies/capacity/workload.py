@@ -14,6 +14,7 @@ from rearec_jax.data.prepare import prepare
 from rearec_jax.devices.mesh import Devices, make_devices
 from rearec_jax.evaluation import evaluator
 from rearec_jax.evaluation.seen import width
+from rearec_jax.methods import METHODS
 from rearec_jax.studies.capacity.options import Options
 from rearec_jax.training.setup import Setup, make_setup
 from rearec_jax.training.step import TrainState
@@ -99,10 +100,12 @@ def _catalogue(config: Config, items: int, text_width: int) -> Catalogue:
     reads_text = config.model.items != "ids"
     loss = config.train.loss
     text = (items, text_width or config.text.width)
+    near = METHODS[config.method.name].neighbours(config.method)
     return Catalogue(
         text=shape(text, jnp.float32) if reads_text else None,
         cumulative=shape((items,), jnp.uint32) if loss == "sampled" else None,
         log_probability=shape((items,), jnp.float32) if loss != "full" else None,
+        neighbours=shape((items, near), jnp.int32) if near else None,
     )
 
 
