@@ -9,10 +9,9 @@ from typing import Any
 
 import polars as pl
 
-from rearec_jax.data.own_files import cells, tables
+from rearec_jax.data.own_files import cells, columns, paths
 from rearec_jax.data.parquet import DAMAGED
 from rearec_jax.errors import UserError
-from rearec_jax.fitting import columns
 from rearec_jax.run import files
 from rearec_jax.run.workdir import Workdir, explained
 
@@ -57,22 +56,15 @@ def place(workdir: str) -> str:
 
 
 def options_of_path(data: Any, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the options `data.*` of a file: its path, what kind it is, and its columns.
-
-    Raises:
-        UserError: there is no such file, or no column for users, items or times.
-    """
+    """Returns the options `data.*` of files: their path, and what kind they are."""
     path = os.fspath(data)
-    found: dict[str, Any] = {"path": path}
-    source = options["source"]
-    if source == "demo":  # the default: the file says what it is
-        source = "recbole" if cells.suffix(Path(path)) == ".inter" else "table"
-        found["source"] = source
-    if source in ("table", "recbole"):
-        file = tables.existing_file(path, "data.path")
-        names = tables.read_header(file, source == "recbole").names
-        found |= columns.found(names, options, path)
-    return found
+    if options["source"] != "demo":
+        return {"path": path}
+    # The default: the file says what it is.
+    return {
+        "path": path,
+        "source": "recbole" if paths.suffix(Path(path)) == ".inter" else "table",
+    }
 
 
 def options_of_frame(data: Any, options: Mapping[str, Any]) -> tuple[dict[str, Any], Table]:
@@ -87,8 +79,8 @@ def options_of_frame(data: Any, options: Mapping[str, Any]) -> tuple[dict[str, A
     names = list(getattr(data, "columns", ()) if names is None else names)
     if not names or not hasattr(data, "__arrow_c_stream__"):
         raise UserError(f"the data are a {type(data).__name__}; {_DATA}")
-    found = columns.found(names, options, "the frame")
-    wanted = [column for column in found.values() if column]
+    found = columns.of_options(names, options, "the frame")
+    wanted = list(found.values())
     split = options["split"] == "given" and options["split_column"]
     for name in filter(None, (options["rating_column"], split)):
         if name not in names:

@@ -9,8 +9,9 @@ import polars as pl
 import pytest
 
 from rearec_jax.config import DataConfig
+from rearec_jax.data.own_files import columns
 from rearec_jax.errors import UserError
-from rearec_jax.fitting import columns, table
+from rearec_jax.fitting import table
 from tests.processes import environment
 
 OPTIONS = dataclasses.asdict(DataConfig())
@@ -49,8 +50,11 @@ def test_pandas(tmp_path):
         ({"user": [1]}, ["a dict"]),
         (FRAME["user"], ["a Series"]),
         (FRAME.head(0), ["no rows"]),
-        (FRAME.rename({"ts": "when"}), ["no known times", "timestamp_column", "user, asin, when"]),
-        (FRAME.with_columns(movieId="asin"), ["'asin' and 'movieId'", "which are the items?"]),
+        (
+            FRAME.rename({"ts": "when"}),
+            ["no column 'timestamp'", "timestamp_column", "user, asin, when"],
+        ),
+        (FRAME.with_columns(movieId="asin"), ["asin, movieId", "may be the item"]),
         (
             pl.DataFrame({"user": [object()], "item": [1], "time": [1]}),
             ["'user'", "Python objects"],
@@ -71,6 +75,14 @@ def test_columns_that_options_name():
     assert table.options_of_frame(frame, options)[1].frame.columns == ["user", "asin", "stars"]
 
 
+def test_events_and_lists():
+    frame = FRAME.with_columns(event=pl.lit("buy"))
+    found, taken = table.options_of_frame(frame, OPTIONS | {"events": "buy"})
+    assert found["event_column"] == "event" and "event" in taken.frame.columns
+    lists = pl.DataFrame({"user": ["a"], "items": [[1, 2]]})
+    assert table.options_of_frame(lists, OPTIONS)[1].frame.equals(lists)
+
+
 @pytest.mark.parametrize(
     ("names", "expected"),
     [
@@ -86,25 +98,18 @@ def test_columns_that_options_name():
     ],
 )
 def test_usual_names_are_found(names, expected):
-    assert list(columns.found(names, OPTIONS, "the frame").values()) == expected
+    assert list(columns.of_options(names, OPTIONS, "the frame").values()) == expected
 
 
 def test_a_given_name_is_not_replaced():
     with pytest.raises(UserError, match="no column 'customer'"):
-        columns.found(["user", "item", "time"], OPTIONS | {"user_column": "customer"}, "x")
+        columns.of_options(["user", "item", "time"], OPTIONS | {"user_column": "customer"}, "x")
 
 
-def test_a_path(tmp_path):
-    path = tmp_path / "ratings.inter"
-    path.write_text("user_id:token\titem_id:token\ttimestamp:float\nu\ti\t1\n")
-    found = table.options_of_path(path, OPTIONS)
-    assert found["source"] == "recbole" and found["item_column"] == "item_id"
-    (tmp_path / "a.csv").write_text("uid,sku,date\nu,i,1\n")
-    found = table.options_of_path(str(tmp_path / "a.csv"), OPTIONS)
-    assert found["source"] == "table" and found["user_column"] == "uid"
-    with pytest.raises(UserError, match="does not exist"):
-        table.options_of_path(tmp_path / "b.csv", OPTIONS)
-    assert "user_column" not in table.options_of_path("x", OPTIONS | {"source": "sequences"})
+def test_a_path_says_what_kind_of_file_it_is():
+    assert table.options_of_path("a/ratings.inter", OPTIONS)["source"] == "recbole"
+    assert table.options_of_path("ratings.csv.gz", OPTIONS)["source"] == "table"
+    assert table.options_of_path("x", OPTIONS | {"source": "sequences"}) == {"path": "x"}
 
 
 def test_the_digest_changes_with_rows_and_their_order():

@@ -1,6 +1,6 @@
 """Finds the columns of users, items and times by their names."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from rearec_jax.errors import UserError
@@ -23,13 +23,17 @@ class Role(NamedTuple):
 USER = Role(
     "user",
     "user_id",
-    ("user", "uid", "reviewerid", "visitorid", "sessionid", "customerid", "memberid"),
+    (
+        *("user", "uid", "reviewerid", "visitorid", "sessionid", "customerid", "customer"),
+        *("memberid", "accountid"),
+    ),
 )
 ITEM = Role(
     "item",
     "item_id",
     (
-        *("item", "iid", "movieid", "asin", "parentasin", "productid", "businessid", "articleid"),
+        *("item", "iid", "movieid", "movie", "asin", "parentasin", "productid", "product"),
+        *("businessid", "articleid", "isbn", "sku"),
         *("bookid", "gameid", "trackid", "songid", "artistid", "newsid", "videoid", "locationid"),
         *("items", "itemids", "itemlist", "itemidlist"),
     ),
@@ -39,7 +43,7 @@ TIME = Role(
     "timestamp",
     (
         *("time", "ts", "date", "datetime", "unixtime", "unixreviewtime", "eventtime", "createdat"),
-        *("times", "timestamps"),
+        *("eventtimestamp", "ratedat", "times", "timestamps"),
     ),
 )
 EVENT = Role("event", "", ("event", "eventtype", "eventname", "action", "behavior", "behaviour"))
@@ -48,8 +52,8 @@ SEVERAL = {"items", "itemids", "itemlist", "itemidlist", "times", "timestamps"}
 
 
 def plain(name: str) -> str:
-    """Returns 'userid' of 'user_id', 'userId' and 'User ID'."""
-    return "".join(filter(str.isalnum, name.lower()))
+    """Returns 'userid' of 'user_id', 'userId', 'User ID' and 'user_id:token'."""
+    return "".join(filter(str.isalnum, name.lower().partition(":")[0]))
 
 
 def likely(names: Sequence[str], role: Role) -> list[str]:
@@ -59,6 +63,26 @@ def likely(names: Sequence[str], role: Role) -> list[str]:
         if found:
             return found
     return []
+
+
+def of_options(names: Sequence[str], options: Mapping[str, str], where: str) -> dict[str, str]:
+    """Returns the columns of users, items, times and events, by the options that name them.
+
+    Times that an option leaves out, or that lists of items in their order lack, are left out.
+
+    Raises:
+        UserError: a column is not there, or several may be meant.
+    """
+    roles = {"user_column": USER, "item_column": ITEM, "timestamp_column": TIME}
+    if options["events"]:
+        roles["event_column"] = EVENT
+    found = {}
+    for option, role in roles.items():
+        are_lists = role is TIME and plain(found["item_column"]) in SEVERAL
+        if options[option] or role is EVENT:
+            if not (are_lists and options[option] == TIME.default and not likely(names, TIME)):
+                found[option] = choose(names, role, options[option], f"data.{option}", where)
+    return found
 
 
 def choose(names: Sequence[str], role: Role, given: str, option: str, where: str) -> str:
