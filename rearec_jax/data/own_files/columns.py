@@ -73,15 +73,16 @@ def of_options(names: Sequence[str], options: Mapping[str, str], where: str) -> 
     Raises:
         UserError: a column is not there, or several may be meant.
     """
-    roles = {"user_column": USER, "item_column": ITEM, "timestamp_column": TIME}
+
+    def column(option: str, role: Role) -> str:
+        return choose(names, role, options[option], f"data.{option}", where)
+
+    found = {"user_column": column("user_column", USER), "item_column": column("item_column", ITEM)}
+    time, are_lists = options["timestamp_column"], plain(found["item_column"]) in SEVERAL
+    if time and not (are_lists and time == TIME.default and not likely(names, TIME)):
+        found["timestamp_column"] = column("timestamp_column", TIME)
     if options["events"]:
-        roles["event_column"] = EVENT
-    found = {}
-    for option, role in roles.items():
-        are_lists = role is TIME and plain(found["item_column"]) in SEVERAL
-        if options[option] or role is EVENT:
-            if not (are_lists and options[option] == TIME.default and not likely(names, TIME)):
-                found[option] = choose(names, role, options[option], f"data.{option}", where)
+        found["event_column"] = column("event_column", EVENT)
     return found
 
 
