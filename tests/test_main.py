@@ -103,8 +103,8 @@ class TestMistakes:
                 ["no.txt", "it is at example.org"],
             ),
             (
-                [DEMO, "--config.data.source=sequences", "--config.data.path=."],
-                ["directory . (option data.path) holds no files"],
+                [DEMO, "--config.data.source=sequences", "--config.data.path=empty"],
+                ["directory empty (option data.path) holds no files"],
             ),
             (["--mode=serve", "--workdir=x", "--port=99999"], ["--port=99999", "[0, 65535]"]),
             ([DEMO, "--workdir=/dev/null/run"], ["cannot write /dev/null/run", "--workdir"]),
@@ -112,6 +112,7 @@ class TestMistakes:
     )
     def test_one_sentence_and_nothing_left(self, arguments, words, tmp_path, monkeypatch, capsys):
         monkeypatch.chdir(tmp_path)
+        (tmp_path / "empty").mkdir()
         text = said(monkeypatch, capsys, *arguments)
         assert all(word in text for word in words), text
         assert not list(tmp_path.rglob("*.json"))
