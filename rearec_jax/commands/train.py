@@ -44,7 +44,7 @@ def train_run(path: str, config: Config, name: str, started: float) -> Summary:
         _announce(config, data, workdir)
         with interruptible(), loop.trained(config, data, workdir, started) as outcome:
             summary, ranks = summarise(name, outcome.validate, outcome.variables, outcome.history)
-        finish(workdir, workdir.summary, summary, data, ranks)
+        finish(workdir, workdir.summary, summary, outcome.validate, ranks)
     return summary
 
 

@@ -36,6 +36,7 @@ FREE_OPTIONS = (
     "train.log_every_steps",
     "train.checkpoint_minutes",
     "data.path",
+    "data.times_path",
     "data.cache_dir",
     "data.mirror",
     "data.download_dir",
@@ -47,7 +48,7 @@ FREE_OPTIONS = (
 
 
 # Options that name the files which a run is trained on; their digests are compared.
-DATA_OPTIONS = ("data.path", "data.item_text", "text.vectors")
+DATA_OPTIONS = ("data.path", "data.times_path", "data.item_text", "text.vectors")
 
 
 # The values of options in runs that are older than the option, where the default is another now.

@@ -22,6 +22,7 @@ TEMPERATURES = {"dot": 1.0, "cosine": 0.07}  # the temperatures where method.tem
 LAYERS = ("transformer", "filtered", "ligr", "hstu")
 SOURCES = ("demo", "sequences", "table", "recbole", "tfds")
 BUILDERS = ("yelp", "video_games", "software", "cds_and_vinyl", "baby_products")
+TIES = ("file", "untied", "expected")
 SPLITS = ("leave_one_out", "time", "time_fraction", "given")
 ENCODERS = ("tfidf", "language_model")
 LARGEST = 2**31 - 1  # the largest count, which 32 bits hold
@@ -57,6 +58,7 @@ class DataConfig:
     name: str = "demo"  # the name in tables and summaries
     source: str = "demo"  # demo | sequences | table | recbole | tfds
     path: str = ""  # the file (recbole: the .inter file; tfds: the directory of Yelp's files)
+    times_path: str = ""  # source=sequences: lines 'user time time ...', as in path; "" = no times
     hint: str = ""  # the file that path should name and its publisher, for the error without it
     item_text: str = ""  # a TSV, CSV, Parquet or .item file with the text of items; "" = none
     user_column: str = "user_id"
@@ -77,6 +79,7 @@ class DataConfig:
     test_from: str = ""  # split=time: when the test starts
     valid_fraction: float = 0.8  # split=time_fraction: when validation starts, of the time span
     test_fraction: float = 0.9  # split=time_fraction: when the test starts
+    ties: str = "file"  # targets of equal times: file (its order) | untied (left out) | expected
     known_items_only: bool = False  # whether items of validation and test must occur in training
     demo_users: int = 3000
     demo_items: int = 400

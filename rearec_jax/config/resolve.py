@@ -21,6 +21,8 @@ from rearec_jax.methods import METHODS
 # so that the directories of earlier runs keep their names.
 NEWER = (
     ("data", "single_users", "drop"),
+    ("data", "ties", "file"),
+    ("data", "times_path", ""),
     ("model", "layer", "transformer"),
     ("model", "taps", 12),
     ("model", "relative_positions", False),

@@ -14,7 +14,6 @@ from rearec_jax.devices import hosts
 from rearec_jax.errors import DivergedError, UserError
 from rearec_jax.evaluation import evaluator
 from rearec_jax.evaluation.evaluator import Evaluator
-from rearec_jax.evaluation.ranks import Ranks
 from rearec_jax.models.backbones import Variables
 from rearec_jax.run.checkpoint import Checkpoints
 from rearec_jax.run.events import EventLog, NoLog
@@ -127,17 +126,19 @@ def first_state(
     return state, history
 
 
-def validation_event(ranks: Ranks | None, cutoffs: tuple[int, ...]) -> dict[str, Any]:
-    """Makes the event of a validation for the log; without metrics where the data have none."""
-    if ranks is None:
+def validation_event(validate: Evaluator, variables: Variables) -> dict[str, Any]:
+    """Validates, and makes the event for the log, without metrics where there is no target."""
+    if not validate.batches.examples:
         return {"kind": "validation", "valid": {}}
+    ranks = validate(variables)
+    cutoffs, weights = validate.config.eval.cutoffs, validate.orders.weights_of(ranks)
     by_step = {
-        f"step_{k}": evaluator.metrics(ranks.by_step[:, k], (SELECTION_CUTOFF,))[SELECTION]
+        f"step_{k}": evaluator.metrics(ranks.by_step[:, k], (SELECTION_CUTOFF,), weights)[SELECTION]
         for k in range(ranks.by_step.shape[1])
     }
     return {
         "kind": "validation",
-        "valid": evaluator.metrics(ranks.final, (*cutoffs, SELECTION_CUTOFF)),
+        "valid": evaluator.metrics(ranks.final, (*cutoffs, SELECTION_CUTOFF), weights),
         f"valid_{SELECTION}_by_step": by_step,
     }
 
@@ -242,16 +243,14 @@ class _Loop:
     def _validate(self) -> None:
         """Ends an epoch: ranks the validation split, keeps the best parameters, logs, saves."""
         self._check_state()
-        validate = self.setup.validate
         try:
             # One of several hosts cannot leave the others alone in the middle of it.
             alone = jax.process_count() == 1
             with self.interruption.at_once() if alone else contextlib.nullcontext():
-                ranks = validate(self.state.variables) if validate.batches.examples else None
+                event = validation_event(self.setup.validate, self.state.variables)
         except KeyboardInterrupt:
             self._save()  # the epoch's updates; it will be validated after the restart
             raise
-        event = validation_event(ranks, self.setup.config.eval.cutoffs)
         is_best = self.journal.end_epoch(self.step, self.state, event)
         self._save()
         self._show_epoch(event["valid"].get(SELECTION), is_best)

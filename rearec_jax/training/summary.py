@@ -9,7 +9,7 @@ from rich.console import Console
 
 from rearec_jax.config import Config
 from rearec_jax.data import demo
-from rearec_jax.data.interactions import TEST, Interactions
+from rearec_jax.data.interactions import TEST
 from rearec_jax.devices import hosts
 from rearec_jax.evaluation import evaluator, popularity, rank_file, summary_table, ties
 from rearec_jax.evaluation.evaluator import Evaluator
@@ -20,6 +20,10 @@ from rearec_jax.run.workdir import Workdir, explained
 from rearec_jax.training.history import History
 
 Summary = dict[str, Any]
+TIES = {  # what a summary says of data.ties
+    "untied": "only targets that are alone in their time",
+    "expected": "the mean over the orders of tied targets",
+}
 
 
 def summarise(
@@ -36,21 +40,23 @@ def summarise(
     Returns:
         The content of summary.json, and the ranks of the test split.
     """
-    config, data = validate.config, validate.data
+    config, data, orders = validate.config, validate.data, validate.orders
     cutoffs = config.eval.cutoffs
     results: Summary = {}
     has_validation = bool(validate.batches.examples)  # given splits may lack it
     clock = time.perf_counter()
     if has_validation:
-        results |= evaluator.report(validate(variables), cutoffs, "valid")
+        ranks = validate(variables)
+        results |= evaluator.report(ranks, cutoffs, "valid", orders.weights_of(ranks))
     ranks = validate.of_split(TEST)(variables)
-    results |= evaluator.report(ranks, cutoffs, "test")
+    weights = orders.weights_of(ranks)
+    results |= evaluator.report(ranks, cutoffs, "test", weights)
     seconds = time.perf_counter() - clock
     by_popularity = metrics_by_popularity(
-        ranks.final, data.items[ranks.examples], data.training_counts(), cutoffs
+        ranks.final, orders.data.items[ranks.examples], data.training_counts(), cutoffs, weights
     )
     by_popularity_alone = popularity.popularity_ranks(
-        data, ranks.examples, config.eval.exclude_seen
+        orders.data, ranks.examples, config.eval.exclude_seen
     )
     summary: Summary = {
         "config": name,
@@ -62,6 +68,7 @@ def summarise(
             "users": data.num_users,
             "items": data.num_items,
             "interactions": data.num_interactions,
+            **({} if data.tied_users is None else {"tied_users": data.tied_users}),
         },
         "best_epoch": history.best_epoch,
         "train": {
@@ -71,22 +78,24 @@ def summarise(
             "epochs": history.epochs,
         },
         **results,
-        **ties.metrics_of_untied(data, ranks.examples, ranks.final, cutoffs),
+        **ties.metrics_of_untied(orders.data, ranks.examples, ranks.final, cutoffs),
         "test_by_popularity": by_popularity,
-        "popularity": evaluator.metrics(by_popularity_alone, cutoffs),
+        "popularity": evaluator.metrics(by_popularity_alone, cutoffs, weights),
         "evaluation_seconds": seconds,
         "device": jax.devices()[0].device_kind,
-        "notes": _notes(config, has_validation),
+        "notes": _notes(config, has_validation, data.tied_users),
     }
     if config.data.source == "demo" and not config.eval.exclude_seen:
         summary["best_possible"] = demo.best_possible(data, config.data)
     return summary, ranks
 
 
-def _notes(config: Config, has_validation: bool) -> list[str]:
+def _notes(config: Config, has_validation: bool, tied_users: int | None) -> list[str]:
     notes = [] if has_validation else ["no validation: the last epoch's parameters"]
     if config.eval.exclude_seen:
         notes.append("items that the user has had are not ranked")
+    if config.data.ties != "file":
+        notes.append(f"{TIES[config.data.ties]} ({tied_users:,} users have tied test targets)")
     if config.eval.max_users:
         notes.append(f"a fixed random sample of {config.eval.max_users:,} users")
     if config.eval.steps >= 0:
@@ -97,14 +106,15 @@ def _notes(config: Config, has_validation: bool) -> list[str]:
 
 
 def finish(
-    workdir: Workdir, target: pathlib.Path, summary: Summary, data: Interactions, ranks: Ranks
+    workdir: Workdir, target: pathlib.Path, summary: Summary, validate: Evaluator, ranks: Ranks
 ) -> None:
     """Writes summary*.json to ``target`` and the ranks by user beside it, and shows the results."""
     if not hosts.is_first():
         return
     by_user = target.with_name(target.name.replace("summary", "ranks", 1)).with_suffix(".parquet")
     with explained(by_user):
-        rank_file.write(by_user, data, ranks)
+        orders = validate.orders
+        rank_file.write(by_user, validate.data, orders.in_file(ranks), orders.expected(ranks))
     workdir.write_summary(summary, target)
     summary_table.print_results(summary)
     for path in (target, by_user):

@@ -42,38 +42,98 @@ def _read_sequences(path: Path, config: DataConfig) -> pl.DataFrame:
     """Reads lines ``user item item ...``, oldest item first, without a header.
 
     Two other kinds are known by their lines: ``user item``, a line an interaction, and
-    ``user item,item,...``.
+    ``user item,item,...``. ``times_path`` has the times on the same lines.
     """
-    if config.rating_column or config.split not in ("leave_one_out",):
+    has_times = bool(config.times_path)
+    splits = ("leave_one_out", *(("time", "time_fraction") if has_times else ()))
+    if config.rating_column or config.split not in splits:
+        no_times = "" if has_times else "; name a file of 'user time time ...' in data.times_path"
         raise UserError(
             f"{path}: lines of 'user item item ...' have no ratings, times or given splits; set"
             " data.split=leave_one_out and data.rating_column='', or use data.source=table"
+            + no_times
         )
+    found = _lists(path, "item")
+    are_pairs = found["list"].list.len().eq(1).all() and not found["user"].is_unique().all()
+    if not are_pairs:
+        _require_histories(path, found)
+    flat = found.explode("list")
+    users, items = cells.id_texts(flat["user"]), cells.id_texts(flat["list"])
+    frame = pl.DataFrame({"user": users, "item": items})
+    if has_times:
+        times, per_second = _parallel_times(found, path, config)
+        frame = frame.with_columns(timestamp=times.whole, fraction=times.fraction)
+        return _in_order(frame, per_second)
+    return frame.sort("user", maintain_order=True) if are_pairs else frame
+
+
+def _parallel_times(
+    items: pl.DataFrame, path: Path, config: DataConfig
+) -> tuple[timestamps.Times, int]:
+    """Reads the times of all interactions, and how many of their units make a second.
+
+    Raises:
+        UserError: a line has another user or number than that of the items, or a time is none.
+    """
+    file = tables.existing_file(config.times_path, "data.times_path")
+    found = _lists(file, "time")
+    shape = pl.col("user"), pl.col("list").list.len().alias("count")
+    here, there = (frame.select("line", *shape).rows() for frame in (items, found))
+    for (line, user, count), (at, other, given) in zip(here, there, strict=False):
+        if (user, count) != (other, given):
+            raise UserError(
+                f"{file}, line {at}: user {other} has {given} times, where line {line} of {path}"
+                f" has {count} items of user {user}; write the times of a line's items on the same"
+                " line"
+            )
+    if len(items) != len(found):
+        raise UserError(
+            f"{file} has {len(found):,} users' lines and {path} {len(items):,}; write the times of"
+            " a line's items on the same line"
+        )
+    flat = found.explode("list")
+    times = timestamps.read_times(flat["list"])
+
+    def location(row: int) -> str:
+        return f"{file}, line {flat['line'][row]}"
+
+    if times.whole.has_nulls():
+        row = int(times.whole.is_null().arg_max() or 0)
+        raise UserError(f"{location(row)}: {timestamps.fault(flat['list'][row])}")
+    return times, timestamps.units_per_second(times, location)
+
+
+def _in_order(frame: pl.DataFrame, per_second: int) -> pl.DataFrame:
+    """Sorts rows by user and time, and then cuts times to seconds.
+
+    In this order, because a finer unit keeps more of the order.
+    """
+    order = [key for key in ("user", "timestamp", "fraction", "split") if key in frame.columns]
+    frame = frame.sort(order, maintain_order=True)
+    return frame.with_columns(pl.col("timestamp") // per_second).drop("fraction", strict=False)
+
+
+def _lists(path: Path, kind: str) -> pl.DataFrame:
+    """Reads the filled lines of a file: the number of each, its user, and the list that follows."""
     lines = tables.read_lines(path)
     filled = lines.filter(lines.str.contains(r"\S"))
     if len(filled) and filled.str.contains(_BRACKETS).all():
         raise UserError(
-            f"{path}: its lines are 'user [item, item, ...]'; write 'user item item ...', without"
-            " brackets and quotes"
+            f"{path}: its lines are 'user [{kind}, {kind}, ...]'; write 'user {kind} {kind} ...',"
+            " without brackets and quotes"
         )
     with_commas = filled.str.contains(_COMMAS).all() and filled.str.contains(",").any()
     fields = lines.str.extract_all(r"[^\s,]+" if with_commas else r"\S+")
     frame = pl.DataFrame({"line": pl.int_range(1, len(lines) + 1, eager=True), "all": fields})
     frame = frame.filter(pl.col("all").list.len() > 0)
     if frame.is_empty():
-        raise UserError(f"{path} is empty; it needs lines of 'user item item ...'")
-    frame = frame.select("line", user=pl.col("all").list.first(), item=pl.col("all").list.slice(1))
-    are_pairs = frame["item"].list.len().eq(1).all() and not frame["user"].is_unique().all()
-    if not are_pairs:
-        _require_histories(path, frame)
-    frame = frame.explode("item")
-    frame = frame.select("line", *(cells.id_texts(frame[name]) for name in ("user", "item")))
-    return frame.sort("user", "line").drop("line") if are_pairs else frame.drop("line")
+        raise UserError(f"{path} is empty; it needs lines of 'user {kind} {kind} ...'")
+    return frame.select("line", user=pl.col("all").list.first(), list=pl.col("all").list.slice(1))
 
 
 def _require_histories(path: Path, frame: pl.DataFrame) -> None:
     """Raises UserError for a user with one item, or with two lines."""
-    short = frame.filter(pl.col("item").list.len() < 2)
+    short = frame.filter(pl.col("list").list.len() < 2)
     if not short.is_empty():
         line, user, items = short.row(0)
         remedy = "so remove the line"
@@ -111,16 +171,12 @@ def _read_interactions(path: Path, config: DataConfig) -> pl.DataFrame:
         columns["rating"] = _ratings(table, config.rating_column)
     if config.split == "given":
         columns["split"] = _splits(table, config.split_column)
-    # Rows are sorted before times are cut to seconds: a finer unit keeps more of the order.
-    order = [key for key in ("user", "timestamp", "fraction", "split") if key in columns]
+    frame = pl.DataFrame(columns)
     if "timestamp" not in columns:
-        order = ["user"]
-    frame = pl.DataFrame(columns).sort(order, maintain_order=True)
-    if "timestamp" not in columns:
-        return frame
+        return frame.sort("user", maintain_order=True)
     if step > 1:
         _warn_of_ties(frame, path, f"{step / per_second:g}")
-    return frame.with_columns(pl.col("timestamp") // per_second).drop("fraction", strict=False)
+    return _in_order(frame, per_second)
 
 
 def _wanted(path: Path, config: DataConfig) -> dict[str, str]:
