@@ -152,6 +152,7 @@ class TrainConfig:
     clip_norm: Amount = 0.0  # the largest norm of the gradients; 0 = no limit
     weight_decay: Amount = 0.0  # the decoupled weight decay (AdamW)
     patience: Size = 10  # epochs without a better validation NDCG@20 before it stops; 0 = never
+    dropout_samples: Count = 1  # dropout masks of each update, whose losses are averaged
     stride: Size = 0  # new targets in each window of a long sequence; 0 = max_length, no overlap
     # The GiB of logits. A full cross-entropy over up to 131,072 items on one device takes blocks of
     # queries; others keep all logits if they fit, or else take blocks of the catalogue.

@@ -23,6 +23,7 @@ NEWER = (
     ("data", "single_users", "drop"),
     ("data", "ties", "file"),
     ("data", "times_path", ""),
+    ("train", "dropout_samples", 1),
     ("model", "layer", "transformer"),
     ("model", "taps", 12),
     ("model", "relative_positions", False),

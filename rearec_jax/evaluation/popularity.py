@@ -50,7 +50,8 @@ def metrics_by_popularity(
         if inside.any():
             own = None if weights is None else weights[inside]
             means = MetricSums.empty(cutoffs).add(ranks[inside], own).means()
-            sizes = {"items": int(of_group.sum()), "examples": int(inside.sum())}
+            count = inside.sum() if own is None else own.sum()
+            sizes = {"items": int(of_group.sum()), "examples": round(float(count))}
             entries.append({"group": name, **sizes, **means})
     return entries
 
