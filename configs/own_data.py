@@ -10,7 +10,7 @@ The file has a header and a row for each interaction. Its columns are user_id, i
     --config.data.rating_column=stars --config.data.rating_above=3.0    (keeps ratings above 3)
 
 data.source=sequences reads lines of `user item item ...`, oldest first, and data.source=recbole the
-.inter files of RecBole.
+.inter files of RecBole. data.times_path names times beside sequences: `user time time ...` a line.
 """
 
 from ml_collections import config_dict
