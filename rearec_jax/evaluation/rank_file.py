@@ -86,7 +86,7 @@ class UserRanks:
 
     def values(self, name: str) -> Float[np.ndarray, " M"]:
         """Returns the metric ``name`` of each example: its expectation, where targets are tied."""
-        return self.expected[name] if self.expected else metric(name, self.final)
+        return self.expected[name] if self.expected else np.asarray(metric(name, self.final))
 
     @property
     def steps(self) -> int:

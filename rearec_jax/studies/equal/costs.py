@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 import math
-import statistics
 import time
 from typing import NamedTuple, cast
 
@@ -19,7 +18,7 @@ from rearec_jax.training.step import TrainState, UpdateFunction
 from rearec_jax.types import Batch
 
 UNITS = ("seconds", "flops")
-TURNS, UPDATES = 5, 4  # turns that count, and the updates of each
+TURNS, UPDATES = 9, 4  # turns that count, and the updates of each
 
 
 class Cost(NamedTuple):
@@ -44,7 +43,7 @@ def costs(configs: Sequence[Config], unit: str) -> list[Cost]:
     """Returns the cost of each configuration in a unit of UNITS.
 
     Seconds are measured: the configurations take turns of a few first updates each, so that other
-    work on the machine slows all of them alike, and the median of the turns counts.
+    work on the machine slows all of them alike, and the fastest turn counts, which it slowed least.
 
     Raises:
         UserError: the data cannot be read, or are not enough to train on.
@@ -98,7 +97,7 @@ def _seconds(setups: Sequence[Setup]) -> list[Cost]:
         trainee.evaluation()
     turns = [[trainee.turn() for trainee in trainees] for _ in range(TURNS)]
     return [
-        Cost(statistics.median(own), trainee.setup.steps_per_epoch, trainee.evaluation())
+        Cost(min(own), trainee.setup.steps_per_epoch, trainee.evaluation())
         for trainee, own in zip(trainees, zip(*turns, strict=True), strict=True)
     ]
 

@@ -74,7 +74,7 @@ def _tested(test: Difference) -> list[str]:
 def remarks(plan: EqualPlan) -> list[str]:
     """Returns the sentences that a reader needs beside the numbers."""
     how = {
-        "seconds": "measured here, in turns of a few updates each; the median counts",
+        "seconds": "measured here, in turns of a few updates each; the fastest counts",
         "flops": "those of matrix products, counted in the program",
     }
     return [

@@ -1,6 +1,6 @@
 """Chooses the epochs of runs so that each training costs the same as the baseline's."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 import dataclasses
 import json
 import pathlib
@@ -11,7 +11,7 @@ from rearec_jax import config as config_lib
 from rearec_jax.config import Config
 from rearec_jax.errors import UserError
 from rearec_jax.run.workdir import Workdir
-from rearec_jax.studies.analysis.comparable_runs import Group
+from rearec_jax.studies.analysis.comparable_runs import Group, Run
 from rearec_jax.studies.equal.costs import Cost, costs
 
 
@@ -54,7 +54,7 @@ def with_epochs(config: Config, epochs: int) -> Config:
 
 
 def make_plan(groups: Sequence[Group], unit: str, path: pathlib.Path) -> EqualPlan:
-    """Chooses the epochs of each group; what ``path`` holds of the same runs is used again.
+    """Chooses the epochs of each group; costs of the same options in ``path`` are used again.
 
     Measured seconds differ from time to time: an interrupted comparison goes on with the first.
 
@@ -63,10 +63,9 @@ def make_plan(groups: Sequence[Group], unit: str, path: pathlib.Path) -> EqualPl
     """
     if len(groups) < 2:
         raise UserError("--equal compares methods; name a run of a second one in --runs")
-    runs = [[str(run.path) for run in group.runs] for group in groups]
-    about = {"unit": unit, "runs": runs, "options": [_options(group) for group in groups]}
+    about: dict[str, Any] = {"unit": unit, "options": [_options(group) for group in groups]}
     found = _read(path)
-    if found is None or {name: found.get(name) for name in about} != about:
+    if {name: found.get(name) for name in about} != about:
         measured = costs([group.runs[0].config for group in groups], unit)
         found = about | {"costs": [list(cost) for cost in measured]}
         Workdir(path.parent).write_summary(found, path)
@@ -84,8 +83,8 @@ def _options(group: Group) -> dict[str, Any]:
     return config_lib.to_dict(group.runs[0].config)
 
 
-def _epochs(run: Any) -> float:
-    """Returns the epochs that a run was trained; a part of one where `max_steps` cut it."""
+def _epochs(run: Run) -> float:
+    """Returns the epochs that a run was trained."""
     summary = json.loads(Workdir(run.path).summary.read_text(encoding="utf-8"))
     try:
         return float(summary["train"]["epochs"])
@@ -96,8 +95,9 @@ def _epochs(run: Any) -> float:
         ) from error
 
 
-def _read(path: pathlib.Path) -> Mapping[str, Any] | None:
+def _read(path: pathlib.Path) -> dict[str, Any]:
+    """Returns what a file of costs holds; nothing where there is none, or it is damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}

@@ -25,7 +25,7 @@ from rearec_jax.run.workdir import write_whole
 from rearec_jax.studies import program
 from rearec_jax.studies.analysis import comparable_runs, paired_tests
 from rearec_jax.studies.equal.plan import make_plan
-from rearec_jax.studies.grid import cells, runner, summaries
+from rearec_jax.studies.grid import cells, runner
 from rearec_jax.studies.grid.__main__ import GRACE_SECONDS
 from rearec_jax.studies.grid.cells import Cell
 from rearec_jax.studies.grid.options import Options, parse
@@ -42,7 +42,6 @@ def main(arguments: Sequence[str]) -> int:
     if options.dry_run:
         print("\n".join(shlex.join(cell.command) for cell in first if not cell.is_done))
         return 0
-    summaries.note_command(options.root, arguments)
     if not options.table and (code := _run(first)):
         return code
     studies = []
@@ -54,10 +53,12 @@ def main(arguments: Sequence[str]) -> int:
             if not baselines or not methods:
                 raise UserError(f"{'/'.join(key)}: {name} and {BASELINE} are not finished yet")
             studies.append((baselines, methods, _controls(baselines, methods)))
-    more = [
-        cell for baselines, _, made in studies for one in made for cell in _cells(baselines, one)
-    ]
-    more = list({cell.workdir.path: cell for cell in more}.values())  # methods may share some
+    more = {  # by their directories, as methods may share some
+        cell.workdir.path: cell
+        for baselines, _, made in studies
+        for control in made
+        for cell in _cells(baselines, control)
+    }
     cells.check(list(more.values()))
     if not options.table and (code := _run(list(more.values()))):
         return code
@@ -103,8 +104,12 @@ def _controls(baselines: Sequence[Cell], methods: Sequence[Cell]) -> list[Contro
     of_method = methods[0].workdir.path
     plan = make_plan(groups, "seconds", of_method.with_name(f"{of_method.name}-seconds.json"))
     summary = json.loads(methods[0].workdir.summary.read_text(encoding="utf-8"))
-    configs = (resolve(own[0].options) for own in (methods, baselines))
-    pair = Pair(*configs, plan.shares[1].epochs, summary["data"]["items"])
+    pair = Pair(
+        method=resolve(methods[0].options),
+        baseline=resolve(baselines[0].options),
+        epochs=plan.shares[1].epochs,
+        items=summary["data"]["items"],
+    )
     return [control(pair) for control in CONTROLS]
 
 

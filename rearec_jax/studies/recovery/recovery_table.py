@@ -50,7 +50,7 @@ def rows(found: Recovered) -> list[list[str]]:
             test = tests.get((group.label, metric))
             cells.append(str(compared.estimates[number][metric]))
             cells.append(MISSING if share is None else f"{share:.0%}")
-            cells.append(exact(test and test.t_test.p))
+            cells.append(exact(None if test is None else test.t_test.p))
         made.append([*cells, str(len(group.runs))])
     return made
 
