@@ -12,6 +12,7 @@ from rearec_jax.data.interactions import CONTEXT, TEST, VALIDATION
 from rearec_jax.evaluation import evaluator, popularity, rank_file
 from rearec_jax.evaluation.metrics import METRICS, MetricSums, metric
 from rearec_jax.evaluation.orders import orders
+from rearec_jax.training import loop
 from tests import oracle, tiny
 
 ITEMS, LENGTH = 17, 6
@@ -85,6 +86,18 @@ def test_metrics_are_the_mean_over_the_rotations_of_the_group(data, which):
     in_file = evaluate.orders.in_file(ranks)
     np.testing.assert_array_equal(in_file.examples, examples)
     np.testing.assert_array_equal(in_file.final, [found[0] for found in by_hand])
+
+
+def test_early_stopping_reads_the_same_mean(data):
+    config = tiny.config("erl", model__layers=1, data__ties="expected")
+    model, variables = tiny.build(config, ITEMS, seed=2)
+    validate = evaluator.make_evaluator(model, config, data, VALIDATION)
+    ranks = validate(variables)
+    event = loop.validation_event(validate, variables)
+    expected = validate.orders.expected(ranks)["ndcg@20"].mean()
+    assert event["valid"]["ndcg@20"] == pytest.approx(expected)
+    in_file = metric("ndcg@20", validate.orders.in_file(ranks).final).mean()
+    assert event["valid"]["ndcg@20"] != pytest.approx(in_file)
 
 
 def test_rotations_of_two_are_all_orders(data):
