@@ -13,7 +13,7 @@ others are named below or on the command line:
     --config.data.events=view,buy    (keeps these kinds of events)
 
 data.source=sequences reads lines of `user item item ...`, oldest first, and data.source=recbole the
-.inter files of RecBole.
+.inter files of RecBole. data.times_path names times beside sequences: `user time time ...` a line.
 """
 
 from ml_collections import config_dict

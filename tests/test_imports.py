@@ -17,9 +17,16 @@ FLOORS = [
 ]
 # Other packages -> the only places that may import them, at the top of a module or within.
 JAX = {"main", "commands", "serve", "studies.tune", "studies.capacity", "recommend", "training"}
-JAX |= {"studies.analysis.model_pass", "evaluation", "methods", "data.batches.loader", "losses"}
+JAX |= {
+    "studies.analysis.model_pass",
+    "studies.equal.costs",
+    "evaluation",
+    "methods",
+    "data.batches.loader",
+    "losses",
+}
 JAX |= {"run.checkpoint_leaves", "run.checkpoint_series", "run.checkpoint_store"}
-JAX |= {"models", "devices", "ops", "types"}
+JAX |= {"models", "devices", "ops", "types", "studies.equal.costs"}
 ONLY_IN: Mapping[str, set[str]] = {
     "jax": JAX,
     "jaxlib": JAX,

@@ -34,5 +34,5 @@ def evaluate_run(path: str, given: Config | None) -> Summary:
             str(run.workdir.config), run.validate, run.variables, run.history
         )
     target = run.workdir.path / ".".join(["summary", *run.changes, "json"])
-    finish(run.workdir, target, summary, run.data, ranks)
+    finish(run.workdir, target, summary, run.validate, ranks)
     return summary

@@ -21,6 +21,7 @@ from rearec_jax.config.options import (
     SOURCES,
     SPLITS,
     TEMPERATURES,
+    TIES,
     Config,
     Range,
 )
@@ -70,6 +71,7 @@ def check_choices(config: Config) -> None:
     data, model, method, train = config.data, config.model, config.method, config.train
     _one_of("data.source", data.source, SOURCES)
     _one_of("data.split", data.split, SPLITS)
+    _one_of("data.ties", data.ties, TIES)
     if data.builder or data.source == "tfds":
         _one_of("data.builder", data.builder, BUILDERS)
     _one_of("data.rating_filter", data.rating_filter, ("interactions", "targets"))
@@ -161,6 +163,24 @@ def _check_together(config: Config) -> None:
         not separate or (data.split == "given" and data.source in ("table", "recbole")),
         "data.validation_path and data.test_path need data.source=table and data.split=given, got"
         f" {data.source} and {data.split}",
+    )
+    limits = [  # what says more of a target than its time
+        ("data.split=given", data.split == "given"),
+        ("data.rating_filter=targets", data.rating_filter == "targets"),
+        ("data.known_items_only", data.known_items_only),
+        ("data.source=tfds", data.source == "tfds"),
+        ("eval.max_users", ev.max_users > 0),
+    ]
+    refused = [name for name, is_set in limits if is_set]
+    _require(
+        data.ties != "expected" or not refused,
+        "data.ties=expected makes each of the tied items the target in turn, which does not go with"
+        f" {', '.join(refused)}; leave that out, or set data.ties=untied",
+    )
+    _require(
+        not data.times_path or data.source == "sequences",
+        f"data.times_path={data.times_path} belongs to data.source=sequences;"
+        f" data.source={data.source} has its times in its own file",
     )
     template_parts(data.text_template)
     _require(

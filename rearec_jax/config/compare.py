@@ -40,6 +40,7 @@ FREE_OPTIONS = (
     "data.path",
     "data.validation_path",
     "data.test_path",
+    "data.times_path",
     "data.cache_dir",
     "data.mirror",
     "data.download_dir",
@@ -51,7 +52,7 @@ FREE_OPTIONS = (
 
 
 # Options that name the files which a run is trained on; their digests are compared.
-DATA_OPTIONS = ("data.path", "data.validation_path", "data.test_path")
+DATA_OPTIONS = ("data.path", "data.times_path", "data.validation_path", "data.test_path")
 DATA_OPTIONS += ("data.item_text", "text.vectors")
 
 

@@ -22,6 +22,7 @@ TEMPERATURES = {"dot": 1.0, "cosine": 0.07}  # the temperatures where method.tem
 LAYERS = ("transformer", "filtered", "ligr", "hstu")
 SOURCES = ("demo", "sequences", "table", "recbole", "tfds")
 BUILDERS = ("yelp", "video_games", "software", "cds_and_vinyl", "baby_products")
+TIES = ("file", "untied", "expected")
 SPLITS = ("leave_one_out", "time", "time_fraction", "interaction_fraction", "given")
 ENCODERS = ("tfidf", "language_model")
 LARGEST = 2**31 - 1  # the largest count, which 32 bits hold
@@ -58,6 +59,7 @@ class DataConfig:
     name: str = "demo"  # the name in tables and summaries
     source: str = "demo"  # demo | sequences | table | recbole | tfds
     path: str = ""  # a file, directory, glob, or several by commas (tfds: Yelp's directory)
+    times_path: str = ""  # source=sequences: lines 'user time time ...', as in path; "" = no times
     validation_path: str = ""  # the files of validation, where path has those of training alone
     test_path: str = ""  # the files of the test, likewise; either sets split=given
     hint: str = ""  # the file that path should name and its publisher, for the error without it
@@ -87,6 +89,7 @@ class DataConfig:
     test_from: str = ""  # split=time: when the test starts
     valid_fraction: float = 0.8  # where validation starts, of the time span or interactions
     test_fraction: float = 0.9  # where the test starts (time_fraction, interaction_fraction)
+    ties: str = "file"  # targets of equal times: file (its order) | untied (left out) | expected
     known_items_only: bool = False  # whether items of validation and test must occur in training
     demo_users: int = 3000
     demo_items: int = 400
@@ -160,6 +163,7 @@ class TrainConfig:
     weight_decay: Amount = 0.0  # the decoupled weight decay (AdamW)
     patience: Size = 10  # epochs without a better validation before it stops; 0 = never
     stop_metric: str = "ndcg@20"  # the validation metric that chooses the best epoch
+    dropout_samples: Count = 1  # dropout masks of each update, whose losses are averaged
     stride: Size = 0  # new targets in each window of a long sequence; 0 = max_length, no overlap
     # The GiB of logits. A full cross-entropy over up to 131,072 items on one device takes blocks of
     # queries; others keep all logits if they fit, or else take blocks of the catalogue.

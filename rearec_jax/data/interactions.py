@@ -61,6 +61,8 @@ class Interactions:
         whether or not they are targets; None: all up to the first VALIDATION or TEST target.
     item_vectors: the vectors of the items' text, for backbones that read it; they are not saved
         with the rest.
+    tied_users: the number of users with a test target that has the time of another interaction;
+        None where there are no times. It is not saved either.
     """
 
     items: Int32[np.ndarray, "total"]
@@ -73,6 +75,7 @@ class Interactions:
     name: str
     training_lengths: Int64[np.ndarray, "users"] | None = None
     item_vectors: Float32[np.ndarray, "N F"] | None = None
+    tied_users: int | None = None
 
     @property
     def sequences(self) -> Sequences:
@@ -99,21 +102,23 @@ class Interactions:
         """The number of interactions of each user."""
         return np.diff(self.offsets)
 
+    def limits(self) -> Int64[np.ndarray, "users"]:
+        """Returns the number of each user's oldest positions that belong to the training period."""
+        if self.training_lengths is not None:
+            return self.training_lengths
+        held_out = (self.split == VALIDATION) | (self.split == TEST)
+        limits = self.lengths.copy()
+        user = np.repeat(np.arange(self.num_users), self.lengths)
+        np.minimum.at(limits, user[held_out], positions(self.offsets)[held_out])
+        return limits
+
     @property
     def in_training(self) -> Bool[np.ndarray, "total"]:
         """Whether each interaction belongs to the training period, as a target or as history.
 
         A held-out position stays out of it even where a filter has made it CONTEXT.
         """
-        position = positions(self.offsets)
-        if self.training_lengths is not None:
-            limit = self.training_lengths
-        else:
-            held_out = (self.split == VALIDATION) | (self.split == TEST)
-            limit = self.lengths.copy()
-            user = np.repeat(np.arange(self.num_users), self.lengths)
-            np.minimum.at(limit, user[held_out], position[held_out])
-        return position < np.repeat(limit, self.lengths)
+        return positions(self.offsets) < np.repeat(self.limits(), self.lengths)
 
     def training_counts(self) -> Int64[np.ndarray, "N"]:
         """Counts each item in the training period, for the popularity baseline."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from rearec_jax.config import DataConfig
-from rearec_jax.data import demo
+from rearec_jax.data import demo, ties
 from rearec_jax.data.interactions import Interactions, offsets_of
 from rearec_jax.data.own_files import filters, paths, readers, splits
 from rearec_jax.data.own_files.text import read_item_text
@@ -18,10 +18,20 @@ from rearec_jax.errors import UserError
 from rearec_jax.run.files import directory_to_make, user_cache
 
 FORMAT = 4  # raise it whenever the same files and options would give other arrays
-_NOT_IN_RECIPE = ("name", "path", "hint", "cache_dir", "item_text", "validation_path", "test_path")
+_NOT_IN_RECIPE = ("name", "path", "times_path", "hint", "cache_dir", "item_text", "ties")
+_NOT_IN_RECIPE += ("validation_path", "test_path")
 
 
 def prepare(config: DataConfig) -> Interactions:
+    """Returns the data of ``config``: `prepared`, with tied targets as ``data.ties`` says.
+
+    Raises:
+        UserError: something is wrong with the files or options.
+    """
+    return ties.decided(prepared(config), config)
+
+
+def prepared(config: DataConfig) -> Interactions:
     """Reads, filters and splits the data of ``config``, or loads the result of an earlier run.
 
     Prepared arrays are kept in ``cache_dir`` under a key of the files' content and the options;
@@ -41,12 +51,12 @@ def prepare(config: DataConfig) -> Interactions:
             return dataclasses.replace(Interactions.load(directory), name=config.name)
         except UserError as error:
             logging.warning("preparing the data again: %s", error)
-    prepared = build(config)
+    built = build(config)
     try:
-        prepared.save(directory)
+        built.save(directory)
     except OSError as error:
         logging.warning("prepared data are not kept in %s (data.cache_dir): %s", directory, error)
-    return prepared
+    return built
 
 
 def build(config: DataConfig) -> Interactions:
@@ -92,6 +102,7 @@ def _demo(config: DataConfig) -> Interactions:
 def _tfds(config: DataConfig) -> Interactions:
     """Loads a published data set; an option that would change its recipe is an error."""
     used = ("name", "source", "hint", "builder", "tfds_dir", "cache_dir", "malformed_share")
+    used += ("ties",)
     if config.builder == "yelp":
         used += ("path",)
     else:
@@ -124,7 +135,7 @@ def _key(config: DataConfig) -> str:
     for name in _NOT_IN_RECIPE:
         del recipe[name]
     recipe["format"] = FORMAT
-    recipe["source_files"] = [list(map(_digest, group)) for group in files.values()]
+    recipe["source_files"] = {name: list(map(_digest, group)) for name, group in files.items()}
     if config.item_text:
         recipe["text_file"] = _digest(paths.existing_file(config.item_text, "data.item_text"))
     text = json.dumps(recipe, sort_keys=True)

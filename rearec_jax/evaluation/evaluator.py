@@ -23,6 +23,7 @@ from rearec_jax.data.batches.loader import (
 from rearec_jax.data.interactions import Interactions
 from rearec_jax.devices.mesh import ONE, Devices, placed
 from rearec_jax.evaluation.metrics import MetricSums
+from rearec_jax.evaluation.orders import Orders, orders
 from rearec_jax.evaluation.ranking import Examples, target_ranks, top_k
 from rearec_jax.evaluation.ranks import Ranks
 from rearec_jax.evaluation.seen import seen_items
@@ -48,6 +49,7 @@ class Evaluator:
     rank:    Computes the ranks of a batch from parameters, catalogue, batch and items seen.
     best:    Computes the ``eval.list_length`` best items of each query, from the same.
     devices: The devices that share the work.
+    orders:  The orders in which tied targets are ranked; examples are indices of their data.
     """
 
     config: Config
@@ -56,7 +58,8 @@ class Evaluator:
     table: Callable[[Variables], Float[Array, "N D"]]
     rank: Callable[[Variables, Array, Batch, Array | np.ndarray], Int[Array, "B Q S"]]
     best: Callable[[Variables, Array, Batch, Array | np.ndarray], Int[Array, "M k"]]
-    devices: Devices = ONE
+    devices: Devices
+    orders: Orders
 
     def __call__(self, variables: Variables) -> Ranks:
         """Computes the ranks of every example of the split."""
@@ -85,13 +88,13 @@ class Evaluator:
     def of_split(self, which: int) -> "Evaluator":
         """Returns the evaluator of another split, with the same programs."""
         return dataclasses.replace(
-            self, batches=_batches(self.config, self.data, which, self.devices)
+            self, batches=_batches(self.config, self.orders.data, which, self.devices)
         )
 
     def _seen(self, examples: Int64[np.ndarray, "B Q"]) -> Int32[np.ndarray, "B Q L"]:
         if not self.config.eval.exclude_seen:
             return np.empty((*examples.shape, 0), np.int32)
-        return seen_items(self.data, examples)
+        return seen_items(self.orders.data, examples)
 
 
 def make_evaluator(
@@ -111,15 +114,17 @@ def make_evaluator(
         return item_table(model, variables, None if text is None else devices.by_rows(text))
 
     shape = data.num_items, config.model.width
+    found = orders(data, config.data)
     make_table = jax.jit(table, out_shardings=devices.table(shape))
     return Evaluator(
         config,
         data,
-        _batches(config, data, which, devices),
+        _batches(config, found.data, which, devices),
         table=functools.partial(make_table, text=text),
         rank=jax.jit(_ranker(model, config, devices), out_shardings=devices.whole),
         best=jax.jit(_lister(model, config, devices), out_shardings=devices.whole),
         devices=devices,
+        orders=found,
     )
 
 
@@ -187,9 +192,14 @@ def _ranked(states: Float[Array, "B Q _ D"], config: Config) -> Float[Array, "B 
     return jnp.concatenate([states, final], axis=-2)
 
 
-def metrics(ranks: Int[np.ndarray, " M"], cutoffs: tuple[int, ...]) -> dict[str, float]:
-    """Computes NDCG@k, Recall@k and MRR of a list of ranks."""
-    return MetricSums.empty(cutoffs).add(ranks).means()
+Weights = Float[np.ndarray, " M"] | None
+
+
+def metrics(
+    ranks: Int[np.ndarray, " M"], cutoffs: tuple[int, ...], weights: Weights = None
+) -> dict[str, float]:
+    """Computes the means of NDCG@k, Recall@k and MRR of a list of ranks, weighted if asked."""
+    return MetricSums.empty(cutoffs).add(ranks, weights).means()
 
 
 def hindsight(ranks: Ranks) -> Int32[np.ndarray, " M"]:
@@ -197,20 +207,22 @@ def hindsight(ranks: Ranks) -> Int32[np.ndarray, " M"]:
     return ranks.by_step.min(axis=1)
 
 
-def report(ranks: Ranks, cutoffs: tuple[int, ...], name: str) -> dict[str, object]:
+def report(
+    ranks: Ranks, cutoffs: tuple[int, ...], name: str, weights: Weights = None
+) -> dict[str, object]:
     """Returns the entries of summary.json about one split.
 
     These are '<name>', with the metrics of the representation, and, where steps were ranked,
     '<name>_by_step' and '<name>_best_step_in_hindsight'.
     """
-    final: dict[str, object] = {name: metrics(ranks.final, cutoffs)}
+    final: dict[str, object] = {name: metrics(ranks.final, cutoffs, weights)}
     if not ranks.by_step.shape[1]:
         return final
     by_step = [
-        {"step": step, **metrics(ranks.by_step[:, step], cutoffs)}
+        {"step": step, **metrics(ranks.by_step[:, step], cutoffs, weights)}
         for step in range(ranks.by_step.shape[1])
     ]
     return final | {
         f"{name}_by_step": by_step,
-        f"{name}_best_step_in_hindsight": metrics(hindsight(ranks), cutoffs),
+        f"{name}_best_step_in_hindsight": metrics(hindsight(ranks), cutoffs, weights),
     }

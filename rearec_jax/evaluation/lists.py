@@ -13,11 +13,14 @@ _AT_ONCE = 4096  # lists whose vectors are compared at once
 def best_items(
     test: Evaluator, variables: Variables
 ) -> tuple[Int[np.ndarray, "M k"], Int[np.ndarray, " M"]]:
-    """Returns the ``eval.list_length`` best items for each example, and the examples."""
+    """Returns the ``eval.list_length`` best items for each example, and the examples.
+
+    Tied targets have one list each, in the order of the file.
+    """
     table = test.table(variables)
     lists, examples = [], []
     for batch, example, seen in test.inputs():
-        real = example >= 0
+        real = (example >= 0) & (example < test.orders.own)
         best = np.asarray(test.best(variables, table, batch, seen))
         lists.append(best.reshape(*example.shape, -1)[real])
         examples.append(example[real])

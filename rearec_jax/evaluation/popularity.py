@@ -1,6 +1,6 @@
 """Metrics by the popularity of the target, and ranks by popularity alone."""
 
-from jaxtyping import Int, Int64
+from jaxtyping import Float, Int, Int64
 import numpy as np
 
 from rearec_jax.data.interactions import Interactions
@@ -27,6 +27,7 @@ def metrics_by_popularity(
     targets: Int[np.ndarray, "M"],
     counts: Int[np.ndarray, "N"],
     cutoffs: tuple[int, ...],
+    weights: Float[np.ndarray, "M"] | None = None,
 ) -> list[dict[str, object]]:
     """Computes the metrics of the targets in each quarter of the catalogue, and of cold items.
 
@@ -37,6 +38,8 @@ def metrics_by_popularity(
         ranks: The ranks of the targets, where 1 is the best.
         targets: The ids of the targets.
         counts: The number of occurrences of each item in training.
+        cutoffs: The k of NDCG and Recall.
+        weights: The weight of each target in the means; None: all are 1.
     """
     quarter = quarters(counts)
     members = [(COLD, counts == 0)]
@@ -45,8 +48,10 @@ def metrics_by_popularity(
     for name, of_group in members:
         inside = of_group[targets]
         if inside.any():
-            means = MetricSums.empty(cutoffs).add(ranks[inside]).means()
-            sizes = {"items": int(of_group.sum()), "examples": int(inside.sum())}
+            own = None if weights is None else weights[inside]
+            means = MetricSums.empty(cutoffs).add(ranks[inside], own).means()
+            count = inside.sum() if own is None else own.sum()
+            sizes = {"items": int(of_group.sum()), "examples": round(float(count))}
             entries.append({"group": name, **sizes, **means})
     return entries
 

@@ -1,28 +1,36 @@
 """The file ranks.parquet, which holds the rank of every test target, by every step too."""
 
+from collections.abc import Mapping
 import dataclasses
 import pathlib
+import types
 
-from jaxtyping import Int
+from jaxtyping import Float, Int
 import numpy as np
 import polars as pl
 
 from rearec_jax.data.interactions import Interactions
 from rearec_jax.data.parquet import DAMAGED
 from rearec_jax.errors import UserError
+from rearec_jax.evaluation.metrics import metric
 from rearec_jax.evaluation.ranks import Ranks
 from rearec_jax.run.files import write_whole
 
 FINAL = "final"  # the name of the ranks by the method's representation
+EXPECTED = "expected_"  # the start of a column's name, with the name of a metric
+NONE: Mapping[str, np.ndarray] = types.MappingProxyType({})  # no expected metrics
 
 
-def frame(data: Interactions, ranks: Ranks) -> pl.DataFrame:
+def frame(
+    data: Interactions, ranks: Ranks, expected: Mapping[str, np.ndarray] = NONE
+) -> pl.DataFrame:
     """Makes the table of the ranks, a row for each example, in the order of the users.
 
     A time split may have several examples of a user. The columns are user and target (raw ids),
     target_popularity (its occurrences in training), history_length (the number of all items before
     the target, also those that the model does not see), rank (by the method's representation; 1 is
-    the best), and, where steps were ranked, rank_step_0, rank_step_1, ...
+    the best), and, where steps were ranked, rank_step_0, rank_step_1, ... With ``expected``, which
+    are the means of metrics over the orders of tied targets, there are also expected_ndcg@10, ...
     """
     users = np.searchsorted(data.offsets, ranks.examples, side="right") - 1
     targets = data.items[ranks.examples]
@@ -35,16 +43,22 @@ def frame(data: Interactions, ranks: Ranks) -> pl.DataFrame:
     }
     for step in range(ranks.by_step.shape[1]):
         columns[f"rank_step_{step}"] = pl.Series(ranks.by_step[:, step])
+    columns |= {f"{EXPECTED}{name}": pl.Series(values) for name, values in expected.items()}
     return pl.DataFrame(columns)
 
 
-def write(path: pathlib.Path, data: Interactions, ranks: Ranks) -> None:
+def write(
+    path: pathlib.Path,
+    data: Interactions,
+    ranks: Ranks,
+    expected: Mapping[str, np.ndarray] = NONE,
+) -> None:
     """Writes ``frame`` to ``path``, whole or not at all.
 
     Raises:
         OSError: The file cannot be written.
     """
-    table = frame(data, ranks)
+    table = frame(data, ranks, expected)
     write_whole(path, lambda file: table.write_parquet(file))
 
 
@@ -58,6 +72,8 @@ class UserRanks:
     history_length: The number of items before the target.
     by_step:        The ranks by each of r_0 .. r_K; S = 0 where steps were not ranked.
     final:          The ranks by the method's representation.
+    expected:       The means of metrics over the orders of tied targets, by name; empty where the
+        order is the file's.
     """
 
     users: pl.Series
@@ -66,6 +82,11 @@ class UserRanks:
     history_length: Int[np.ndarray, " M"]
     by_step: Int[np.ndarray, "M S"]
     final: Int[np.ndarray, " M"]
+    expected: Mapping[str, Float[np.ndarray, " M"]] = dataclasses.field(default_factory=dict)
+
+    def values(self, name: str) -> Float[np.ndarray, " M"]:
+        """Returns the metric ``name`` of each example: its expectation, where targets are tied."""
+        return self.expected[name] if self.expected else np.asarray(metric(name, self.final))
 
     @property
     def steps(self) -> int:
@@ -116,4 +137,9 @@ def _from_frame(frame: pl.DataFrame) -> UserRanks:
         history_length=frame["history_length"].to_numpy(),
         by_step=np.stack(by_step, axis=1) if by_step else np.zeros((len(frame), 0), np.int64),
         final=frame["rank"].to_numpy(),
+        expected={
+            name.removeprefix(EXPECTED): frame[name].to_numpy()
+            for name in frame.columns
+            if name.startswith(EXPECTED)
+        },
     )

@@ -1,14 +1,11 @@
-"""Targets that are alone in their time, and those whose order among others is the file's.
-
-Data with days for times order the purchases of a day as the file happens to have them. Such a
-target might as well have been one of the others, so that metrics over all targets hold chance.
-"""
+"""The metrics of the targets that are alone in their time."""
 
 from typing import Any
 
 from jaxtyping import Bool, Int32, Int64
 import numpy as np
 
+from rearec_jax.data import ties
 from rearec_jax.data.interactions import Interactions
 from rearec_jax.evaluation.metrics import MetricSums
 
@@ -24,11 +21,7 @@ def untied(data: Interactions, examples: Int64[np.ndarray, " M"]) -> Bool[np.nda
     """
     if data.timestamps is None:
         return None
-    # An interaction shares its time with the one before it in the same sequence.
-    shares = np.zeros(len(data.items) + 1, bool)
-    shares[1:-1] = data.timestamps[1:] == data.timestamps[:-1]
-    shares[data.offsets] = False
-    return ~(shares[examples] | shares[examples + 1])
+    return ~ties.tied(data)[examples]
 
 
 def metrics_of_untied(

@@ -53,7 +53,7 @@ def train_run(
         with interruptible(), loop.trained(config, data, workdir, started, part) as outcome:
             summary, ranks = summarise(name, outcome.validate, outcome.variables, outcome.history)
             outcome.callbacks.on_end(summary)
-        finish(workdir, workdir.summary, summary, data, ranks)
+        finish(workdir, workdir.summary, summary, outcome.validate, ranks)
     return summary
 
 

@@ -16,7 +16,6 @@ from rearec_jax.errors import DivergedError, UserError
 from rearec_jax.evaluation import evaluator
 from rearec_jax.evaluation.evaluator import Evaluator
 from rearec_jax.evaluation.metrics import names
-from rearec_jax.evaluation.ranks import Ranks
 from rearec_jax.models.backbones import Variables
 from rearec_jax.run.callbacks import Callback, Callbacks, Start, Update, callback
 from rearec_jax.run.checkpoint import Checkpoints
@@ -157,23 +156,30 @@ def begun(
     return Journal(checkpoints, callbacks, history, metric), state
 
 
-def validation_event(ranks: Ranks | None, cutoffs: tuple[int, ...]) -> dict[str, Any]:
-    """Makes the event of a validation for the log; without metrics where the data have none."""
-    if ranks is None:
+def validation_event(validate: Evaluator, variables: Variables) -> dict[str, Any]:
+    """Validates, and makes the event for the log, without metrics where there is no target."""
+    if not validate.batches.examples:
         return {"kind": "validation", "valid": {}}
+    ranks = validate(variables)
+    cutoffs, weights = _cutoffs(validate.config), validate.orders.weights_of(ranks)
     by_step = {
-        f"step_{k}": evaluator.metrics(ranks.by_step[:, k], (SELECTION_CUTOFF,))[SELECTION]
+        f"step_{k}": evaluator.metrics(ranks.by_step[:, k], (SELECTION_CUTOFF,), weights)[SELECTION]
         for k in range(ranks.by_step.shape[1])
     }
     return {
         "kind": "validation",
-        "valid": evaluator.metrics(ranks.final, (*cutoffs, SELECTION_CUTOFF)),
+        "valid": evaluator.metrics(ranks.final, (*cutoffs, SELECTION_CUTOFF), weights),
         f"valid_{SELECTION}_by_step": by_step,
     }
 
 
-def _cutoffs(metric: str, cutoffs: tuple[int, ...]) -> tuple[int, ...]:
-    """Adds the cut-off of the metric that chooses the best epoch; UserError if it is none."""
+def _cutoffs(config: Config) -> tuple[int, ...]:
+    """Returns the cut-offs of a validation, also that of the metric that chooses the best epoch.
+
+    Raises:
+        UserError: it is no metric.
+    """
+    metric, cutoffs = config.train.stop_metric, config.eval.cutoffs
     _, _, k = metric.partition("@")
     cutoffs = (*cutoffs, int(k)) if k.isdecimal() and int(k) else cutoffs
     if metric not in names(cutoffs):
@@ -201,8 +207,7 @@ class _Loop:
         epochs: int | None = None,
     ):
         self.setup, self.epochs = setup, epochs
-        train = setup.config.train
-        self.cutoffs = _cutoffs(train.stop_metric, setup.config.eval.cutoffs)
+        _cutoffs(setup.config)  # what is no metric is refused before the first epoch, not after it
         self.updates: dict[bool, UpdateFunction] = {}
         self.abstract_state = abstract_state(setup)
         self.journal, self.state, self.history = journal, state, journal.history
@@ -279,16 +284,14 @@ class _Loop:
     def _validate(self) -> None:
         """Ends an epoch: ranks the validation split, keeps the best parameters, tells, saves."""
         self._check_state()
-        validate = self.setup.validate
         try:
             # One of several hosts cannot leave the others alone in the middle of it.
             alone = jax.process_count() == 1
             with self.interruption.at_once() if alone else contextlib.nullcontext():
-                ranks = validate(self.state.variables) if validate.batches.examples else None
+                event = validation_event(self.setup.validate, self.state.variables)
         except KeyboardInterrupt:
             self._save()  # the epoch's updates; it will be validated after the restart
             raise
-        event = validation_event(ranks, self.cutoffs)
         self.journal.end_epoch(self.step, self.state, event)
         self._save()
 

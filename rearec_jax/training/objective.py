@@ -102,13 +102,22 @@ def _objective(
             noise = unit_noise(noise_key, batch, config) * jnp.asarray(
                 values.noise, config.model.dtype
             )
-        reasoning = encode_and_reason(
-            task.model, variables, table, batch, options.steps, noise, jax.random.fold_in(key, 2)
-        )
         scoring = Scoring(
             blocks, sample, devices, values, catalogue.neighbours, jax.random.fold_in(key, 5)
         )
-        return loss_of(config, reasoning, batch, table, scoring)
+
+        def parts_of(dropout: PRNGKey) -> Parts:
+            reasoning = encode_and_reason(
+                task.model, variables, table, batch, options.steps, noise, dropout
+            )
+            return loss_of(config, reasoning, batch, table, scoring)[1]
+
+        dropout = jax.random.fold_in(key, 2)
+        parts = parts_of(dropout)
+        if (count := config.train.dropout_samples) > 1:
+            others = [parts_of(jax.random.fold_in(dropout, n)) for n in range(1, count)]
+            parts = jax.tree.map(lambda *every: sum(every) / count, parts, *others)
+        return parts["loss"], parts
 
     return objective
 

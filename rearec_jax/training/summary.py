@@ -9,7 +9,7 @@ from rich.console import Console
 
 from rearec_jax.config import Config
 from rearec_jax.data import demo
-from rearec_jax.data.interactions import TEST, Interactions
+from rearec_jax.data.interactions import TEST
 from rearec_jax.devices import hosts
 from rearec_jax.evaluation import evaluator, lists, popularity, rank_file, summary_table, ties
 from rearec_jax.evaluation.evaluator import Evaluator
@@ -20,6 +20,10 @@ from rearec_jax.run.workdir import Workdir, explained
 from rearec_jax.training.history import History
 
 Summary = dict[str, Any]
+TIES = {  # what a summary says of data.ties
+    "untied": "only targets that are alone in their time",
+    "expected": "the mean over the orders of tied targets",
+}
 
 
 def summarise(
@@ -36,19 +40,21 @@ def summarise(
     Returns:
         The content of summary.json, and the ranks of the test split.
     """
-    config, data = validate.config, validate.data
+    config, data, orders = validate.config, validate.data, validate.orders
+    cutoffs = config.eval.cutoffs
     results: Summary = {}
     has_validation = bool(validate.batches.examples)
     clock = time.perf_counter()
     if has_validation:
-        results |= evaluator.report(validate(variables), config.eval.cutoffs, "valid")
+        ranks = validate(variables)
+        results |= evaluator.report(ranks, cutoffs, "valid", orders.weights_of(ranks))
     test = validate.of_split(TEST)
     ranks = test(variables) if test.batches.examples else None
     if ranks is not None:
-        results |= evaluator.report(ranks, config.eval.cutoffs, "test")
+        results |= evaluator.report(ranks, cutoffs, "test", orders.weights_of(ranks))
     seconds = time.perf_counter() - clock
     if ranks is not None:
-        results |= _of_test(config, data, ranks)
+        results |= _of_test(validate, ranks)
         if config.eval.list_length:
             best, examples = lists.best_items(test, variables)
             figures = lists.beyond_accuracy(best, data.items[examples], data)
@@ -63,6 +69,7 @@ def summarise(
             "users": data.num_users,
             "items": data.num_items,
             "interactions": data.num_interactions,
+            **({} if data.tied_users is None else {"tied_users": data.tied_users}),
         },
         "best_epoch": history.best_epoch,
         "train": {
@@ -74,34 +81,39 @@ def summarise(
         **results,
         "evaluation_seconds": seconds,
         "device": jax.devices()[0].device_kind,
-        "notes": _notes(config, has_validation, ranks is not None),
+        "notes": _notes(config, has_validation, ranks is not None, data.tied_users),
     }
     if config.data.source == "demo" and not config.eval.exclude_seen:
         summary["best_possible"] = demo.best_possible(data, config.data)
     return summary, ranks
 
 
-def _of_test(config: Config, data: Interactions, ranks: Ranks) -> Summary:
+def _of_test(validate: Evaluator, ranks: Ranks) -> Summary:
     """Returns the test by popularity, and of the targets that are alone in their time."""
-    cutoffs = config.eval.cutoffs
+    config, data, orders = validate.config, validate.data, validate.orders
+    cutoffs, weights = config.eval.cutoffs, orders.weights_of(ranks)
     by_popularity = metrics_by_popularity(
-        ranks.final, data.items[ranks.examples], data.training_counts(), cutoffs
+        ranks.final, orders.data.items[ranks.examples], data.training_counts(), cutoffs, weights
     )
     by_popularity_alone = popularity.popularity_ranks(
-        data, ranks.examples, config.eval.exclude_seen
+        orders.data, ranks.examples, config.eval.exclude_seen
     )
     return {
-        **ties.metrics_of_untied(data, ranks.examples, ranks.final, cutoffs),
+        **ties.metrics_of_untied(orders.data, ranks.examples, ranks.final, cutoffs),
         "test_by_popularity": by_popularity,
-        "popularity": evaluator.metrics(by_popularity_alone, cutoffs),
+        "popularity": evaluator.metrics(by_popularity_alone, cutoffs, weights),
     }
 
 
-def _notes(config: Config, has_validation: bool, has_test: bool) -> list[str]:
+def _notes(
+    config: Config, has_validation: bool, has_test: bool, tied_users: int | None
+) -> list[str]:
     notes = [] if has_validation else ["no validation: the last epoch's parameters"]
     notes += [] if has_test else ["no test: the results are those of the validation"]
     if config.eval.exclude_seen:
         notes.append("items that the user has had are not ranked")
+    if config.data.ties != "file":
+        notes.append(f"{TIES[config.data.ties]} ({tied_users:,} users have tied test targets)")
     if config.eval.max_users:
         notes.append(f"a fixed random sample of {config.eval.max_users:,} users")
     if config.eval.steps >= 0:
@@ -115,7 +127,7 @@ def finish(
     workdir: Workdir,
     target: pathlib.Path,
     summary: Summary,
-    data: Interactions,
+    validate: Evaluator,
     ranks: Ranks | None,
 ) -> None:
     """Writes summary*.json to ``target`` and the ranks by user beside it, and shows the results."""
@@ -124,7 +136,8 @@ def finish(
     by_user = target.with_name(target.name.replace("summary", "ranks", 1)).with_suffix(".parquet")
     if ranks is not None:
         with explained(by_user):
-            rank_file.write(by_user, data, ranks)
+            orders = validate.orders
+            rank_file.write(by_user, validate.data, orders.in_file(ranks), orders.expected(ranks))
     workdir.write_summary(summary, target)
     summary_table.print_results(summary)
     for path in (target, by_user)[: 1 if ranks is None else 2]:

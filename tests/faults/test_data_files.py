@@ -215,6 +215,25 @@ def test_empty_validation_split(make):
     assert "the data run from 2001-09-09 to 2001-09-09, so change data.valid_from" in said
 
 
+def test_ties_without_times(make):
+    for ties in ("untied", "expected"):
+        said = refused(make("a.csv", TABLE.encode(), data={"ties": ties, "timestamp_column": ""}))
+        assert f"data.ties={ties} needs times" in said and "data.timestamp_column" in said
+    same = "".join(f"{line.rsplit(',', 1)[0]},7\n" for line in TABLE.splitlines()[1:])
+    table = TABLE.splitlines()[0] + "\n" + same
+    said = refused(make("b.csv", table.encode(), data={"ties": "untied"}))
+    assert "data.ties=untied leaves no target for validation" in said
+
+
+def test_times_that_do_not_fit_the_items(make, tmp_path):
+    times = tmp_path / "times.txt"
+    times.write_text("1 10 20\n")
+    options = {"source": "sequences", "times_path": str(times)}
+    said = refused(make("items.txt", b"1 4 5 6\n", data=options))
+    assert "times.txt, line 1: user 1 has 2 times, where line 1 of" in said
+    assert "items.txt has 3 items of user 1" in said
+
+
 def test_user_with_one_item(make, caplog):
     content = (TABLE + "lonely,rare,1000000000\nu0,scarce,1000000009\n").encode()
     data = prepare.prepare(make("a.csv", content).data)

@@ -55,6 +55,28 @@ def test_seeds_that_are_none():
     assert said in refused({"seed": 2**63})
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"data": {"split": "given"}}, "data.split=given"),
+        ({"data": {"rating_filter": "targets"}}, "data.rating_filter=targets"),
+        ({"data": {"known_items_only": True}}, "data.known_items_only"),
+        ({"eval": {"max_users": 9}}, "eval.max_users"),
+    ],
+)
+def test_ties_that_other_options_decide(options, said):
+    for ties in ("file", "untied"):
+        config_lib.resolve(options | {"data": {"ties": ties, **options.get("data", {})}})
+    refusal = refused(options | {"data": {"ties": "expected", **options.get("data", {})}})
+    assert f"does not go with {said};" in refusal and "data.ties=untied" in refusal
+    assert "did you mean untied?" in refused({"data": {"ties": "untid"}})
+
+
+def test_times_beside_a_source_that_has_them():
+    said = refused({"data": {"source": "table", "times_path": "times.txt"}})
+    assert "data.times_path=times.txt belongs to data.source=sequences" in said
+
+
 @pytest.mark.parametrize("method", ["naive", "rpe", "erl", "prl"])
 def test_no_reasoning_steps_for_a_method_that_reasons(method):
     said = refused({"method": {"name": method, "steps": 0}})

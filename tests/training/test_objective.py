@@ -261,6 +261,29 @@ def test_the_key_decides_the_dropout(batch):
     assert float(one) == float(again) != float(other)
 
 
+def test_dropout_samples_average_the_losses_of_different_masks(batch, monkeypatch):
+    encode, masks = objective.encode_and_reason, []
+
+    def loss(samples, dropout):
+        options = {"model__embedding_dropout": dropout, "train__dropout_samples": samples}
+        config = tiny.config("base", model__layers=1, **options)
+        function, variables = objective_of(config, batch)
+        return float(tiny.jit(function)(variables, batch, Catalogue(), jax.random.key(1))[0])
+
+    def noted(*arguments):
+        masks.append(arguments[-1])
+        return encode(*arguments)
+
+    monkeypatch.setattr(objective, "encode_and_reason", noted)
+    assert loss(3, 0.0) == pytest.approx(loss(1, 0.0), rel=1e-6)
+    assert len(masks) == 3 + 1
+    # With one mask less, a sum lacks one loss: all three differ, and none is lost or counted twice.
+    sums = [count * loss(count, 0.5) for count in (1, 2, 3)]
+    each = np.diff([0.0, *sums])
+    assert len(set(np.round(each, 5))) == 3
+    assert max(each) < 2 * min(each)
+
+
 def test_noise_is_new_for_every_step_query_and_key(batch):
     config = tiny.config("prl", STEPS)
     noise = objective.unit_noise(jax.random.key(0), batch, config)

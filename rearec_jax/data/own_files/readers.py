@@ -62,7 +62,7 @@ def files_of(config: DataConfig) -> dict[str, list[Path]]:
         UserError: there are none.
     """
     found = {"data.path": paths.existing_files(config.path, "data.path", config.hint)}
-    for option in ("validation_path", "test_path"):
+    for option in ("times_path", "validation_path", "test_path"):
         if path := getattr(config, option):
             found[f"data.{option}"] = paths.existing_files(path, f"data.{option}")
     return found
@@ -70,49 +70,124 @@ def files_of(config: DataConfig) -> dict[str, list[Path]]:
 
 def _read_sequences(files: Sequence[Path], config: DataConfig) -> pl.DataFrame:
     """Reads lines of users' items, without a header; what a later file adds to a user is newer."""
-    path = files[0]
-    if config.rating_column or config.split not in ("leave_one_out",) or config.event_column:
+    path, has_times = files[0], bool(config.times_path)
+    splits = ("leave_one_out", "time", "time_fraction", "interaction_fraction")
+    splits = splits if has_times else splits[:1]
+    if config.rating_column or config.split not in splits or config.event_column:
+        no_times = "" if has_times else "; name a file of 'user time time ...' in data.times_path"
         raise UserError(
             f"{path}: lines of 'user item item ...' have no ratings, times or given splits; set"
             " data.split=leave_one_out and data.rating_column='', or use data.source=table"
+            + no_times
         )
-    frame = pl.concat([_read_lines(path) for path in files])
+    if has_times:
+        return _read_with_times(files, config)
+    frame = pl.concat([_read_lines(path) for path in files]).drop("line")
     return filters.drop_repeated(frame, config)
 
 
+def _read_with_times(files: Sequence[Path], config: DataConfig) -> pl.DataFrame:
+    """Reads a file of users' items, and the file that has the times on the same lines.
+
+    Raises:
+        UserError: there are several files, a line has another user or number than that of the
+            items, or a time is none.
+    """
+    times_files = files_of(config)["data.times_path"]
+    if len(files) > 1 or len(times_files) > 1:
+        raise UserError(
+            f"data.times_path belongs to one file of items, and data.path names {len(files)} files"
+            f" and data.times_path {len(times_files)}; join them into one of each"
+        )
+    path, times_file = files[0], times_files[0]
+    rows = _read_lines(path).sort("line", maintain_order=True)
+    found = _read_lists(times_file, "time")
+    here = rows.group_by("line", "user", maintain_order=True).len().rows()
+    there = zip(found["line"], cells.id_texts(found["user"]), found["list"].list.len(), strict=True)
+    for (line, user, count), (at, other, given) in zip(here, there, strict=False):
+        if (user, count) != (other, given):
+            raise UserError(
+                f"{times_file}, line {at}: user {other} has {given} times, where line {line} of"
+                f" {path} has {count} items of user {user}; write the times of a line's items on"
+                " the same line"
+            )
+    if len(here) != len(found):
+        raise UserError(
+            f"{times_file} has {len(found):,} users' lines and {path} {len(here):,}; write the"
+            " times of a line's items on the same line"
+        )
+    flat = found.explode("list")
+    times = timestamps.read_times(flat["list"])
+
+    def location(row: int) -> str:
+        return f"{times_file}, line {flat['line'][row]}"
+
+    if times.whole.has_nulls():
+        row = int(times.whole.is_null().arg_max() or 0)
+        raise UserError(f"{location(row)}: {timestamps.fault(flat['list'][row])}")
+    frame = rows.select("user", "item", timestamp=times.whole, fraction=times.fraction)
+    return _in_order(frame, config, timestamps.units_per_second(times, location))
+
+
+def _in_order(frame: pl.DataFrame, config: DataConfig, per_second: int) -> pl.DataFrame:
+    """Sorts rows by user and time, applies ``config.duplicates``, then cuts times to seconds.
+
+    In this order, because a finer unit keeps more of the order.
+    """
+    keys = ("user", "timestamp", "fraction", "split") if "timestamp" in frame.columns else ("user",)
+    order = [key for key in keys if key in frame.columns]
+    frame = filters.drop_repeated(frame.sort(order, maintain_order=True), config)
+    if "timestamp" not in frame.columns:
+        return frame
+    return frame.with_columns(pl.col("timestamp") // per_second).drop("fraction", strict=False)
+
+
 def _read_lines(path: Path) -> pl.DataFrame:
-    """Reads lines ``user item item ...``, oldest item first.
+    """Reads lines ``user item item ...``, oldest item first: line, user and item of each.
 
     Two other kinds are known by their lines: ``user item``, a line an interaction, and
     ``user item,item,...``.
     """
+    found = _read_lists(path, "item")
+    are_pairs = _are_pairs(found)
+    if not are_pairs:
+        _require_histories(path, found)
+    frame = found.explode("list")
+    frame = frame.select(
+        "line", user=cells.id_texts(frame["user"]), item=cells.id_texts(frame["list"])
+    )
+    return frame.sort("user", "line") if are_pairs else frame
+
+
+def _read_lists(path: Path, kind: str) -> pl.DataFrame:
+    """Reads the filled lines of a file: the number of each, its user, and the list that follows."""
     lines = tables.read_lines(path)
     filled = lines.filter(lines.str.contains(r"\S"))
     if len(filled) and filled.str.contains(_BRACKETS).all():
         raise UserError(
-            f"{path}: its lines are 'user [item, item, ...]'; write 'user item item ...', without"
-            " brackets and quotes"
+            f"{path}: its lines are 'user [{kind}, {kind}, ...]'; write 'user {kind} {kind} ...',"
+            " without brackets and quotes"
         )
     with_commas = filled.str.contains(_COMMAS).all() and filled.str.contains(",").any()
     fields = lines.str.extract_all(r"[^\s,]+" if with_commas else r"\S+")
     frame = pl.DataFrame({"line": pl.int_range(1, len(lines) + 1, eager=True), "all": fields})
     frame = frame.filter(pl.col("all").list.len() > 0)
     if frame.is_empty():
-        raise UserError(f"{path} is empty; it needs lines of 'user item item ...'")
-    frame = frame.select("line", user=pl.col("all").list.first(), item=pl.col("all").list.slice(1))
-    are_pairs = frame["item"].list.len().eq(1).all() and not frame["user"].is_unique().all()
-    if not are_pairs:
-        _require_histories(path, frame)
-    kind = "item,item,..." if with_commas else "item item ..."
-    _log.info("%s: lines of 'user %s'", path, "item" if are_pairs else kind)
-    frame = frame.explode("item")
-    frame = frame.select("line", *(cells.id_texts(frame[name]) for name in ("user", "item")))
-    return (frame.sort("user", "line") if are_pairs else frame).drop("line")
+        raise UserError(f"{path} is empty; it needs lines of 'user {kind} {kind} ...'")
+    found = frame.select("line", user=pl.col("all").list.first(), list=pl.col("all").list.slice(1))
+    several = f"{kind},{kind},..." if with_commas else f"{kind} {kind} ..."
+    _log.info("%s: lines of 'user %s'", path, kind if _are_pairs(found) else several)
+    return found
+
+
+def _are_pairs(found: pl.DataFrame) -> bool:
+    """Says whether each line is an interaction, and not all of a user's."""
+    return found["list"].list.len().eq(1).all() and not found["user"].is_unique().all()
 
 
 def _require_histories(path: Path, frame: pl.DataFrame) -> None:
     """Raises UserError for a user with one item, or with two lines."""
-    short = frame.filter(pl.col("item").list.len() < 2)
+    short = frame.filter(pl.col("list").list.len() < 2)
     if not short.is_empty():
         line, user, items = short.row(0)
         remedy = "so remove the line"
@@ -159,17 +234,10 @@ def _read_interactions(files: Sequence[Path], config: DataConfig) -> pl.DataFram
         columns["split"] = _splits_of_files(table, by_option, files)
     elif config.split == "given":
         columns["split"] = _splits(table, names["split"])
-    # Rows are sorted before times are cut to seconds: a finer unit keeps more of the order.
-    order = [key for key in ("user", "timestamp", "fraction", "split") if key in columns]
-    if "timestamp" not in columns:
-        order = ["user"]
-    frame = pl.DataFrame(columns).sort(order, maintain_order=True)
-    if "timestamp" not in columns:
-        return filters.drop_repeated(frame, config)
+    frame = pl.DataFrame(columns)
     if step > 1:
         _warn_of_ties(frame, files[0], f"{step / per_second:g}")
-    frame = filters.drop_repeated(frame, config)
-    return frame.with_columns(pl.col("timestamp") // per_second).drop("fraction", strict=False)
+    return _in_order(frame, config, per_second)
 
 
 def _columns(path: Path, header: Header, config: DataConfig) -> dict[str, str]:

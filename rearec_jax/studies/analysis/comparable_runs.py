@@ -16,6 +16,7 @@ from rearec_jax.evaluation.rank_file import UserRanks
 from rearec_jax.run.workdir import Workdir, load_config
 
 PROTOCOL = (  # options that decide what is ranked among what
+    "data.ties",
     "eval.exclude_seen",
     "eval.max_users",
 )

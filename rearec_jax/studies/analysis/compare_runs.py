@@ -1,7 +1,9 @@
 """Compares finished runs: prints the table, and writes comparison.json and comparison.md."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import pathlib
+import types
+from typing import Any
 
 from rearec_jax.config import AnalysisConfig
 from rearec_jax.run.progress import say
@@ -29,11 +31,24 @@ def compare_runs(
     compared = compare(comparable_runs.group(comparable_runs.read(names)), options)
     place = pathlib.Path(directory or named_after("comparison", names))
     make_directory(place)
-    report = comparison_table.as_json(compared)
-    report |= {"resamples": options.resamples, "bootstrap_seed": options.seed}
-    Workdir(place).write_summary(report, place / "comparison.json")
-    write_whole(place / "comparison.md", comparison_table.markdown(compared, with_holm))
     comparison_table.print_comparison(compared, with_holm)
+    write(place, compared, options, comparison_table.markdown(compared, with_holm))
+    return compared
+
+
+def write(
+    place: pathlib.Path,
+    compared: Comparison,
+    options: AnalysisConfig,
+    text: str,
+    more: Mapping[str, Any] = types.MappingProxyType({}),
+) -> None:
+    """Writes comparison.json, with ``more`` in it, and comparison.md with the text."""
+    report = comparison_table.as_json(compared) | {
+        "resamples": options.resamples,
+        "bootstrap_seed": options.seed,
+    }
+    Workdir(place).write_summary({**report, **more}, place / "comparison.json")
+    write_whole(place / "comparison.md", text)
     for name in ("comparison.json", "comparison.md"):
         say(f"written: {place / name}")
-    return compared

@@ -5,6 +5,7 @@ states of a sample only.
 """
 
 from collections.abc import Callable
+import dataclasses
 from typing import NamedTuple
 
 import jax
@@ -56,8 +57,12 @@ Observe = Callable[[Variables, Array, Batch, Array | np.ndarray], BatchObservati
 def observe(
     model: Backbone, variables: Variables, config: Config, data: Interactions, text: Text = None
 ) -> Observations:
-    """Runs the model over all test examples, or over the sample of ``eval.max_users``."""
-    evaluate = evaluator.make_evaluator(model, config, data, TEST, text)
+    """Runs the model over all test examples, or over the sample of ``eval.max_users``.
+
+    Tied targets are looked at in the order of the file alone.
+    """
+    in_file = dataclasses.replace(config, data=dataclasses.replace(config.data, ties="file"))
+    evaluate = evaluator.make_evaluator(model, in_file, data, TEST, text)
     steps = config.method.steps if config.eval.steps < 0 else config.eval.steps
     observe_batch = jax.jit(_batch_observer(model, config, steps, data.num_items))
     table = evaluate.table(variables)

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 import numpy as np
 
 from rearec_jax.config import AnalysisConfig
-from rearec_jax.evaluation.metrics import METRICS, metric
+from rearec_jax.evaluation.metrics import METRICS
 from rearec_jax.studies.analysis import significance
 from rearec_jax.studies.analysis.comparable_runs import Group
 from rearec_jax.studies.analysis.significance import Paired
@@ -88,7 +88,7 @@ def _difference(
 
 
 def _values(group: Group, name: str) -> Float[np.ndarray, "seeds M"]:
-    return np.stack([metric(name, run.ranks.final) for run in group.runs])
+    return np.stack([run.ranks.values(name) for run in group.runs])
 
 
 def _estimates(group: Group) -> dict[str, Estimate]:

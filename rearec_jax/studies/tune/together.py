@@ -156,8 +156,7 @@ class _Loop:
             one = take(self.state, index)
             if not self._is_finite(one, member):
                 continue
-            cutoffs = self.setup.config.eval.cutoffs
-            event = loop.validation_event(self.setup.validate(one.variables), cutoffs)
+            event = loop.validation_event(self.setup.validate, one.variables)
             if self.parts:  # none where an epoch is validated again after a restart
                 parts = {name: float(values[index]) for name, values in self.parts.items()}
                 update = Update(self.step, member.history.epochs + 1, parts)

@@ -100,6 +100,60 @@ def test_lists_in_brackets_are_no_items(put, line):
     assert rows(read(put("sequences.txt", "1 [a b]\n2 c d\n")))[0] == ("1", "[a")
 
 
+@pytest.fixture
+def parallel(put, tmp_path):
+    """Writes items and their times, and returns the configuration that names both files."""
+
+    def parallel(items, times, **options):
+        path = write(tmp_path / "sequence_times.txt", times)
+        return put("sequences.txt", items, times_path=path, **options)
+
+    return parallel
+
+
+def test_parallel_times_belong_to_the_items_on_the_same_line(parallel):
+    frame = read(parallel("b 3 1 2\n\na 9 3\n", "b 10 20 20\n\na 1 1\n"))
+    found = rows(frame, "user", "item", "timestamp")
+    assert found == [("a", "9", 1), ("a", "3", 1), ("b", "3", 10), ("b", "1", 20), ("b", "2", 20)]
+
+
+def test_items_are_put_in_the_order_of_parallel_times(parallel):
+    frame = read(parallel("u 3 1 2 4\n", "u 1600000000900 1600000000100 1600000000000.5 15\n"))
+    assert rows(frame, "item", "timestamp")[1:] == [
+        ("2", 1_600_000_000),
+        ("1", 1_600_000_000),
+        ("3", 1_600_000_000),
+    ]
+    dates = read(parallel("u 3 1\n", "u 2020-01-02 2020-01-01T12:00\n"))
+    assert rows(dates, "item", "timestamp") == [("1", 1_577_880_000), ("3", 1_577_923_200)]
+    pairs = read(parallel("u 3\nv 1\nu 2\n", "u 7\nv 1\nu 5\n"))
+    assert rows(pairs) == [("u", "2"), ("u", "3"), ("v", "1")]
+
+
+@pytest.mark.parametrize(
+    ("times", "message"),
+    [
+        ("b 1 2 3\na 1\n", "line 2: user a has 1 times, where line 3 of .* has 2 items"),
+        (
+            "a 1 2\nb 1 2 3\n",
+            "line 1: user a has 2 times, where line 1 of .* has 3 items",
+        ),
+        ("b 1 2 3\n", "has 1 users' lines and .* 2"),
+        ("b 1 2 x\na 1 2\n", "line 1: timestamp 'x' where seconds"),
+        ("\n", "is empty; it needs lines of 'user time time ...'"),
+    ],
+)
+def test_wrong_parallel_times_name_the_line(parallel, times, message):
+    with pytest.raises(UserError, match=rf"sequence_times\.txt.*{message}"):
+        read(parallel("b 3 1 2\n\na 9 3\n", times))
+
+
+def test_sequences_can_be_split_by_parallel_times(parallel, put):
+    read(parallel("b 3 1 2\n", "b 1 2 3\n", split="time_fraction"))
+    with pytest.raises(UserError, match=r"data\.times_path"):
+        read(put("sequences.txt", "b 3 1 2\n", split="time_fraction"))
+
+
 def test_sequences_that_end_in_cr_alone_are_not_one_line(put):
     with pytest.raises(UserError, match="lines end in CR alone"):
         read(put("sequences.txt", "1 2 3\r2 3 4\r"))

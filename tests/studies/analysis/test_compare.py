@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from rearec_jax.commands.compare import compare_runs
 from rearec_jax.config import AnalysisConfig
 from rearec_jax.errors import UserError
+from rearec_jax.evaluation.metrics import METRICS
 from rearec_jax.studies.analysis import comparable_runs, comparison_table, paired_tests
+from rearec_jax.studies.analysis.compare_runs import compare_runs
 from rearec_jax.studies.terminal import MISSING
 from tests import markdown
 from tests.studies.analysis import made
@@ -30,6 +31,7 @@ def base(tmp_path):
     ("options", "columns", "words"),
     [
         (ERL | {"eval.exclude_seen": True}, {}, "evaluated otherwise .*eval.exclude_seen: False"),
+        (ERL | {"data.ties": "expected"}, {}, "evaluated otherwise .*data.ties: file"),
         (ERL, {"target": ["i0"] * 200}, "users' targets differ"),
         (ERL, {"user": [f"v{n}" for n in range(200)]}, "test users differ"),
         (ERL, {"history_length": [5] * 200}, "other histories or training data"),
@@ -46,6 +48,18 @@ def test_what_cannot_be_compared_is_refused(options, columns, words, base, tmp_p
     with pytest.raises(UserError, match=words):
         compare_runs([base, other], str(tmp_path / "out"), FAST)
     assert not (tmp_path / "out").exists()
+
+
+def test_expected_metrics_are_compared_where_targets_are_tied(tmp_path):
+    paths = []
+    for number, options in enumerate((BASE, ERL)):
+        options = options | {"data.ties": "expected"}
+        expected = {f"expected_{name}": np.arange(200) / 400 + number / 4 for name in METRICS}
+        paths.append(made.write_run(tmp_path / str(number), options, RANKS, **expected))
+    groups = comparable_runs.group(comparable_runs.read(paths))
+    compared = paired_tests.compare(groups, FAST)
+    assert {each.t_test.mean for each in compared.differences} == {0.25}
+    assert compared.estimates[0]["mrr"].mean == pytest.approx(199 / 800)
 
 
 def test_fewer_examples_are_refused(base, tmp_path):

@@ -1,0 +1,1 @@
+"""What trainings cost, and how many epochs of one cost the same as another."""
