@@ -24,6 +24,9 @@ NEWER = (
     ("model", "layer", "transformer"),
     ("model", "taps", 12),
     ("model", "relative_positions", False),
+    ("method", "streams", 2),
+    ("method", "dropout_contrast", 0.0),
+    ("method", "held_out_users", 0.05),
 )
 
 

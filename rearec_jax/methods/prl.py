@@ -6,7 +6,6 @@ Every step is supervised, the later the sharper, and must find itself from a noi
 """
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from rearec_jax.losses import progressive
 from rearec_jax.methods.method import Method
@@ -35,27 +34,11 @@ def objective(reasoned: Reasoned) -> Parts:
     }
     if reasoned.noisy is not None:
         noisy = reasoned.noisy
-        by_step = [_contrast(reasoned, noisy[:, k], states[:, k + 1]) for k in range(steps)]
+        by_step = [reasoned.contrast(noisy[:, k], states[:, k + 1]) for k in range(steps)]
         contrastive = average * sum(by_step[1:], start=by_step[0])
         parts["contrastive"] = contrastive
         loss += jnp.asarray(numbers.contrastive_weight, loss.dtype) * contrastive
     return {"loss": loss, **parts}
-
-
-def _contrast(
-    reasoned: Reasoned, noisy: Float[Array, "M D"], clean: Float[Array, "M D"]
-) -> Float[Array, ""]:
-    """Computes the mean InfoNCE of one step's noisy states against its clean ones."""
-    batch, blocks, tau = reasoned.batch, reasoned.blocks, reasoned.numbers.temperature
-    negatives = progressive.negatives(batch.users, batch.weights, reasoned.options.negatives)
-    if blocks.pairs:
-        return progressive.weighted_contrastive(
-            noisy, clean, negatives, tau, reasoned.weights, blocks.pairs
-        )
-    candidates = blocks.items if blocks.items < reasoned.table.shape[0] else noisy.shape[0]
-    return reasoned.mean(
-        progressive.contrastive(noisy, clean, negatives, tau, candidates, reasoned.devices)
-    )
 
 
 METHOD = Method(

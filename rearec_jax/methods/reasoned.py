@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from rearec_jax.devices.mesh import ONE, Devices
 from rearec_jax.losses import cross_entropy as ce
-from rearec_jax.losses import sampled
+from rearec_jax.losses import progressive, sampled
 from rearec_jax.losses.sampled import Sample
 from rearec_jax.methods.options import MethodConfig
 from rearec_jax.types import Batch, Scalar
@@ -57,7 +57,9 @@ class Reasoned:
 
     states:  The states r_0 .. r_K of each query.
     user:    The vector that represents the user, as the method says.
-    noisy:   The states 1 .. K of the noisy view; None where there is no such view.
+    noisy:   The states 1 .. K of the noisy view, or of the one with other dropout; None where there
+        is no such view.
+    carried: The vectors that were carried from each of the steps (see `methods.unroll`).
     batch:   Targets, weights and users of the queries, M of each.
     table:   The vectors of the items.
     options: The options of the method.
@@ -77,6 +79,7 @@ class Reasoned:
     blocks: Blocks
     sample: Sample | None = None
     devices: Devices = ONE
+    carried: Float[Array, "M C D"] | None = None
 
     @property
     def weights(self) -> Float[Array, " M"]:
@@ -122,6 +125,19 @@ class Reasoned:
             start=shares[0] * means[0],
         )
         return total, jnp.stack(means)
+
+    def contrast(self, noisy: Float[Array, "M D"], clean: Float[Array, "M D"]) -> Float[Array, ""]:
+        """Computes the mean InfoNCE of noisy states, which are to find the clean ones."""
+        batch, blocks, tau = self.batch, self.blocks, self.numbers.temperature
+        negatives = progressive.negatives(batch.users, batch.weights, self.options.negatives)
+        if blocks.pairs:
+            return progressive.weighted_contrastive(
+                noisy, clean, negatives, tau, self.weights, blocks.pairs
+            )
+        candidates = blocks.items if blocks.items < self.table.shape[0] else noisy.shape[0]
+        return self.mean(
+            progressive.contrastive(noisy, clean, negatives, tau, candidates, self.devices)
+        )
 
     def _entropy(self, states: Float[Array, "M D"], temperature: Scalar) -> Float[Array, " M"]:
         targets, table, items, devices = (

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from rearec_jax.config import Config
 from rearec_jax.methods import METHODS
+from rearec_jax.methods.unroll import Weights
 from rearec_jax.models.encoder import Encoder, rows_of
 from rearec_jax.models.items import Text, item_encoder
 from rearec_jax.models.prefixes import Prefixes
@@ -53,9 +54,13 @@ class Backbone(nn.Module):
         """Takes a reasoning step with `Encoder.step`."""
         return self.encoder.step(inputs, items, reasoning, index, read, train)
 
-    def step_embeddings(self) -> Float[Array, "K D"]:
+    def step_embeddings(self, steps: int) -> Float[Array, "K D"]:
         """Returns the embeddings of the reasoning steps, `Encoder.step_embeddings`."""
-        return self.encoder.step_embeddings()
+        return self.encoder.step_embeddings(steps)
+
+    def method_weights(self) -> Weights:
+        """Returns what the method learns beside the encoder."""
+        return self.encoder.method_weights()
 
     def __call__(self, text: Text = None) -> None:
         """Uses every parameter once, for `init`: a step has none that `prefill` lacks."""
@@ -71,15 +76,18 @@ def build(
     Args:
         rows: The function that looks items up: (table, ids) -> table[ids].
     """
+    method = METHODS[config.method.name]
     return Backbone(
         items=item_encoder(config.model, num_items),
         encoder=Encoder(
             config.model,
             steps=config.method.steps,
-            step_positions=METHODS[config.method.name].step_positions,
+            step_positions=method.step_positions,
             causal=config.model.attention == "causal",
             cloze=config.train.objective == "cloze",
             rows=rows,
+            learned=tuple(method.weights(config.method, config.model.width).items()),
+            unroll=method.unroll,
         ),
     )
 

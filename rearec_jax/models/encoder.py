@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from rearec_jax.config import ModelConfig
+from rearec_jax.methods.unroll import PLAIN, Unroll, Weights
 from rearec_jax.models import layers, prefixes
 from rearec_jax.models.filtered import FilteredLayer
 from rearec_jax.models.hstu import HSTULayer
@@ -37,6 +38,8 @@ class Encoder(nn.Module):
     causal: bool = True  # whether attention is causal; otherwise it is bidirectional in a segment
     cloze: bool = False  # whether token N is the mask, which has a vector that is learned
     rows: Callable[[Array, Array], Array] = rows_of  # the function that looks items up
+    learned: tuple[tuple[str, tuple[int, ...]], ...] = ()  # names and shapes of a method's weights
+    unroll: Unroll = PLAIN  # the rule by which a step follows the one before
 
     def setup(self) -> None:
         config = self.config
@@ -49,6 +52,7 @@ class Encoder(nn.Module):
             )
         if self.cloze:
             self.mask = self.param("mask", init, (config.width,), dtype)
+        self.weights = {name: self.param(name, init, shape, dtype) for name, shape in self.learned}
         self.input_norm = layers.layer_norm(config)
         self.input_dropout = layers.Dropout(config.embedding_dropout)
         self.layers = [LAYERS[config.layer](config) for _ in range(config.layers)]
@@ -119,11 +123,15 @@ class Encoder(nn.Module):
             caches.append(cache)
         return x, tuple(caches)
 
-    def step_embeddings(self) -> Float[Array, "K D"]:
-        """Returns p_1 .. p_K, which are zeros where the method has none."""
+    def step_embeddings(self, steps: int) -> Float[Array, "K D"]:
+        """Returns p_1 .. p_K of so many steps, which are zeros where the method has none."""
         if self.steps and self.step_positions:
-            return self.reasoning_position
-        return jnp.zeros((self.steps, self.config.width), layers.parameter_dtype(self.config))
+            return self.reasoning_position[:steps]
+        return jnp.zeros((steps, self.config.width), layers.parameter_dtype(self.config))
+
+    def method_weights(self) -> Weights:
+        """Returns what the method learns beside the encoder."""
+        return self.weights
 
     def _enter(self, x: Array, train: bool) -> Array:
         return self.input_dropout(self.input_norm(x), train)

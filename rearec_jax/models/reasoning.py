@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from rearec_jax.methods.unroll import Carried, Weights
 from rearec_jax.models import prefixes
 from rearec_jax.models.attention import WEIGHTS
 from rearec_jax.models.backbones import Backbone, Variables
@@ -79,48 +80,92 @@ def reason(
 ) -> Reasoning:
     """Takes K reasoning steps from r_0 = `first` (arXiv 2503.22675, section 3.2).
 
-    The input of step k is r_{k-1} + p_k, plus noise[k-1] in the noisy view, where r_{k-1} is of the
-    clean view in both. Each view has its reasoning tokens, and both share the caches of the items.
+    What a step does is said by the method's `Unroll`. Each view has its reasoning tokens, and all
+    share the caches of the items. In the noisy view the inputs of step k get noise[k-1], and what
+    they are made of is of the clean view in both.
 
     Args:
         weights: The attention of r_0; where it is given, that of all steps is returned.
     """
     # The scan stands outside of every module: inside of a Linen module a scan of JAX would use one
     # dropout mask for all steps.
+    learned = cast(Weights, model.apply(variables, method="method_weights"))
+    learned = {name: array.astype(first.dtype) for name, array in learned.items()}
     if steps == 0:
-        return Reasoning(first[:, :, None], None, None if weights is None else weights[:, :, None])
+        attention = None if weights is None else weights[:, :, None]
+        return Reasoning(first[:, :, None], None, attention, learned)
     apply = _applied(model, variables, weights is not None)
-    train = dropout_key is not None
-    views = 1 if noise is None else 2
-    embeddings = cast(Array, model.apply(variables, method="step_embeddings"))
-    embeddings = embeddings[:steps].astype(first.dtype)
-    reasoning = _unwritten(caches, (first.shape[0], views, first.shape[1]), steps)
+    unroll = model.encoder.unroll
+    embeddings = cast(Array, model.apply(variables, steps, method="step_embeddings"))
+    embeddings = embeddings.astype(first.dtype)
+    start = unroll.start(first[:, None], learned)
+    streams = jax.tree.leaves(start)[0].shape[1]
+    tokens = first.shape[0], streams if noise is None else 2 * streams, first.shape[1]
+    reasoning = _unwritten(caches, tokens, steps if unroll.remembers else 1)
 
     def body(
-        carry: tuple[Array, ReasoningCaches], x: tuple[Array, Array, Array | None]
-    ) -> tuple[tuple[Array, ReasoningCaches], tuple[Array, Array | None]]:
-        state, reasoning = carry
+        carry: tuple[Carried, ReasoningCaches], x: tuple[Array, Array, Array | None]
+    ) -> tuple[tuple[Carried, ReasoningCaches], tuple[Array, Array | None, Array | None, Carried]]:
+        carried, reasoning = carry
         index, embedding, step_noise = x
-        clean = state + embedding[None, None]
-        inputs = jnp.stack([clean] if step_noise is None else [clean, clean + step_noise], 1)
-        rngs = {"dropout": jax.random.fold_in(dropout_key, index + 1)} if train else None
-        stepped, given = apply(
-            inputs, caches, reasoning, index, read, train=train, rngs=rngs, method="step"
-        )
-        outputs, reasoning = cast(tuple[Array, ReasoningCaches], stepped)
-        # Only the attention of the clean view to the items is kept.
-        items = None if given is None else given[:, : first.shape[1], : read.visible.shape[2]]
-        return (outputs[:, 0], reasoning), (outputs, items)
+        key = None if dropout_key is None else jax.random.fold_in(dropout_key, index + 1)
+        before = index if unroll.remembers else jnp.zeros_like(index)
+        made: list[tuple[ReasoningCaches, Array | None]] = []
+
+        def encode(inputs: Float[Array, "B V Q D"]) -> Float[Array, "B V Q D"]:
+            inputs += embedding[None, None, None]
+            if step_noise is not None:
+                clean, second = inputs[:, :streams], inputs[:, streams:]
+                inputs = jnp.concatenate([clean, second + step_noise[:, None]], axis=1)
+            stepped, given = apply(
+                inputs,
+                caches,
+                reasoning,
+                before,
+                read,
+                train=key is not None,
+                rngs=_rngs(key, len(made)),
+                method="step",
+            )
+            outputs, written = cast(tuple[Array, ReasoningCaches], stepped)
+            made.append((written, given))
+            return outputs
+
+        if noise is not None:
+            carried = jax.tree.map(lambda view: jnp.concatenate([view, view], axis=1), carried)
+        carried = unroll.step(encode, carried, learned)
+        written, given = made[-1]
+        # Only the attention of the clean views to the items is kept.
+        if given is not None:
+            given = given.reshape(given.shape[0], tokens[1], first.shape[1], given.shape[2])
+            given = given[:, :streams, :, : read.visible.shape[2]].mean(axis=1)
+        noisy = None
+        if noise is not None:
+            second = jax.tree.map(lambda view: view[:, streams:], carried)
+            noisy = unroll.state(second, first, learned)
+            carried = jax.tree.map(lambda view: view[:, :streams], carried)
+        state = unroll.state(carried, first, learned)
+        return (carried, written if unroll.remembers else reasoning), (state, noisy, given, carried)
 
     xs = (jnp.arange(steps), embeddings, noise)
-    _, (outputs, given) = jax.lax.scan(body, (first, reasoning), xs, unroll=min(steps, UNROLLED))
-    chex.assert_shape(outputs, (steps, first.shape[0], views, *first.shape[1:]))
-    states = jnp.concatenate([first[None], outputs[:, :, 0]])
-    noisy = None if noise is None else jnp.moveaxis(outputs[:, :, 1], 0, 2)
+    _, (states, noisy, given, carried) = jax.lax.scan(
+        body, (start, reasoning), xs, unroll=min(steps, UNROLLED)
+    )
+    chex.assert_shape(states, (steps, *first.shape))
+    states = jnp.moveaxis(jnp.concatenate([first[None], states]), 0, 2)
+    if noisy is not None:
+        noisy = jnp.moveaxis(noisy, 0, 2)
     attention = None
     if weights is not None and given is not None:
         attention = jnp.moveaxis(jnp.concatenate([weights[None], given]), 0, 2)
-    return Reasoning(jnp.moveaxis(states, 0, 2), noisy, attention)
+    return Reasoning(states, noisy, attention, learned, carried)
+
+
+def _rngs(key: PRNGKey | None, call: int) -> dict[str, PRNGKey] | None:
+    """Returns the key of the dropout of each call of the encoder in a step."""
+    if key is None:
+        return None
+    return {"dropout": jax.random.fold_in(key, call) if call else key}
 
 
 def _applied(

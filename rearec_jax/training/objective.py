@@ -1,6 +1,7 @@
 """The loss of a batch as a function of the parameters: encode, reason, score, and compare."""
 
 from collections.abc import Callable
+import functools
 from typing import NamedTuple
 
 import jax
@@ -102,9 +103,13 @@ def _objective(
             noise = unit_noise(noise_key, batch, config) * jnp.asarray(
                 values.noise, config.model.dtype
             )
-        reasoning = encode_and_reason(
-            task.model, variables, table, batch, options.steps, noise, jax.random.fold_in(key, 2)
+        reason = functools.partial(
+            encode_and_reason, task.model, variables, table, batch, options.steps
         )
+        reasoning = reason(noise, jax.random.fold_in(key, 2))
+        if METHODS[options.name].dropout_view(options):
+            again = reason(None, jax.random.fold_in(key, 5))
+            reasoning = reasoning._replace(noisy=again.states[:, :, 1:])
         return loss_of(config, reasoning, batch, table, Scoring(blocks, sample, devices, values))
 
     return objective
@@ -139,11 +144,16 @@ def loss_of(
     noisy = None
     if reasoning.noisy is not None:
         noisy = comparable(reasoning.noisy.reshape(-1, steps - 1, width), similarity)
+    carried = None
+    if isinstance(reasoning.carried, jax.Array):  # [K, B, V, Q, D]
+        of_query = jnp.moveaxis(reasoning.carried, (1, 3), (0, 1)).reshape(len(states), -1, width)
+        carried = comparable(of_query, similarity)
     parts = method.objective(
         Reasoned(
             states=comparable(states, similarity),
-            user=comparable(method.represent(states), similarity),
+            user=comparable(method.user(states, reasoning.weights), similarity),
             noisy=noisy,
+            carried=carried,
             batch=jax.tree.map(lambda x: x.reshape(-1), batch),
             table=comparable(table, similarity),
             options=config.method,
