@@ -50,7 +50,7 @@ def parts_of(drawn, method, **changes):
         reasoning = Reasoning(states, noisy, weights=weights, carried=carried)
         return objective.loss_of(config, reasoning, batch, table, Scoring(Blocks(ITEMS)))[1]
 
-    return tiny.jit(parts)(**drawn)
+    return jax.jit(parts)(**drawn)  # a gradient may be taken of it
 
 
 def cross_entropies(states, table):
