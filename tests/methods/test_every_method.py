@@ -2,6 +2,7 @@
 
 import functools
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -82,5 +83,5 @@ def test_later_items_and_other_users_change_nothing(method, layer, rows):
 def test_without_steps_the_last_item_represents_the_user(method):
     _, variables = tiny.build(tiny.config(method, STEPS), ITEMS)
     weights = variables["params"]["encoder"]
-    states = np.random.default_rng(0).normal(size=(3, 1, 8)).astype(np.float32)
+    states = jnp.asarray(np.random.default_rng(0).normal(size=(3, 1, 8)), jnp.float32)
     np.testing.assert_allclose(METHODS[method].user(states, weights), states[:, 0], rtol=1e-6)
