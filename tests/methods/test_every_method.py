@@ -81,7 +81,9 @@ def test_later_items_and_other_users_change_nothing(method, layer, rows):
 
 @pytest.mark.parametrize("method", LEARNED)
 def test_without_steps_the_last_item_represents_the_user(method):
-    _, variables = tiny.build(tiny.config(method, STEPS), ITEMS)
-    weights = variables["params"]["encoder"]
+    config = tiny.config(method, STEPS)
+    own = METHODS[method].weights(config.method, config.model.width)
+    _, variables = tiny.build(config, ITEMS)
+    weights = {name: variables["params"]["encoder"][name] for name in own}
     states = jnp.asarray(np.random.default_rng(0).normal(size=(3, 1, 8)), jnp.float32)
     np.testing.assert_allclose(METHODS[method].user(states, weights), states[:, 0], rtol=1e-6)

@@ -1,4 +1,4 @@
-"""The losses of `plr`, `recrec` and `router` are their formulas, and gradients end where they say."""
+"""The losses of `plr`, `recrec` and `router` are their formulas; gradients end where they say."""
 
 import itertools
 
@@ -122,9 +122,7 @@ class TestRouter:
         by_step = [cross_entropies(states[:, :, k], table)[1] for k in range(STEPS + 1)]
         assert float(parts["routed_cross_entropy"]) == pytest.approx(routed)
         assert float(parts["cross_entropy"]) == pytest.approx(by_step[-1])
-        assert float(parts["loss"]) == pytest.approx(
-            routed + by_step[-1] + np.mean(by_step[:-1])
-        )
+        assert float(parts["loss"]) == pytest.approx(routed + by_step[-1] + np.mean(by_step[:-1]))
 
     def test_no_gradient_of_the_mix_reaches_the_states(self, drawn):
         def routed(states, trust):
