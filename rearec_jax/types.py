@@ -86,9 +86,9 @@ class Reasoning(NamedTuple):
                the mean over heads; what is missing to 1 goes to reasoning tokens. It is None unless
                it is requested.
     weights:   What the method learned beside the encoder (`methods.unroll`), by name; None where
-               the states were not made by a model.
+               that is nothing.
     carried:   What was carried from each of the steps 1 .. K (`methods.unroll`), a step after the
-               other; None where there is no step.
+               other; None where that is the states alone.
     """
 
     states: Float[Array, "B Q K+1 D"]

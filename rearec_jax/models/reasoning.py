@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from rearec_jax.methods.unroll import Carried, Weights
+from rearec_jax.methods.unroll import PLAIN, Carried, Weights
 from rearec_jax.models import prefixes
 from rearec_jax.models.attention import WEIGHTS
 from rearec_jax.models.backbones import Backbone, Variables
@@ -93,9 +93,10 @@ def reason(
     learned = {name: array.astype(first.dtype) for name, array in learned.items()}
     if steps == 0:
         attention = None if weights is None else weights[:, :, None]
-        return Reasoning(first[:, :, None], None, attention, learned)
+        return Reasoning(first[:, :, None], None, attention, learned or None)
     apply = _applied(model, variables, weights is not None)
     unroll = model.encoder.unroll
+    plain = unroll == PLAIN  # then the states are all that is carried
     embeddings = cast(Array, model.apply(variables, steps, method="step_embeddings"))
     embeddings = embeddings.astype(first.dtype)
     start = unroll.start(first[:, None], learned)
@@ -158,7 +159,7 @@ def reason(
     attention = None
     if weights is not None and given is not None:
         attention = jnp.moveaxis(jnp.concatenate([weights[None], given]), 0, 2)
-    return Reasoning(states, noisy, attention, learned, carried)
+    return Reasoning(states, noisy, attention, learned or None, None if plain else carried)
 
 
 def _rngs(key: PRNGKey | None, call: int) -> dict[str, PRNGKey] | None:
