@@ -1,6 +1,7 @@
 """The loss of a batch as a function of the parameters: encode, reason, score, and compare."""
 
 from collections.abc import Callable
+import functools
 from typing import NamedTuple
 
 import jax
@@ -102,9 +103,13 @@ def _objective(
             noise = unit_noise(noise_key, batch, config) * jnp.asarray(
                 values.noise, config.model.dtype
             )
-        reasoning = encode_and_reason(
-            task.model, variables, table, batch, options.steps, noise, jax.random.fold_in(key, 2)
+        reason = functools.partial(
+            encode_and_reason, task.model, variables, table, batch, options.steps
         )
+        reasoning = reason(noise, jax.random.fold_in(key, 2))
+        if METHODS[options.name].dropout_view(options):
+            again = reason(None, jax.random.fold_in(key, 6))
+            reasoning = reasoning._replace(noisy=again.states[:, :, 1:])
         scoring = Scoring(
             blocks, sample, devices, values, catalogue.neighbours, jax.random.fold_in(key, 5)
         )
@@ -151,11 +156,16 @@ def loss_of(
     if scoring.neighbours is not None:
         last = jnp.take_along_axis(batch.tokens, batch.queries, axis=1)
         near = scoring.neighbours[last.reshape(-1)]
+    carried = None
+    if isinstance(reasoning.carried, jax.Array):  # [K, B, V, Q, D]
+        of_query = jnp.moveaxis(reasoning.carried, (1, 3), (0, 1)).reshape(len(states), -1, width)
+        carried = comparable(of_query, similarity)
     parts = method.objective(
         Reasoned(
             states=comparable(states, similarity),
-            user=comparable(method.represent(states), similarity),
+            user=comparable(method.user(states, reasoning.weights), similarity),
             noisy=noisy,
+            carried=carried,
             batch=jax.tree.map(lambda x: x.reshape(-1), batch),
             table=comparable(table, similarity),
             options=config.method,
