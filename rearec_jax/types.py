@@ -1,6 +1,6 @@
 """The names of dimensions, and the values that travel between modules.
 
-    B  rows in a batch            V  views of a reasoning step (1, or 2 with the noisy one)
+    B  rows in a batch            V  views of a reasoning step (streams, and once more if noisy)
     T  tokens in a row            K  reasoning steps
     Q  queries in a row           D  model width
     N  items in the catalogue     H  attention heads        L  layers
@@ -10,7 +10,8 @@ A *row* holds several users' sequences end to end, each of which is a *segment*.
 position of a row from which reasoning starts. docs/design.md says why.
 """
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import jax
 from jaxtyping import Array, Float, Int, UInt32
@@ -81,15 +82,22 @@ class Reasoning(NamedTuple):
     """The result of reasoning.
 
     states:    The states r_0 .. r_K of the clean view.
-    noisy:     The states r~_1 .. r~_K of the noisy view, or None where there is no such view.
+    noisy:     The states r~_1 .. r~_K of the noisy view, or of the one with other dropout; None
+               where there is no such view.
     attention: The attention of the tokens of r_0 .. r_K to the tokens of the row in the last layer,
                the mean over heads; what is missing to 1 goes to reasoning tokens. It is None unless
                it is requested.
+    weights:   What the method learned beside the encoder (`methods.unroll`), by name; None where
+               that is nothing.
+    carried:   What was carried from each of the steps 1 .. K (`methods.unroll`), a step after the
+               other; None where that is the states alone.
     """
 
     states: Float[Array, "B Q K+1 D"]
     noisy: Float[Array, "B Q K D"] | None
     attention: Float[Array, "B Q K+1 T"] | None = None
+    weights: Mapping[str, Float[Array, "..."]] | None = None
+    carried: Any = None
 
 
 Scalar = float | Float[Array, ""]

@@ -154,10 +154,33 @@ def reason(
     Every step encodes the lengthened sequence in full. Into ``attention`` go the last layer's
     weights of the last token at each step (of the noisy view too). Each state passes ``finish``.
     """
+    encoded = _encode(variables, history, heads, kind, bidirectional, attention)
+
+    def encode(own: list[np.ndarray]) -> np.ndarray:
+        return finish(encoded(own))
+
+    embeddings = _embeddings(variables, steps)
+    states, noisy, own, noisy_own = [encode([])], [], [], []
+    for k in range(steps):
+        own.append(states[-1] + embeddings[k])
+        states.append(encode(own))
+        if noise is not None:
+            noisy_own.append(own[-1] + noise[k])
+            noisy.append(encode(noisy_own))
+    return np.stack(states), np.array(noisy)
+
+
+def _encode(
+    variables: Any,
+    history: np.ndarray,
+    heads: int,
+    kind: str,
+    bidirectional: bool = False,
+    attention: list[np.ndarray] | None = None,
+) -> Any:
+    """The state of the last token of a history that is lengthened by reasoning tokens."""
     params = _float64(variables["params"])
     own_encoder = params["encoder"]
-    width = params["items"]["table"].shape[1]
-    embeddings = own_encoder.get("reasoning_position", np.zeros((steps, width)))
     items = params["items"]["table"][history] + own_encoder["position"][: len(history)]
 
     def encode(own: list[np.ndarray]) -> np.ndarray:
@@ -169,16 +192,63 @@ def reason(
         state = encoder(tokens, own_encoder, heads, visible, kind, given)[-1]
         if attention is not None:
             attention.append(given[-1][-1])
-        return finish(state)
+        return state
 
-    states, noisy, own, noisy_own = [encode([])], [], [], []
-    for k in range(steps):
-        own.append(states[-1] + embeddings[k])
-        states.append(encode(own))
-        if noise is not None:
-            noisy_own.append(own[-1] + noise[k])
-            noisy.append(encode(noisy_own))
-    return np.stack(states), np.array(noisy)
+    return encode
+
+
+def _embeddings(variables: Any, steps: int) -> np.ndarray:
+    own_encoder = _float64(variables["params"]["encoder"])
+    width = own_encoder["position"].shape[1]
+    return own_encoder.get("reasoning_position", np.zeros((steps, width)))
+
+
+def plr(
+    variables: Any, history: np.ndarray, heads: int, steps: int, kind: str = "transformer"
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Parallel streams: r_0 .. r_K, h_km [K, M, D], and r_0 + z. One stream after the other."""
+    encode, embeddings = _encode(variables, history, heads, kind), _embeddings(variables, steps)
+    weights = _float64(variables["params"]["encoder"])
+    first, streams = encode([]), []
+    for trigger in weights["triggers"]:
+        own: list[np.ndarray] = []
+        h = [first + trigger]
+        for k in range(steps):
+            own.append(h[-1] + embeddings[k])
+            h.append(encode(own) + h[-1])
+        streams.append(h[1:])
+    found = np.stack(streams, axis=1)
+    shares = softmax(first @ weights["stream_gate"])
+    mixed = np.einsum("kmd,m->kd", found, shares)
+    return np.stack([first, *mixed]), found, first + mixed.mean(axis=0)
+
+
+def recrec(
+    variables: Any, history: np.ndarray, heads: int, steps: int, kind: str = "transformer"
+) -> np.ndarray:
+    """Recursive reasoning: m_0 .. m_K. Two refinements a step, each a token alone."""
+    encode = _encode(variables, history, heads, kind)
+    weights = _float64(variables["params"]["encoder"])
+    m, s = encode([]), weights["first_s"]
+    found = [m]
+    for _ in range(steps):
+        for _ in range(2):
+            s = encode([m + s])
+        opened = m @ weights["gate_of_m"] + s @ weights["gate_of_s"] + weights["gate_bias"]
+        g = sigmoid(opened)
+        m = (1 - g) * m + g * s
+        found.append(m)
+    return np.stack(found)
+
+
+def router(
+    variables: Any, history: np.ndarray, heads: int, steps: int, kind: str = "transformer"
+) -> tuple[np.ndarray, np.ndarray]:
+    """The steps of ReaRec, and their gated mean."""
+    states, _ = reason(variables, history, heads, steps, kind=kind)
+    weights = _float64(variables["params"]["encoder"])
+    shares = softmax((states * weights["trust"]).sum(-1) + weights["trust_bias"])
+    return states, shares @ states
 
 
 def _float64(tree: Any) -> Any:

@@ -55,6 +55,9 @@ RANGES = {
     "method.start_noise": NOT_NEGATIVE,
     "method.trajectory_weight": NOT_NEGATIVE,
     "method.step_weight": NOT_NEGATIVE,
+    "method.streams": Range(lambda n: 1 <= n <= 64, "be at least 1 and at most 64"),
+    "method.dropout_contrast": NOT_NEGATIVE,
+    "method.held_out_users": Range(lambda x: 0 < x < 1, "lie between 0 and 1"),
 }
 
 
@@ -112,8 +115,10 @@ def _check_together(config: Config) -> None:
         method.steps >= 1 or not METHODS[method.name].reasons,
         f"method.name={method.name} needs method.steps of at least 1, got {method.steps}",
     )
+    # Without positions a step is the same wherever it stands.
+    free_depth = METHODS[method.name].reasons and not METHODS[method.name].step_positions
     _require(
-        -1 <= ev.steps <= method.steps,
+        -1 <= ev.steps <= (LONGEST if free_depth else method.steps),
         f"eval.steps={ev.steps} must lie between 0 and the trained method.steps={method.steps}"
         " (-1 = as trained)",
     )

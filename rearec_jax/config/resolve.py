@@ -46,6 +46,9 @@ NEWER = (
     ("method", "start_noise", 1.0),
     ("method", "trajectory_weight", 0.0),
     ("method", "step_weight", 0.0),
+    ("method", "streams", 2),
+    ("method", "dropout_contrast", 0.0),
+    ("method", "held_out_users", 0.05),
 )
 
 

@@ -32,7 +32,7 @@ from rearec_jax.methods import METHODS
 from rearec_jax.models.backbones import Backbone, Variables, item_table
 from rearec_jax.models.items import Text
 from rearec_jax.models.reasoning import encode_and_reason
-from rearec_jax.types import Batch
+from rearec_jax.types import Batch, Reasoning
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,7 +148,7 @@ def _ranker(
     def rank(variables: Variables, table: Array, batch: Batch, seen: Array | np.ndarray) -> Array:
         table = devices.by_rows(table)
         reasoning = encode_and_reason(model, variables, table, batch, _steps(config))
-        vectors = _ranked(reasoning.states, config)
+        vectors = _ranked(reasoning, config)
         table = comparable(table, config.model.similarity)  # the length of a state changes no rank
         count = batch.targets.size
         examples = Examples(
@@ -169,8 +169,8 @@ def _lister(
 
     def best(variables: Variables, table: Array, batch: Batch, seen: Array | np.ndarray) -> Array:
         table = devices.by_rows(table)
-        states = encode_and_reason(model, variables, table, batch, _steps(config)).states
-        vectors = METHODS[config.method.name].represent(states)
+        reasoning = encode_and_reason(model, variables, table, batch, _steps(config))
+        vectors = METHODS[config.method.name].user(reasoning.states, reasoning.weights)
         vectors = comparable(vectors, config.model.similarity).reshape(batch.targets.size, -1)
         table = comparable(table, config.model.similarity)
         k = min(config.eval.list_length, table.shape[0])
@@ -181,10 +181,10 @@ def _lister(
     return best
 
 
-def _ranked(states: Float[Array, "B Q _ D"], config: Config) -> Float[Array, "B Q S D"]:
+def _ranked(reasoning: Reasoning, config: Config) -> Float[Array, "B Q S D"]:
     """Returns r_0 .. r_K and, if it is none of them (ERL), the representation; or it alone."""
-    method = METHODS[config.method.name]
-    final = method.represent(states)[..., None, :]
+    method, states = METHODS[config.method.name], reasoning.states
+    final = method.user(states, reasoning.weights)[..., None, :]
     if not config.eval.by_step:
         return final
     if method.represents_by_a_step:

@@ -27,8 +27,8 @@ def kl_diversity(
 
     Args:
         block: The number of items in a block; with N or more the logits are kept (see `partition`).
-        kind: "paper" is the sum over i < j of KL(p_i || p_j), and "released" the mean over ordered
-            pairs i != j of KL(p_i || stop_gradient p_j).
+        kind: "paper" is the sum over i < j of KL(p_i || p_j), "both" the mean over ordered pairs
+            i != j, and "released" that of KL(p_i || stop_gradient p_j).
         devices: The devices that share the catalogue (see `sharded`).
     """
     count, steps, width = states.shape
@@ -49,8 +49,8 @@ def kl_diversity(
         gap = jnp.sum(expected[:, i] * (scaled[:, j] - scaled[:, i]), axis=-1)
         return log_sum[:, j] - log_sum[:, i] - gap
 
-    if released:
-        pairs = [divergence(i, j) for j in range(steps) for i in range(steps) if i != j]
-        return jnp.mean(jnp.stack(pairs), axis=0)
-    pairs = [divergence(i, j) for j in range(steps) for i in range(j)]
-    return jnp.sum(jnp.stack(pairs), axis=0)
+    if kind == "paper":
+        pairs = [divergence(i, j) for j in range(steps) for i in range(j)]
+        return jnp.sum(jnp.stack(pairs), axis=0)
+    pairs = [divergence(i, j) for j in range(steps) for i in range(steps) if i != j]
+    return jnp.mean(jnp.stack(pairs), axis=0)

@@ -3,7 +3,7 @@
 Nothing else in the package names a method: what differs between them is asked of the value.
 """
 
-from rearec_jax.methods import base, erl, lares, mancar, naive, prl, rpe
+from rearec_jax.methods import base, erl, lares, mancar, naive, plr, prl, recrec, router, rpe
 from rearec_jax.methods.method import Method
 
 METHODS: dict[str, Method] = {
@@ -14,8 +14,12 @@ METHODS: dict[str, Method] = {
     "prl": prl.METHOD,
     "mancar": mancar.METHOD,
     "lares": lares.METHOD,
+    "plr": plr.METHOD,
+    "recrec": recrec.METHOD,
+    "router": router.METHOD,
 }
 BASELINE = "base"  # the method that all others are compared with
+STUDIED = ("base", "naive", "rpe", "erl", "prl")  # in the studies of ReaRec's paper
 
 
 def reading(option: str) -> tuple[str, ...]:

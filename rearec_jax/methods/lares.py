@@ -16,9 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 import numpy as np
 
-from rearec_jax.losses import progressive
 from rearec_jax.losses.progressive import Negatives
-from rearec_jax.methods.contrast import contrast
 from rearec_jax.methods.method import Method
 from rearec_jax.methods.reasoned import Parts, Reasoned
 
@@ -84,14 +82,13 @@ def objective(reasoned: Reasoned) -> Parts:
         weights = jnp.where(found, reasoned.weights, 0)
         # Histories of the same target are no negatives of each other.
         others = Negatives(batch.targets, batch.weights > 0)
-        value = contrast(reasoned, user, user[partner], others, weights)
+        value = reasoned.contrast(user, user[partner], others, weights)
         parts["trajectory_contrast"] = value
         loss += jnp.asarray(options.trajectory_weight, loss.dtype) * value
     if options.step_weight > 0:
         share = jax.random.uniform(keys[1], (count,))
         earlier = (share * depths.astype(share.dtype)).astype(depths.dtype)  # rounded down
-        others = progressive.negatives(batch.users, batch.weights, options.negatives)
-        value = contrast(reasoned, states[queries, earlier], user, others)
+        value = reasoned.contrast(states[queries, earlier], user)
         parts["step_contrast"] = value
         loss += jnp.asarray(options.step_weight, loss.dtype) * value
     return {"loss": loss, **parts}

@@ -7,12 +7,16 @@ The teacher of step k prefers the target, and after it the items near the last o
     q_k  = softmax(-rank / gamma_k),    gamma_k = gamma * (K - k + 1)
 """
 
+import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from rearec_jax.losses import teacher
+from rearec_jax.losses.similarity import comparable
 from rearec_jax.methods.method import Method
 from rearec_jax.methods.options import MethodConfig
 from rearec_jax.methods.reasoned import Parts, Reasoned
+from rearec_jax.methods.unroll import Unroll, Weights
 
 
 def has_teacher(options: MethodConfig) -> bool:
@@ -25,9 +29,24 @@ def neighbours(options: MethodConfig) -> int:
     return options.teacher_neighbours + 1 if has_teacher(options) else 0
 
 
-def rescales(options: MethodConfig) -> bool:
-    """Says whether every state gets the length of an item vector, times a learned number."""
-    return options.rescale
+def weights(options: MethodConfig, width: int) -> dict[str, tuple[int, ...]]:
+    """Names phi - 1, where states are rescaled."""
+    return {"state_scale": ()} if options.rescale else {}
+
+
+def rescaled(
+    states: Float[Array, "*tokens D"], table: Float[Array, "N D"], weights: Weights
+) -> Float[Array, "*tokens D"]:
+    """Computes phi * r / |r| * the mean length of an item vector, of every state r.
+
+    The item vectors are not moved to change that length.
+    """
+    if "state_scale" not in weights:
+        return states
+    dtype = jnp.promote_types(states.dtype, jnp.float32)
+    items = jnp.linalg.norm(jax.lax.stop_gradient(table), axis=-1).mean().astype(dtype)
+    length = (1 + weights["state_scale"].astype(dtype)) * items
+    return (comparable(states.astype(dtype), "cosine") * length).astype(states.dtype)
 
 
 def objective(reasoned: Reasoned) -> Parts:
@@ -83,5 +102,6 @@ METHOD = Method(
     scores_steps=True,
     whole_catalogue=has_teacher,
     neighbours=neighbours,
-    rescales=rescales,
+    weights=weights,
+    unroll=Unroll(output=rescaled),
 )

@@ -12,10 +12,11 @@ class MethodConfig:
     (configs/beauty.py).
     """
 
-    name: str = "prl"  # base | naive | rpe | erl | prl | mancar | lares
+    # base | naive | rpe | erl | prl | mancar | lares | plr | recrec | router
+    name: str = "prl"
     steps: int = 2  # K; base has none, whatever this says
     temperature: float = 0.0  # tau of the scores; 0 = 1 for products, 0.07 for cosines
-    kl_weight: float = 0.0  # lambda, ERL: weight of the KL diversity
+    kl_weight: float = 0.0  # lambda, ERL and PLR: weight of the KL diversity
     kl: str = "released"  # released (mean of ordered pairs, stop-gradient) | paper (sum i<j)
     temperature_decay: float = 1.0  # alpha, PRL: tau_k = tau * alpha^(K-k)
     progressive_sum: str = "released"  # released (CE_K + means) | paper (plain sums)
@@ -35,3 +36,6 @@ class MethodConfig:
     start_noise: float = 1.0  # lares: the scale of the state before the first step in training
     trajectory_weight: float = 0.0  # alpha, lares: contrast with another history (paper: 0.1)
     step_weight: float = 0.0  # gamma, lares: contrast with an earlier step (paper: 0.1 to 0.5)
+    streams: int = 2  # M, PLR: the streams that reason beside each other
+    dropout_contrast: float = 0.0  # PLR: weight of the contrast with a second dropout; 0 = left out
+    held_out_users: float = 0.05  # router: share of users that its gate learns from, alone

@@ -8,7 +8,6 @@ Every step is supervised, the later the sharper, and must find itself from a noi
 import jax.numpy as jnp
 
 from rearec_jax.losses import progressive
-from rearec_jax.methods.contrast import contrast
 from rearec_jax.methods.method import Method
 from rearec_jax.methods.options import MethodConfig
 from rearec_jax.methods.reasoned import Parts, Reasoned
@@ -35,9 +34,7 @@ def objective(reasoned: Reasoned) -> Parts:
     }
     if reasoned.noisy is not None:
         noisy = reasoned.noisy
-        kind = reasoned.options.negatives
-        others = progressive.negatives(reasoned.batch.users, reasoned.batch.weights, kind)
-        by_step = [contrast(reasoned, noisy[:, k], states[:, k + 1], others) for k in range(steps)]
+        by_step = [reasoned.contrast(noisy[:, k], states[:, k + 1]) for k in range(steps)]
         contrastive = average * sum(by_step[1:], start=by_step[0])
         parts["contrastive"] = contrastive
         loss += jnp.asarray(numbers.contrastive_weight, loss.dtype) * contrastive

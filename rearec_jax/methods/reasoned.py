@@ -9,7 +9,8 @@ from jaxtyping import Array, Float, Int
 
 from rearec_jax.devices.mesh import ONE, Devices
 from rearec_jax.losses import cross_entropy as ce
-from rearec_jax.losses import sampled
+from rearec_jax.losses import progressive, sampled
+from rearec_jax.losses.progressive import Negatives
 from rearec_jax.losses.sampled import Sample
 from rearec_jax.methods.options import MethodConfig
 from rearec_jax.types import Batch, PRNGKey, Scalar
@@ -57,7 +58,9 @@ class Reasoned:
 
     states:  The states r_0 .. r_K of each query.
     user:    The vector that represents the user, as the method says.
-    noisy:   The states 1 .. K of the noisy view; None where there is no such view.
+    noisy:   The states 1 .. K of the noisy view, or of the one with other dropout; None where there
+        is no such view.
+    carried: The vectors that were carried from each of the steps (see `methods.unroll`).
     batch:   Targets, weights and users of the queries, M of each.
     table:   The vectors of the items.
     options: The options of the method.
@@ -82,6 +85,7 @@ class Reasoned:
     devices: Devices = ONE
     near: Int[Array, "M n"] | None = None
     key: PRNGKey | None = None
+    carried: Float[Array, "M C D"] | None = None
 
     @property
     def weights(self) -> Float[Array, " M"]:
@@ -127,6 +131,36 @@ class Reasoned:
             start=shares[0] * means[0],
         )
         return total, jnp.stack(means)
+
+    def contrast(
+        self,
+        states: Float[Array, "M D"],
+        positives: Float[Array, "M D"],
+        negatives: Negatives | None = None,
+        weights: Float[Array, " M"] | None = None,
+    ) -> Float[Array, ""]:
+        """Computes the mean InfoNCE of each query's state, whose positive is that of the same row.
+
+        Args:
+            states: what looks for its positive.
+            positives: what is looked for, among the positives of all queries.
+            negatives: the keys by which the positives of other queries compete or not; None are
+                those of `method.negatives`.
+            weights: of the queries in the mean; None are those of the batch.
+        """
+        batch, blocks, tau = self.batch, self.blocks, self.numbers.temperature
+        if negatives is None:
+            negatives = progressive.negatives(batch.users, batch.weights, self.options.negatives)
+        weights = self.weights if weights is None else weights
+        if blocks.pairs:
+            return progressive.weighted_contrastive(
+                states, positives, negatives, tau, weights, blocks.pairs
+            )
+        candidates = blocks.items if blocks.items < self.table.shape[0] else states.shape[0]
+        values = progressive.contrastive(
+            states, positives, negatives, tau, candidates, self.devices
+        )
+        return (values * weights.astype(values.dtype)).sum()
 
     def _entropy(self, states: Float[Array, "M D"], temperature: Scalar) -> Float[Array, " M"]:
         targets, table, items, devices = (

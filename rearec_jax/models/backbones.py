@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from rearec_jax.config import Config
 from rearec_jax.methods import METHODS
+from rearec_jax.methods.unroll import Weights
 from rearec_jax.models.encoder import Core, Encoder, rows_of
 from rearec_jax.models.items import Text, item_encoder
 from rearec_jax.models.prefixes import Prefixes
@@ -53,9 +54,13 @@ class Backbone(nn.Module):
         """Takes a reasoning step with `Encoder.step`."""
         return self.encoder.step(inputs, items, reasoning, index, read, train)
 
-    def step_embeddings(self) -> Float[Array, "K D"]:
+    def step_embeddings(self, steps: int) -> Float[Array, "K D"]:
         """Returns the embeddings of the reasoning steps, `Encoder.step_embeddings`."""
-        return self.encoder.step_embeddings()
+        return self.encoder.step_embeddings(steps)
+
+    def method_weights(self) -> Weights:
+        """Returns what the method learns beside the encoder."""
+        return self.encoder.method_weights()
 
     def refine(
         self,
@@ -67,12 +72,6 @@ class Backbone(nn.Module):
     ) -> Float[Array, "B T D"]:
         """Refines the states of all tokens with `Encoder.refine`."""
         return self.encoder.refine(states, encoded, positions, segments, train)
-
-    def rescale(
-        self, states: Float[Array, "*tokens D"], table: Float[Array, "N D"]
-    ) -> Float[Array, "*tokens D"]:
-        """Gives states the length of an item with `Encoder.rescale`."""
-        return self.encoder.rescale(states, table)
 
     def __call__(self, text: Text = None) -> None:
         """Uses every parameter once, for `init`: a step has none that these lack."""
@@ -102,7 +101,8 @@ def build(
             cloze=config.train.objective == "cloze",
             rows=rows,
             core=Core(options.core_layers, options.start_noise) if method.refines else None,
-            rescales=method.rescales(options),
+            learned=tuple(method.weights(options, config.model.width).items()),
+            unroll=method.unroll,
         ),
     )
 

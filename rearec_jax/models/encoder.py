@@ -4,12 +4,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from flax import linen as nn
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from rearec_jax.config import ModelConfig
-from rearec_jax.losses.similarity import comparable
+from rearec_jax.methods.unroll import PLAIN, Unroll, Weights
 from rearec_jax.models import layers, prefixes
 from rearec_jax.models.filtered import FilteredLayer
 from rearec_jax.models.hstu import HSTULayer
@@ -52,7 +51,8 @@ class Encoder(nn.Module):
     cloze: bool = False  # whether token N is the mask, which has a vector that is learned
     rows: Callable[[Array, Array], Array] = rows_of  # the function that looks items up
     core: Core | None = None  # what a step applies to all tokens; None: it adds a reasoning token
-    rescales: bool = False  # whether states get the length of an item, times a learned number
+    learned: tuple[tuple[str, tuple[int, ...]], ...] = ()  # names and shapes of a method's weights
+    unroll: Unroll = PLAIN  # the rule by which a step follows the one before
 
     def setup(self) -> None:
         config = self.config
@@ -65,14 +65,13 @@ class Encoder(nn.Module):
             )
         if self.cloze:
             self.mask = self.param("mask", init, (config.width,), dtype)
+        self.weights = {name: self.param(name, init, shape, dtype) for name, shape in self.learned}
         self.input_norm = layers.layer_norm(config)
         self.input_dropout = layers.Dropout(config.embedding_dropout)
         self.layers = [LAYERS[config.layer](config) for _ in range(config.layers)]
         if self.core:
             self.core_norm = layers.layer_norm(config)
             self.core_layers = [LAYERS[config.layer](config) for _ in range(self.core.layers)]
-        if self.rescales:
-            self.state_scale = self.param("state_scale", nn.initializers.ones, (), dtype)
 
     def lookup(
         self, table: Float[Array, "N D"], tokens: Int[Array, "B T"]
@@ -155,29 +154,21 @@ class Encoder(nn.Module):
             x, _ = layer.prefill(x, read, train)
         return x
 
-    def rescale(
-        self, states: Float[Array, "*tokens D"], table: Float[Array, "N D"]
-    ) -> Float[Array, "*tokens D"]:
-        """Computes phi * r / |r| * the mean length of an item vector, of every state r.
-
-        The item vectors are not moved to change that length.
-        """
-        dtype = jnp.promote_types(states.dtype, jnp.float32)
-        items = jnp.linalg.norm(jax.lax.stop_gradient(table), axis=-1).mean().astype(dtype)
-        length = self.state_scale.astype(dtype) * items
-        return (comparable(states.astype(dtype), "cosine") * length).astype(states.dtype)
-
     def last_layer(self, method: str) -> str:
         """Returns the name of the last layer that a method of this class runs."""
         if method == "refine" and self.core:
             return f"core_layers_{self.core.layers - 1}"
         return f"layers_{self.config.layers - 1}"
 
-    def step_embeddings(self) -> Float[Array, "K D"]:
-        """Returns p_1 .. p_K, which are zeros where the method has none."""
+    def step_embeddings(self, steps: int) -> Float[Array, "K D"]:
+        """Returns p_1 .. p_K of so many steps, which are zeros where the method has none."""
         if self.steps and self.step_positions:
-            return self.reasoning_position
-        return jnp.zeros((self.steps, self.config.width), layers.parameter_dtype(self.config))
+            return self.reasoning_position[:steps]
+        return jnp.zeros((steps, self.config.width), layers.parameter_dtype(self.config))
+
+    def method_weights(self) -> Weights:
+        """Returns what the method learns beside the encoder."""
+        return self.weights
 
     def _enter(self, x: Array, train: bool) -> Array:
         return self.input_dropout(self.input_norm(x), train)

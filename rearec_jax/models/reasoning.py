@@ -1,6 +1,6 @@
 """Latent reasoning: K steps refine the hidden state of a query before items are scored."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 import chex
@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from rearec_jax.methods.unroll import PLAIN, Carried, Weights
 from rearec_jax.models import prefixes, refinement
 from rearec_jax.models.applied import applied
 from rearec_jax.models.backbones import Backbone, Variables
@@ -66,13 +67,13 @@ def encode_and_reason(
     if dropout_key is not None:
         first = jnp.take_along_axis(first, batch.queries[..., None], axis=1)
     read = prefixes.of_queries(batch.positions, batch.segments, batch.queries, model.encoder.causal)
-    finish = _finisher(model, variables, table)
-    return reason(model, variables, first, caches, read, steps, noise, dropout_key, weights, finish)
+    return reason(model, variables, table, first, caches, read, steps, noise, dropout_key, weights)
 
 
 def reason(
     model: Backbone,
     variables: Variables,
+    table: Float[Array, "N D"],
     first: Float[Array, "B Q D"],
     caches: Caches,
     read: Prefixes,
@@ -80,65 +81,98 @@ def reason(
     noise: Float[Array, "K B Q D"] | None = None,
     dropout_key: PRNGKey | None = None,
     weights: Float[Array, "B Q T"] | None = None,
-    finish: Callable[[Array], Array] | None = None,
 ) -> Reasoning:
     """Takes K reasoning steps from r_0 = `first` (arXiv 2503.22675, section 3.2).
 
-    The input of step k is r_{k-1} + p_k, plus noise[k-1] in the noisy view, where r_{k-1} is of the
-    clean view in both. Each view has its reasoning tokens, and both share the caches of the items.
+    What a step does is said by the method's `Unroll`. Each view has its reasoning tokens, and all
+    share the caches of the items. In the noisy view the inputs of step k get noise[k-1], and what
+    they are made of is of the clean view in both.
 
     Args:
         weights: The attention of r_0; where it is given, that of all steps is returned.
-        finish: The function that the states of all steps, also r_0, pass through; None: they stay.
     """
-    finish = finish or (lambda states: states)
-    first = finish(first)
     # The scan stands outside of every module: inside of a Linen module a scan of JAX would use one
     # dropout mask for all steps.
+    learned = cast(Weights, model.apply(variables, method="method_weights"))
+    learned = {name: array.astype(first.dtype) for name, array in learned.items()}
+    unroll = model.encoder.unroll
+    first = unroll.output(first, table, learned)
     if steps == 0:
-        return Reasoning(first[:, :, None], None, None if weights is None else weights[:, :, None])
+        attention = None if weights is None else weights[:, :, None]
+        return Reasoning(first[:, :, None], None, attention, learned or None)
     apply = applied(model, variables, weights is not None)
-    train = dropout_key is not None
-    views = 1 if noise is None else 2
-    embeddings = cast(Array, model.apply(variables, method="step_embeddings"))
-    embeddings = embeddings[:steps].astype(first.dtype)
-    reasoning = _unwritten(caches, (first.shape[0], views, first.shape[1]), steps)
+    embeddings = cast(Array, model.apply(variables, steps, method="step_embeddings"))
+    embeddings = embeddings.astype(first.dtype)
+    start = unroll.start(first[:, None], learned)
+    streams = jax.tree.leaves(start)[0].shape[1]
+    tokens = first.shape[0], streams if noise is None else 2 * streams, first.shape[1]
+    reasoning = _unwritten(caches, tokens, steps if unroll.remembers else 1)
 
     def body(
-        carry: tuple[Array, ReasoningCaches], x: tuple[Array, Array, Array | None]
-    ) -> tuple[tuple[Array, ReasoningCaches], tuple[Array, Array | None]]:
-        state, reasoning = carry
+        carry: tuple[Carried, ReasoningCaches], x: tuple[Array, Array, Array | None]
+    ) -> tuple[tuple[Carried, ReasoningCaches], tuple[Array, Array | None, Array | None, Carried]]:
+        carried, reasoning = carry
         index, embedding, step_noise = x
-        clean = state + embedding[None, None]
-        inputs = jnp.stack([clean] if step_noise is None else [clean, clean + step_noise], 1)
-        rngs = {"dropout": jax.random.fold_in(dropout_key, index + 1)} if train else None
-        stepped, given = apply(
-            inputs, caches, reasoning, index, read, train=train, rngs=rngs, method="step"
-        )
-        outputs, reasoning = cast(tuple[Array, ReasoningCaches], stepped)
-        outputs = finish(outputs)
-        # Only the attention of the clean view to the items is kept.
-        items = None if given is None else given[:, : first.shape[1], : read.visible.shape[2]]
-        return (outputs[:, 0], reasoning), (outputs, items)
+        key = None if dropout_key is None else jax.random.fold_in(dropout_key, index + 1)
+        before = index if unroll.remembers else jnp.zeros_like(index)
+        made: list[tuple[ReasoningCaches, Array | None]] = []
+
+        def encode(inputs: Float[Array, "B V Q D"]) -> Float[Array, "B V Q D"]:
+            inputs += embedding[None, None, None]
+            if step_noise is not None:
+                clean, second = inputs[:, :streams], inputs[:, streams:]
+                inputs = jnp.concatenate([clean, second + step_noise[:, None]], axis=1)
+            stepped, given = apply(
+                inputs,
+                caches,
+                reasoning,
+                before,
+                read,
+                train=key is not None,
+                rngs=_rngs(key, len(made)),
+                method="step",
+            )
+            outputs, written = cast(tuple[Array, ReasoningCaches], stepped)
+            made.append((written, given))
+            return unroll.output(outputs, table, learned)
+
+        if noise is not None:
+            carried = jax.tree.map(lambda view: jnp.concatenate([view, view], axis=1), carried)
+        carried = unroll.step(encode, carried, learned)
+        written, given = made[-1]
+        # Only the attention of the clean views to the items is kept.
+        if given is not None:
+            given = given.reshape(given.shape[0], tokens[1], first.shape[1], given.shape[2])
+            given = given[:, :streams, :, : read.visible.shape[2]].mean(axis=1)
+        noisy = None
+        if noise is not None:
+            second = jax.tree.map(lambda view: view[:, streams:], carried)
+            noisy = unroll.state(second, first, learned)
+            carried = jax.tree.map(lambda view: view[:, :streams], carried)
+        state = unroll.state(carried, first, learned)
+        return (carried, written if unroll.remembers else reasoning), (state, noisy, given, carried)
 
     xs = (jnp.arange(steps), embeddings, noise)
-    _, (outputs, given) = jax.lax.scan(body, (first, reasoning), xs, unroll=min(steps, UNROLLED))
-    chex.assert_shape(outputs, (steps, first.shape[0], views, *first.shape[1:]))
-    states = jnp.concatenate([first[None], outputs[:, :, 0]])
-    noisy = None if noise is None else jnp.moveaxis(outputs[:, :, 1], 0, 2)
+    _, (states, noisy, given, carried) = jax.lax.scan(
+        body, (start, reasoning), xs, unroll=min(steps, UNROLLED)
+    )
+    chex.assert_shape(states, (steps, *first.shape))
+    states = jnp.moveaxis(jnp.concatenate([first[None], states]), 0, 2)
+    if noisy is not None:
+        noisy = jnp.moveaxis(noisy, 0, 2)
     attention = None
     if weights is not None and given is not None:
         attention = jnp.moveaxis(jnp.concatenate([weights[None], given]), 0, 2)
-    return Reasoning(jnp.moveaxis(states, 0, 2), noisy, attention)
+    if unroll.step == PLAIN.step:
+        carried = None  # it is the states alone
+    return Reasoning(states, noisy, attention, learned or None, carried)
 
 
-def _finisher(
-    model: Backbone, variables: Variables, table: Float[Array, "N D"]
-) -> Callable[[Array], Array] | None:
-    """Returns what the model does to every state before anybody reads it; None for nothing."""
-    if not model.encoder.rescales:
+def _rngs(key: PRNGKey | None, call: int) -> dict[str, PRNGKey] | None:
+    """Returns the key of the dropout of each call of the encoder in a step."""
+    if key is None:
         return None
-    return lambda states: cast(Array, model.apply(variables, states, table, method="rescale"))
+    return {"dropout": jax.random.fold_in(key, call) if call else key}
 
 
 def _unwritten(items: Caches, tokens: Sequence[Any], steps: int) -> ReasoningCaches:

@@ -17,7 +17,7 @@ from rearec_jax.models.backbones import Backbone, Variables, item_table
 from rearec_jax.models.reasoning import encode_and_reason
 from rearec_jax.recommend.engine import Engine
 from rearec_jax.recommend.rows import Rows
-from rearec_jax.types import Batch
+from rearec_jax.types import Batch, Reasoning
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,11 +37,12 @@ class Encoder:
         self, weights: Variables, table: Float[Array, "N D"], rows: Rows, steps: int
     ) -> Float[Array, "B Q S D"]:
         found = encode_and_reason(self.model, weights, table, _batch(rows), steps)
-        return self.representations(found.states)
+        return self.representations(found)
 
-    def representations(self, states: Float[Array, "B Q S D"]) -> Float[Array, "B Q S D"]:
+    def representations(self, found: Reasoning) -> Float[Array, "B Q S D"]:
         """Returns the vectors whose products with the items' vectors are the scores."""
-        return comparable(METHODS[self.method].by_depth(states), self.similarity)
+        by_depth = METHODS[self.method].by_depth(found.states, found.weights)
+        return comparable(by_depth, self.similarity)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Attender:
         model = self.encoder.model
         found = encode_and_reason(model, weights, table, _batch(rows), steps, with_attention=True)
         assert found.attention is not None
-        return self.encoder.representations(found.states), found.attention
+        return self.encoder.representations(found), found.attention
 
 
 def _batch(rows: Rows) -> Batch:

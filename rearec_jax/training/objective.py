@@ -1,6 +1,7 @@
 """The loss of a batch as a function of the parameters: encode, reason, score, and compare."""
 
 from collections.abc import Callable
+import functools
 from typing import NamedTuple
 
 import jax
@@ -102,20 +103,23 @@ def _objective(
             noise = unit_noise(noise_key, batch, config) * jnp.asarray(
                 values.noise, config.model.dtype
             )
+        reason = functools.partial(
+            encode_and_reason, task.model, variables, table, batch, options.steps
+        )
         scoring = Scoring(
             blocks, sample, devices, values, catalogue.neighbours, jax.random.fold_in(key, 5)
         )
 
-        def parts_of(dropout: PRNGKey) -> Parts:
-            reasoning = encode_and_reason(
-                task.model, variables, table, batch, options.steps, noise, dropout
-            )
+        def parts_of(key: PRNGKey) -> Parts:
+            reasoning = reason(noise, jax.random.fold_in(key, 2))
+            if METHODS[options.name].dropout_view(options):
+                again = reason(None, jax.random.fold_in(key, 6))
+                reasoning = reasoning._replace(noisy=again.states[:, :, 1:])
             return loss_of(config, reasoning, batch, table, scoring)[1]
 
-        dropout = jax.random.fold_in(key, 2)
-        parts = parts_of(dropout)
+        parts = parts_of(key)
         if (count := config.train.dropout_samples) > 1:
-            others = [parts_of(jax.random.fold_in(dropout, n)) for n in range(1, count)]
+            others = [parts_of(jax.random.fold_in(key, 6 + n)) for n in range(1, count)]
             parts = jax.tree.map(lambda *every: sum(every) / count, parts, *others)
         return parts["loss"], parts
 
@@ -160,11 +164,16 @@ def loss_of(
     if scoring.neighbours is not None:
         last = jnp.take_along_axis(batch.tokens, batch.queries, axis=1)
         near = scoring.neighbours[last.reshape(-1)]
+    carried = None
+    if isinstance(reasoning.carried, jax.Array):  # [K, B, V, Q, D]
+        of_query = jnp.moveaxis(reasoning.carried, (1, 3), (0, 1)).reshape(len(states), -1, width)
+        carried = comparable(of_query, similarity)
     parts = method.objective(
         Reasoned(
             states=comparable(states, similarity),
-            user=comparable(method.represent(states), similarity),
+            user=comparable(method.user(states, reasoning.weights), similarity),
             noisy=noisy,
+            carried=carried,
             batch=jax.tree.map(lambda x: x.reshape(-1), batch),
             table=comparable(table, similarity),
             options=config.method,

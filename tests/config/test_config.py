@@ -100,7 +100,7 @@ def test_whole_numbers_are_fine_where_a_float_is_asked_for():
         ("method__temperature_decay", 0.0),
         ("method__steps", 0),
         ("method__steps", -1),
-        ("method__name", "plr"),
+        ("method__name", "prll"),
         ("method__kl", "other"),
         ("method__negatives", "none"),
         ("method__noise", -0.1),

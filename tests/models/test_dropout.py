@@ -161,14 +161,14 @@ def test_other_key_other_states(compiled):
 
 
 def test_same_user_gets_other_states_in_another_row_and_view(compiled):
-    states, noisy, _ = compiled(jax.random.key(1))
+    states, noisy, *_ = compiled(jax.random.key(1))
     assert abs(np.asarray(states[0]) - states[1]).max(axis=-1).min() > 1e-3
     # The noise is zero here, so the views differ by their masks only.
     assert abs(np.asarray(states[:, :, 1:]) - noisy).max(axis=-1).min() > 1e-3
 
 
 def test_no_key_no_dropout(unroll, batch):
-    states, noisy, _ = tiny.jit(lambda: unroll(None))()
+    states, noisy, *_ = tiny.jit(lambda: unroll(None))()
     np.testing.assert_allclose(states, np.broadcast_to(states[:1], states.shape), atol=1e-5)
     np.testing.assert_allclose(noisy, states[:, :, 1:], atol=1e-5)
 

@@ -63,7 +63,7 @@ def noise(batch):
 
 class TestAgainstFullEncoding:
     def test_clean_and_noisy_view(self, rows, batch, noise):
-        states, noisy, _ = unroll("prl", STEPS, batch, noise)
+        states, noisy, *_ = unroll("prl", STEPS, batch, noise)
         for b, row in enumerate(rows):
             for q, history in enumerate(row):
                 variables = make("prl")[1]
@@ -84,7 +84,7 @@ class TestAgainstFullEncoding:
         assert abs(one.noisy - other.noisy).max() > 1e-2
 
     def test_noisy_view_without_noise_is_the_clean_one(self, batch, noise):
-        states, noisy, _ = unroll("prl", STEPS, batch, 0 * noise)
+        states, noisy, *_ = unroll("prl", STEPS, batch, 0 * noise)
         np.testing.assert_allclose(noisy, states[:, :, 1:], rtol=1e-12, atol=1e-12)
 
 
@@ -120,7 +120,7 @@ class TestSteps:
             run = unrolling("prl", STEPS).__wrapped__  # compiled as a part
 
             def loss(variables):
-                states, noisy, _ = run(variables, batch, noise)
+                states, noisy, *_ = run(variables, batch, noise)
                 return jnp.sin(states).sum() + jnp.cos(noisy).sum()
 
             return tiny.jit(jax.grad(loss))(make("prl")[1])

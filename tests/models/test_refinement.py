@@ -70,7 +70,7 @@ def rescaled(variables, history, kind):
     """r_0 .. r_K, each of which gets the mean length of an item, times phi, before the next."""
     params = jax.tree.map(np.asarray, variables["params"])
     length = np.linalg.norm(params["items"]["table"], axis=1).mean()
-    length *= params["encoder"]["state_scale"]
+    length *= 1 + params["encoder"]["state_scale"]
 
     def finish(state):
         return state / np.linalg.norm(state) * length
@@ -157,7 +157,7 @@ def test_a_state_has_the_length_of_an_item_times_phi(batch):
     unroll, variables = made("mancar", model__layer="transformer")
     table = np.asarray(variables["params"]["items"]["table"])
     length = np.linalg.norm(table, axis=1).mean()
-    length *= abs(float(variables["params"]["encoder"]["state_scale"]))
+    length *= abs(1 + float(variables["params"]["encoder"]["state_scale"]))
     states = unroll(variables, batch).states
     np.testing.assert_allclose(np.linalg.norm(states, axis=-1), length, rtol=1e-9)
 

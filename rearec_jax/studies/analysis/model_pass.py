@@ -110,11 +110,12 @@ def _batch_observer(model: Backbone, config: Config, steps: int, num_items: int)
     def observe(
         variables: Variables, table: Array, batch: Batch, seen: Array | np.ndarray
     ) -> BatchObservations:
-        states = encode_and_reason(model, variables, table, batch, steps).states
-        states = states.reshape(-1, *states.shape[2:])
+        reasoning = encode_and_reason(model, variables, table, batch, steps)
+        states = reasoning.states.reshape(-1, *reasoning.states.shape[2:])
         vectors = states
         if not method.represents_by_a_step:
-            vectors = jnp.concatenate([states, method.represent(states)[:, None]], axis=1)
+            final = method.user(states, reasoning.weights)
+            vectors = jnp.concatenate([states, final[:, None]], axis=1)
         count, kinds = vectors.shape[:2]
         vectors = comparable(vectors, config.model.similarity).reshape(count * kinds, -1)
         items = comparable(table, config.model.similarity)

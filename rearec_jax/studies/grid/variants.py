@@ -9,7 +9,7 @@ import itertools
 import pathlib
 
 from rearec_jax.errors import UserError
-from rearec_jax.methods import METHODS, in_paper, reading
+from rearec_jax.methods import STUDIED, in_paper, reading
 
 AS_GIVEN = "as_given"  # the directory of methods that read none of the varied options
 
@@ -22,14 +22,18 @@ class Study:
     vary: Mapping[str, tuple[str, ...]]  # the values of each option that is varied
 
 
+def _studied(option: str) -> tuple[str, ...]:
+    return tuple(name for name in reading(option) if name in STUDIED)
+
+
 STUDIES = {
-    "depth": Study(tuple(METHODS), {"method.steps": ("1", "2", "3", "4", "5")}),
+    "depth": Study(STUDIED, {"method.steps": ("1", "2", "3", "4", "5")}),
     "kl_weight": Study(
-        reading("method.kl_weight"),
+        _studied("method.kl_weight"),
         {"method.kl_weight": ("0", "0.001", "0.01", "0.05", "0.1", "1")},
     ),
     "temperature": Study(
-        reading("method.temperature_decay"),
+        _studied("method.temperature_decay"),
         {
             "method.temperature": ("0.5", "1", "2", "5"),
             "method.temperature_decay": ("1", "1.2", "1.5", "2"),

@@ -61,8 +61,8 @@ def test_every_default_space_is_valid(method, backbone):
     options = config_lib.default()
     options.method.name, options.model.backbone = method, backbone
     space = default_space(config_lib.resolve(options))
-    assert ("method.kl_weight" in space) == (method == "erl")
-    assert ("method.temperature_decay" in space) == (method == "prl")
+    assert ("method.kl_weight" in space) == (method in ("erl", "plr"))
+    assert ("method.temperature_decay" in space) == (method in ("prl", "router"))
     for name, values in space.items():
         section, key = name.split(".")
         for value in values:
