@@ -33,6 +33,17 @@ def test_a_target_is_listed_where_its_rank_says_so(data, exclude_seen):
         assert not (exclude_seen and before & set(one.tolist()))
 
 
+def test_tied_targets_have_one_list_each(data):
+    data = dataclasses.replace(data, timestamps=np.zeros(len(data.items), np.int64))
+    config = tiny.config("base", model__layers=1, eval__list_length=K, data__ties="expected")
+    model, variables = tiny.build(config, ITEMS, seed=2)
+    test = evaluator.make_evaluator(model, config, data, TEST)
+    assert len(test(variables).examples) > 6
+    best, examples = lists.best_items(test, variables)
+    assert best.shape == (6, K)
+    assert sorted(examples) == np.flatnonzero(data.split == TEST).tolist()
+
+
 def test_figures_by_hand():
     """Training has item 0 three times and item 1 once; items 2 and 3 are cold."""
     users = [np.array(user) for user in ([0, 0, 2, 3], [0, 1, 2, 3])]

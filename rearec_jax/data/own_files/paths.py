@@ -18,7 +18,6 @@ import zlib
 import pyarrow as pa
 
 from rearec_jax.errors import UserError
-from rearec_jax.run.files import expanded
 
 # What a damaged file may raise while it is read or unpacked.
 DAMAGED = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, pa.ArrowException)
@@ -111,7 +110,7 @@ def existing_file(path: str, option: str, hint: str = "") -> Path:
     if not path:
         raise UserError(f"option {option} names no file{hint}")
     require_no_url(path, option)
-    found = Path(expanded(path))
+    found = Path(os.path.expanduser(path))
     if os.path.isfile(found):  # of names that are too long `Path` raises OSError
         return _only_member(found) if found.suffix.lower() == ".zip" else found
     with contextlib.suppress(OSError):
@@ -131,7 +130,7 @@ def existing_files(path: str, option: str, hint: str = "") -> list[Path]:
         UserError: as for ``existing_file``; or a directory holds no file, or files of several
             kinds.
     """
-    whole = expanded(path)
+    whole = os.path.expanduser(path)  # many names by commas may be too long for one path
     if path and os.path.isdir(whole):
         return _of_directory(Path(whole), option)
     if not path or os.path.exists(whole):

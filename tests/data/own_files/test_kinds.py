@@ -209,6 +209,12 @@ def test_a_list_of_files_and_their_faults(tmp_path):
         found(tmp_path / "x*.csv")
 
 
+def test_more_names_than_one_path_may_have_letters(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = [write(Path(f"part-{n:05}-of-00030.csv"), text(rows=ROWS[:1])) for n in range(30)]
+    assert len(found(",".join(map(str, names)))) == 30
+
+
 def test_a_name_with_a_comma_or_a_star_is_a_name(tmp_path):
     for name in ("a,b.csv", "a*.csv", "[a].csv"):
         assert found(write(tmp_path / name / name, text())) == EXPECTED
@@ -357,6 +363,14 @@ def test_files_of_each_split(tmp_path, times):
     assert read(config(**options))["split"].to_list() == 2 * [TRAIN, VALIDATION]
     with pytest.raises(UserError, match=r"data\.validation_path and data\.test_path need"):
         config(**options, split="time")
+
+
+def test_prepared_data_know_which_split_a_file_is(tmp_path):
+    path = write(tmp_path / "train.csv", text())
+    held_out = write(tmp_path / "more.csv", text(rows=[("u1", "i1", 10), ("u2", "i2", 10)]))
+    for option, code in (("validation_path", VALIDATION), ("test_path", TEST)):
+        options = {option: str(held_out), "cache_dir": str(tmp_path / "cache")}
+        assert (prepare.prepare(config(path, **options)).split == code).sum() == 2
 
 
 def test_given_splits_without_validation_or_without_test(tmp_path):

@@ -1,6 +1,7 @@
 """Files to one table of interactions, and what is said of files that are not right."""
 
 import csv
+import dataclasses
 import datetime
 import gzip
 import io
@@ -152,6 +153,21 @@ def test_sequences_can_be_split_by_parallel_times(parallel, put):
     read(parallel("b 3 1 2\n", "b 1 2 3\n", split="time_fraction"))
     with pytest.raises(UserError, match=r"data\.times_path"):
         read(put("sequences.txt", "b 3 1 2\n", split="time_fraction"))
+
+
+def test_repeated_items_are_told_apart_by_parallel_times(parallel):
+    items, times = "u 3 1 3 3\n", "u 5.5 6 5.5 5.25\n"
+    for rule, left in {"keep": 4, "drop": 3, "last": 2}.items():
+        assert len(read(parallel(items, times, duplicates=rule))) == left
+
+
+def test_one_file_of_items_has_one_of_parallel_times(parallel, tmp_path):
+    path = write(tmp_path / "more.txt", "c 1 2\n")
+    config = parallel("b 3 1\n", "b 1 2\n")
+    for option in ("path", "times_path"):
+        several = dataclasses.replace(config, **{option: f"{getattr(config, option)},{path}"})
+        with pytest.raises(UserError, match=r"data\.times_path belongs to one file of items"):
+            read(several)
 
 
 def test_sequences_that_end_in_cr_alone_are_not_one_line(put):
