@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from rearec_jax.data.own_files import cells, tables
+from rearec_jax.data.own_files import cells, paths, tables
 from rearec_jax.data.parquet import DAMAGED
 from rearec_jax.errors import UserError
 from rearec_jax.fitting import columns
@@ -66,10 +66,10 @@ def options_of_path(data: Any, options: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {"path": path}
     source = options["source"]
     if source == "demo":  # the default: the file says what it is
-        source = "recbole" if cells.suffix(Path(path)) == ".inter" else "table"
+        source = "recbole" if paths.suffix(Path(path)) == ".inter" else "table"
         found["source"] = source
     if source in ("table", "recbole"):
-        file = tables.existing_file(path, "data.path")
+        file = paths.existing_file(path, "data.path")
         names = tables.read_header(file, source == "recbole").names
         found |= columns.found(names, options, path)
     return found
