@@ -117,10 +117,10 @@ def reason(
         before = index if unroll.remembers else jnp.zeros_like(index)
         made: list[tuple[ReasoningCaches, Array | None]] = []
 
-        def encode(inputs: Float[Array, "B V Q D"]) -> Float[Array, "B V Q D"]:
+        def encode(inputs: Float[Array, "B V Q D"]) -> Float[Array, "B _ Q D"]:
             inputs += embedding[None, None, None]
             if step_noise is not None:
-                clean, second = inputs[:, :streams], inputs[:, streams:]
+                clean, second = inputs[:, :streams], inputs[:, -streams:]
                 inputs = jnp.concatenate([clean, second + step_noise[:, None]], axis=1)
             stepped, given = apply(
                 inputs,
@@ -136,7 +136,7 @@ def reason(
             made.append((written, given))
             return unroll.output(outputs, table, learned)
 
-        if noise is not None:
+        if noise is not None and unroll.step != PLAIN.step:  # which needs no copy: encode adds one
             carried = jax.tree.map(lambda view: jnp.concatenate([view, view], axis=1), carried)
         carried = unroll.step(encode, carried, learned)
         written, given = made[-1]
