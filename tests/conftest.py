@@ -4,6 +4,7 @@ Eight virtual CPU devices; implicit promotion of types and ranks is an error; ev
 package is checked against the shapes in its signature.
 """
 
+import gc
 import os
 from pathlib import Path
 import signal
@@ -39,13 +40,14 @@ def pytest_configure(config: pytest.Config) -> None:
     Also chooses the profile of hypothesis, and lets tests interrupt themselves: in a shell's
     background (&) Python ignores Ctrl-C.
     """
+    gc.set_threshold(20_000, 10, 10)  # tracing makes many objects; few of them are in cycles
     if not config.getoption("--hypothesis-profile"):
         settings.load_profile("suite")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     cache = config.rootpath / ".pytest_cache" / "jax"
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.05")
 
 
 @pytest.fixture(scope="session")
