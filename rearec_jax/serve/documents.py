@@ -10,6 +10,13 @@ from rearec_jax.serve.guard import OPEN
 from rearec_jax.serve.limits import Limits
 from rearec_jax.version import __version__
 
+EXAMPLES = {  # the body or the query of a request
+    "/recommend": {"histories": [["17", "4"], ["39"]], "k": 5},
+    "/explain": {"history": ["17", "4"], "k": 5},
+    "/items": {"q": "lantern", "limit": 3},
+    "/samples": {"limit": 1},
+}
+
 _TEXT, _WHOLE, _FLAG = {"type": "string"}, {"type": "integer"}, {"type": "boolean"}
 _TEXTS = {"type": "array", "items": _TEXT}
 _NUMBERS = {"type": "array", "items": {"type": "number"}}
@@ -47,7 +54,7 @@ _ANSWERS = {
         steps=_array(**_STEP),
         ranks=_RANKS,
     ),
-    "/models": _object(models=_array(**_MODEL, attention=_FLAG, default=_FLAG)),
+    "/models": _object(models=_array(**_MODEL, attention=_FLAG, temperature=_MAYBE, default=_FLAG)),
     "/items": _object(items=_array(**_ITEM, count=_WHOLE)),
     "/samples": _object(samples=_array(history=_array(**_ITEM), target=_object(**_ITEM))),
     "/health": _object(status=_TEXT),
@@ -149,18 +156,93 @@ def _responses(path: str) -> dict[str, Any]:
 
 
 def page(schema: dict[str, Any]) -> str:
-    """Returns the schema as plain HTML, readable without a script."""
-    parts = []
-    for path, methods in schema["paths"].items():
-        for method, operation in methods.items():
-            title = f"{method.upper()} {path}"
-            kept = {k: v for k, v in operation.items() if k in ("parameters", "requestBody")}
-            kept["answer"] = operation["responses"]["200"]
-            fields = json.dumps(kept, indent=1, ensure_ascii=False)
-            parts.append(f"<h2>{html.escape(title)}</h2><p>{html.escape(operation['summary'])}</p>")
-            parts.append(
-                f"<details><summary>fields</summary><pre>{html.escape(fields)}</pre></details>"
-            )
-    head = f"<title>{html.escape(schema['info']['title'])}</title><meta charset='utf-8'>"
-    note = "<p>Machine-readable: <a href='openapi.json'>openapi.json</a></p>"
-    return f"<!doctype html><html lang='en'>{head}<h1>Endpoints</h1>{note}{''.join(parts)}</html>"
+    """Returns the schema as HTML in the look of the server's page, readable without a script."""
+    operations = [
+        (path, method, operation)
+        for path, methods in schema["paths"].items()
+        for method, operation in methods.items()
+    ]
+    links = "".join(f'<li><a href="#{path[1:]}">{path}</a></li>' for path, *_ in operations)
+    needs_key = {} not in schema["paths"]["/recommend"]["post"]["security"]
+    key = "asks for a key" if needs_key else "asks for no key"
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{html.escape(schema["info"]["title"])}: endpoints</title>
+<link rel="icon" href="static/icon.svg" type="image/svg+xml">
+<link rel="stylesheet" href="static/page.css">
+</head>
+<body class="api">
+<header>
+<p class="name">rearec_jax <a href="./">Try it</a></p>
+<h1>Endpoints</h1>
+<p>Programs ask with JSON; a refusal is <code>{{"error": "one sentence"}}</code>. Machine-readable:
+<a href="openapi.json">openapi.json</a>, for clients that are generated.</p>
+<p>This server {key}. A key is shown by a header, one of</p>
+<pre><code>X-API-Key: KEY
+Authorization: Bearer KEY</code></pre>
+<nav aria-label="Endpoints"><ul>{links}</ul></nav>
+</header>
+<main>
+{"".join(_section(*one, needs_key) for one in operations)}
+</main>
+</body>
+</html>
+"""
+
+
+def _section(path: str, method: str, operation: dict[str, Any], needs_key: bool) -> str:
+    """Returns an endpoint's summary, fields, example and answer as HTML."""
+    if "requestBody" in operation:
+        body = operation["requestBody"]["content"]["application/json"]["schema"]
+        given = body["properties"].items()
+        needed = [(name in body["required"], name, field) for name, field in given]
+        needed.sort(key=lambda one: not one[0])  # the required one first
+        fields = [_field(name, field, is_required) for is_required, name, field in needed]
+    else:
+        given = operation.get("parameters", ())
+        fields = [
+            _field(one["name"], one["schema"] | {"description": one["description"]}, False)
+            for one in given
+        ]
+    example = html.escape(_curl(path, method, needs_key and "security" in operation))
+    answer = json.dumps(operation["responses"]["200"]["content"], indent=1, ensure_ascii=False)
+    return (
+        f'<section id="{path[1:]}"><h2><code>{method.upper()} {path}</code></h2>'
+        f"<p>{html.escape(operation['summary'])}</p><pre><code>{example}</code></pre>"
+        + (f"<h3>Fields</h3><dl>{''.join(fields)}</dl>" if fields else "")
+        + f"<details><summary>Answer</summary><pre><code>{html.escape(answer)}</code></pre>"
+        "</details></section>\n"
+    )
+
+
+def _field(name: str, field: dict[str, Any], is_required: bool) -> str:
+    """Returns a field's name, meaning, type and bounds as HTML."""
+    kinds = [field, *field.get("anyOf", ())]
+    kind = " or ".join(str(one["type"]) for one in kinds if "type" in one)
+    kind = kind or " or ".join(map(str, field.get("enum", ())))
+    bounds = {"minimum": "at least", "maximum": "at most", "maxItems": "at most"}
+    found = [
+        f"{words} {one[bound]}{' entries' * (bound == 'maxItems')}"
+        for bound, words in bounds.items()
+        for one in kinds
+        if bound in one
+    ]
+    default = "required" if is_required else f"default {json.dumps(field.get('default'))}"
+    facts = html.escape("; ".join([kind, *found, default]))
+    meaning = html.escape(field.get("description", ""))
+    return f"<dt><code>{html.escape(name)}</code></dt><dd>{meaning}<small>{facts}</small></dd>"
+
+
+def _curl(path: str, method: str, needs_key: bool) -> str:
+    """Returns the command that asks an endpoint of a server on this machine."""
+    example = EXAMPLES.get(path, {})
+    key = " -H 'X-API-Key: KEY'" * needs_key
+    if method == "post":
+        kind = " -H 'Content-Type: application/json'"
+        return f"curl localhost:8000{path}{key}{kind} -d '{json.dumps(example)}'"
+    query = "&".join(f"{name}={value}" for name, value in example.items())
+    return f"curl{key} 'localhost:8000{path}{'?' * bool(query)}{query}'"

@@ -239,4 +239,5 @@ def facts(served: Served) -> dict[str, Any]:
         "items": len(served.ids),
         "max_length": engine.max_length,
         "attention": engine.attend is not None,
+        "temperature": engine.temperature,  # of the softmax, with which a list's shares are found
     }

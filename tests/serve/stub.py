@@ -21,7 +21,9 @@ KINDS = {
     ".svg": "image/svg+xml",
 }
 HOSTILE = "<img src=x onerror=\"document.title='hacked'\"><b>Bold</b> Lamp"
-MODELS = {"prl": 3, "erl": 2, "base": 0}  # name -> reasoning steps
+MODELS = {"prl": 3, "erl": 2, "base": 0, "other": 1}  # name -> reasoning steps
+OTHER = "other"  # the model of another catalogue, which knows none of the items
+TEMPERATURE = 0.5
 COUNT = 400
 
 
@@ -56,6 +58,7 @@ def explain(question: Mapping[str, Any]) -> dict[str, Any]:
     """Returns an answer whose scores depend on model and history, and sharpen with every step."""
     name = question["model"] or next(iter(MODELS))
     known = [id_ for id_ in question["history"] if id_.isdigit() and int(id_) < COUNT]
+    known = [] if name == OTHER else known
     unknown = [id_ for id_ in question["history"] if id_ not in known]
     said = {"model": name, "method": name, "backbone": "sasrec", "unknown": unknown}
     said |= {"history": [_named(id_) for id_ in known]}
@@ -66,7 +69,9 @@ def explain(question: Mapping[str, Any]) -> dict[str, Any]:
         return said | {"by": "popularity", "steps": [step], "ranks": {}}
     last = MODELS[name] if question["steps"] is None else question["steps"]
     rng = random.Random(f"{name} {known}")
-    allowed = [i for i in range(COUNT) if not (question["exclude_seen"] and str(i) in known)]
+    out = {*question.get("exclude", ()), *(known if question["exclude_seen"] else ())}
+    chosen = question.get("candidates") or [item["id"] for item in ITEMS]
+    allowed = [i for i in map(int, chosen) if str(i) not in out]
     scores = {i: rng.gauss(0, 0.2) for i in allowed}
     steps, ranks = [], []
     for number in range(last + 1):
@@ -74,6 +79,7 @@ def explain(question: Mapping[str, Any]) -> dict[str, Any]:
         ranks.append({str(i): rank for rank, i in enumerate(order, start=1)})
         ids = [str(i) for i in order[:k]]
         steps.append(_step(number, ids, [scores[int(id_)] for id_ in ids], steps))
+        steps[-1]["top_share"] = sum(shares(scores)[int(id_)] for id_ in ids)
         weights = [rng.random() ** (2 + number) for _ in known]
         steps[-1]["attention"] = [weight / sum(weights) for weight in weights]
         scores = {
@@ -82,6 +88,13 @@ def explain(question: Mapping[str, Any]) -> dict[str, Any]:
     listed = dict.fromkeys(id_ for step in steps for id_ in step["ids"])
     told = {id_: [rank[id_] for rank in ranks] for id_ in listed}
     return said | {"by": "model", "steps": steps, "ranks": told}
+
+
+def shares(scores: Mapping[int, float]) -> dict[int, float]:
+    """Returns the softmax of the scores of all items that may be listed."""
+    weights = {i: math.exp(score / TEMPERATURE) for i, score in scores.items()}
+    total = sum(weights.values())
+    return {i: weight / total for i, weight in weights.items()}
 
 
 def _step(
@@ -96,7 +109,7 @@ def _step(
         "entered": [id_ for id_ in ids if id_ not in old],
         "left": [id_ for id_ in old if id_ not in ids],
         "effective_items": 180 * math.exp(-0.6 * number),
-        "top_share": 0.18 + 0.14 * number,
+        "top_share": None,
         "attention": None,
     }
 
@@ -126,6 +139,7 @@ class Stub(ThreadingHTTPServer):
             told = [
                 {"name": name, "label": f"{name} on sasrec", "method": name, "backbone": "sasrec"}
                 | {"steps": MODELS[name], "items": COUNT, "default": place == 0, "max_length": 50}
+                | {"temperature": TEMPERATURE, "attention": True}
                 for place, name in enumerate(self.names)
             ]
             return 200, {"models": told}

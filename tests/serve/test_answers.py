@@ -125,8 +125,10 @@ def test_nothing_is_compiled_once_it_is_ready(client):
     assert client.number("rearec_compilations_total") == before
 
 
-def test_models(client):
+def test_models(client, recommenders):
     one, cloze = client.ask("/models").json()["models"]
+    temperature = one["temperature"]
+    assert temperature == recommenders["one"].engine.temperature > 0
     assert one == {
         "name": "one",
         "label": "rpe on sasrec",
@@ -137,6 +139,7 @@ def test_models(client):
         "max_length": 6,
         "default": True,
         "attention": True,
+        "temperature": temperature,
     }
     assert (cloze["name"], cloze["default"]) == ("cloze", False)
 

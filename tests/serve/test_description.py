@@ -1,5 +1,10 @@
 """The OpenAPI description says what the code takes and refuses; a fuzzer that reads it agrees."""
 
+import html
+import json
+import re
+import shlex
+
 from hypothesis import HealthCheck, given, settings
 import pytest
 import schemathesis
@@ -106,3 +111,33 @@ def test_a_fuzzer_finds_nothing(live):
 
             holds()
     assert ("/recommend", 200) in seen and ("/recommend", 422) in seen
+
+
+def test_the_page_shows_every_endpoint_with_an_example_that_works(client, described):
+    page = client.ask("/docs").text
+    commands = [
+        shlex.split(html.unescape(one)) for one in re.findall(r"<code>(curl.*?)</code>", page)
+    ]
+    assert len(commands) == len(described["paths"])
+    for command in commands:
+        address = next(word for word in command if word.startswith("localhost:8000/"))
+        body = json.loads(command[command.index("-d") + 1]) if "-d" in command else None
+        assert client.ask(address.removeprefix("localhost:8000"), body).status_code == 200
+    for path in BODIES:
+        for name in fields(described, path):
+            assert f"<dt><code>{name}</code></dt>" in page
+
+
+def test_the_page_fetches_only_from_the_server_and_fits_a_phone(client):
+    page = client.ask("/docs").text
+    fetched = re.findall(r'(?:src|href)="([^"#]+)"', page)
+    assert "static/page.css" in fetched and "openapi.json" in fetched
+    assert all(client.ask(f"/{name.removeprefix('./')}").status_code == 200 for name in fetched)
+    assert "width=device-width" in page and "style=" not in page
+
+
+@pytest.mark.parametrize("key", ["", "secret"])
+def test_the_page_says_whether_and_how_a_key_is_shown(limited, key):
+    page = limited(key).ask("/docs").text
+    assert "X-API-Key: KEY" in page and "Authorization: Bearer KEY" in page
+    assert ("asks for a key" in page) == ("-H &#x27;X-API-Key: KEY&#x27;" in page) == bool(key)

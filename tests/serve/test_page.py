@@ -1,11 +1,13 @@
 """The actions of a reader on the page, in a browser, against a server of made data."""
 
 from collections.abc import Iterator
+import csv
+from pathlib import Path
 
 import pytest
 
 from tests.serve.browser import Page, chromium
-from tests.serve.stub import HOSTILE, SAMPLES, Stub, explain, stub
+from tests.serve.stub import COUNT, HOSTILE, ITEMS, OTHER, SAMPLES, Stub, explain, stub
 
 STORY = "#h=3,14,15,92,65&t=129"
 UP, DOWN, LEFT, ENTER, ESCAPE, TAB = "\ue013", "\ue015", "\ue012", "\ue007", "\ue00c", "\ue004"
@@ -39,6 +41,12 @@ def _one() -> Iterator[Stub]:
 @pytest.fixture(scope="module")
 def _three() -> Iterator[Stub]:
     with stub(["prl", "erl", "base"]) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def with_other() -> Iterator[Stub]:
+    with stub(["prl", OTHER, "erl", "base"]) as server:
         yield server
 
 
@@ -189,21 +197,124 @@ def test_options_reach_the_server(browser: Page, one: Stub) -> None:
     assert browser.ids(".list.now ol > li") == answer["steps"][1]["ids"]
 
 
-def test_models_side_by_side_or_stacked(browser: Page, three: Stub) -> None:
+def test_models_side_by_side_or_one_a_tab(browser: Page, three: Stub) -> None:
     tops = "return [...document.querySelectorAll('.bumps')].map(n => n.getBoundingClientRect().top)"
     browser.open(three.origin, STORY)
     assert browser.texts(".model h2") == ["prl on sasrec", "erl on sasrec", "base on sasrec"]
-    assert len(set(browser.js(tops))) == 1
+    assert len(set(browser.js(tops))) == 1 and not browser.one("#tabs").is_displayed()
     browser.press(LEFT, LEFT)  # erl, of two steps, shows its step 1; base has one list
     said = browser.texts(".facts")
     assert "After step 1" in said[0] and "After step 1" in said[1] and "One list" in said[2]
     browser.open(three.origin, STORY, width=360)
-    assert len(set(browser.js(tops))) == 3
+    assert browser.texts("#tabs button") == ["prl on sasrec", "erl on sasrec", "base on sasrec"]
+    for number, tab in enumerate(browser.all("#tabs button")):
+        tab.click()
+        assert [one.is_displayed() for one in browser.all(".model")] == [
+            place == number for place in range(3)
+        ]
+        assert browser.all(".model")[number].find_element("css selector", ".line").is_displayed()
     browser.one("#options summary").click()
     browser.one("#models [value=erl]").click()
     browser.settle()
     assert browser.texts(".model h2") == ["prl on sasrec", "base on sasrec"]
     assert browser.hash == f"{STORY}&m=prl,base"
+
+
+def test_play_and_tabs_stay_on_a_phone_while_the_lists_are_scrolled(
+    browser: Page, three: Stub
+) -> None:
+    browser.open(three.origin, STORY, width=360)
+    places = "return ['#play', '#tabs'].map(name => {"
+    places += " const box = document.querySelector(name).getBoundingClientRect();"
+    places += " return box.top >= 0 && box.bottom <= innerHeight })"
+    for part in (".bumps", ".list.now li:last-child", ".attention"):
+        browser.js(f"document.querySelector('.chosen {part}').scrollIntoView({{block: 'end'}})")
+        assert browser.js(places) == [True, True], part
+
+
+def test_model_of_other_items_gives_its_place_to_one_that_knows_the_history(
+    browser: Page, with_other: Stub
+) -> None:
+    ticked = "return [...document.querySelectorAll('#models :checked')].map(box => box.value)"
+    browser.open(with_other.origin)  # without a history nobody is a stranger
+    assert browser.js(ticked) == ["prl", "other", "erl"]
+    browser.open(with_other.origin, STORY)
+    assert browser.js(ticked) == ["prl", "erl", "base"]
+    assert browser.texts(".model h2") == ["prl on sasrec", "erl on sasrec", "base on sasrec"]
+    browser.one("#models [value=other]").click()  # who wants it has it
+    browser.settle()
+    assert browser.js(ticked) == ["prl", "other", "erl", "base"]
+    browser.open(with_other.origin, "#h=nobody")
+    assert browser.js(ticked) == ["prl", "other", "erl"]
+
+
+def test_scores_as_shares_of_the_choice(browser: Page, one: Stub) -> None:
+    browser.open(one.origin, f"#h=14,15,92&k={100}")
+    browser.one("#scores [value=share]").click()
+    browser.settle()
+    assert "score=share" in browser.hash
+    step = _asked("prl", ["14", "15", "92"], k=100)["steps"][-1]
+    shown = [float(text[:-2].replace("<", "")) for text in browser.texts(".list.now .score")]
+    assert shown == sorted(shown, reverse=True)
+    assert sum(shown) == pytest.approx(100 * step["top_share"], rel=0.02)
+
+
+def test_sharpness_is_of_all_items_or_of_the_candidates(browser: Page, one: Stub) -> None:
+    browser.open(one.origin, "#h=14,15")
+    assert f"of {COUNT} items" in browser.text(".facts")
+    browser.one("#options")
+    browser.one("#candidates").send_keys("1, 2, 3,4\n5", TAB)
+    browser.settle()
+    assert "of 5 items" in browser.text(".facts") and "c=1,2,3,4,5" in browser.hash
+    assert sorted(browser.ids(".list.now ol > li")) == ["1", "2", "3", "4", "5"]
+
+
+def test_items_are_left_out_by_id(browser: Page, one: Stub) -> None:
+    browser.open(one.origin, "#h=14,15")
+    first, second, *_ = browser.ids(".list.now ol > li")
+    browser.one("#exclude").send_keys(f"{first}, {second}", TAB)
+    browser.settle()
+    assert not {first, second} & set(browser.ids(".list li"))
+    browser.open(one.origin, browser.hash)
+    assert browser.one("#exclude").get_property("value") == f"{first}, {second}"
+
+
+def test_attention_tells_its_step_and_the_places_of_equal_titles(browser: Page, one: Stub) -> None:
+    browser.open(one.origin, "#h=14,nobody,15,14")
+    assert browser.texts(".attention .place") == ["4", "3", "1"]  # the second is unknown
+    for step in range(4):
+        browser.all("#track button")[step].click()
+        assert browser.text(".attention h3") == f"Where step {step} looks"
+
+
+def test_different_items_of_one_title_show_their_ids(browser: Page, one: Stub) -> None:
+    browser.open(one.origin, "#h=14,15&k=50")
+    titles = browser.texts(".list.now ol .title")
+    ids = browser.ids(".list.now ol > li")
+    plain = [ITEMS[int(id_)]["title"] for id_ in ids]
+    assert len(set(plain)) < len(plain)  # the made titles repeat
+    assert len({title.removesuffix(" new") for title in titles}) == len(titles)
+
+
+def test_list_is_copied_and_saved(browser: Page, one: Stub, tmp_path: Path) -> None:
+    browser.open(one.origin, "#h=14,15")
+    step = _asked("prl", ["14", "15"])["steps"][-1]
+    where = {"behavior": "allow", "downloadPath": str(tmp_path)}
+    browser.driver.execute_cdp_cmd("Browser.setDownloadBehavior", where)
+    browser.one(".list.now .download").click()
+    file = tmp_path / "prl-step3.csv"
+    browser.until(file.exists, "the file")
+    with file.open(newline="", encoding="utf-8") as lines:
+        head, *rows = csv.reader(lines)
+    assert head == ["rank", "id", "title", "score"]
+    assert [row[1] for row in rows] == step["ids"] and [row[2] for row in rows] == step["titles"]
+    assert [float(row[3]) for row in rows] == step["scores"]
+    granted = {"origin": one.origin, "permissions": ["clipboardReadWrite"]}
+    browser.driver.execute_cdp_cmd("Browser.grantPermissions", granted)
+    browser.one(".list.now .copy").click()
+    browser.until(lambda: "copied" in browser.text("#news"), "the copy")
+    text = browser.driver.execute_async_script("navigator.clipboard.readText().then(arguments[0])")
+    assert [line.split("\t")[1] for line in text.splitlines()[1:]] == step["ids"]
 
 
 @pytest.mark.parametrize("story", ["", STORY, f"{STORY}&k=50"])

@@ -36,6 +36,9 @@ const ICONS = {
   plus: "M8 3v10M3 8h10",
   play: "M5 3l8 5-8 5z",
   pause: "M5 3v10M11 3v10",
+  copy: "M6 6h7.5v7.5H6zM10 3.5V2.5H2.5V10H4",
+  download: "M8 2v8M4.5 7L8 10.5 11.5 7M3 13.5h10",
+  tick: "M3 8.5l3.5 3.5L13 4.5",
 };
 
 export function icon(name) {

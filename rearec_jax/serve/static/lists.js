@@ -1,12 +1,14 @@
 /** The list after each step, with scores and with what entered and left since the step before. */
 
-import { count, el, icon, moves, nameOf } from "./dom.js";
+import { sharesOf, titlesOf } from "./answer.js";
+import { count, el, icon, moves, nameOf, percent } from "./dom.js";
+import { takeAlong } from "./list_file.js";
 
 const MOVE_MS = 500;
 
 /** add: called with an item. Returns {node, setStep}. */
-export function stepLists(answer, target, add) {
-  const lists = answer.steps.map((step, place) => oneList(answer, step, place, target, add));
+export function stepLists(model, answer, story, add) {
+  const lists = answer.steps.map((step, place) => oneList({ model, answer, story, add, step, place }));
   const node = el("div", { class: "lists" }, lists);
   let shown = lists.length - 1;
 
@@ -21,13 +23,21 @@ export function stepLists(answer, target, add) {
   };
 }
 
-function oneList(answer, step, place, target, add) {
-  const titles = new Map([...answer.steps, { ids: [] }].flatMap((other) => other.ids.map((id, at) => [id, other.titles?.[at] ?? null])));
+function oneList({ model, answer, story, add, step, place }) {
+  const titles = titlesOf(answer);
   const item = (id) => ({ id, title: titles.get(id) ?? null });
-  const rows = step.ids.map((id, at) => row(item(id), step.scores[at], { answer, at, place, step, target, add }));
+  const shares = story.shares ? sharesOf(step, model.temperature) : null;
+  const scores = step.scores.map((score, at) => {
+    if (answer.by === "popularity") return `${count(score)}×`;
+    return shares ? percent(shares[at]) : score.toFixed(3);
+  });
+  const rows = step.ids.map((id, at) => row(item(id), scores[at], { at, place, step, target: story.target, add }));
   const list = el("ol", { keydown: walk }, rows);
   list.querySelector("button")?.setAttribute("tabindex", "0");
-  return el("section", { class: "list" }, el("h3", {}, heading(answer, place)), list, gone(step.left ?? [], item));
+  const cells = step.ids.map((id, at) => [at + 1, id, step.titles?.[at] ?? "", shares ? shares[at] : step.scores[at]]);
+  const along = takeAlong([["rank", "id", "title", shares ? "share" : "score"], ...cells], `${model.name}-step${place}`);
+  const head = el("div", { class: "list-head" }, el("h3", {}, heading(answer, place)), along);
+  return el("section", { class: "list" }, head, list, gone(step.left ?? [], item));
 }
 
 function heading(answer, place) {
@@ -36,7 +46,7 @@ function heading(answer, place) {
   return place === 0 ? "Before reasoning" : `After step ${place}`;
 }
 
-function row(item, score, { answer, at, place, step, target, add }) {
+function row(item, score, { at, place, step, target, add }) {
   const name = nameOf(item);
   const isNew = place > 0 && (step.entered ?? []).includes(item.id);
   const isTarget = item.id === target?.id;
@@ -45,7 +55,7 @@ function row(item, score, { answer, at, place, step, target, add }) {
     { "data-item": item.id, class: [isNew && "new", isTarget && "is-target"].filter(Boolean).join(" ") || null },
     el("span", { class: "place" }, String(at + 1)),
     el("span", { class: "title", title: name }, name, isNew && el("small", { class: "flag" }, " new"), isTarget && el("small", { class: "flag", title: "What came next" }, " ★")),
-    el("span", { class: "score" }, answer.by === "popularity" ? `${count(score)}×` : score.toFixed(3)),
+    el("span", { class: "score" }, score),
     el("button", { type: "button", class: "quiet plus", tabindex: "-1", "aria-label": `Add ${name} to the history`, title: "Add to the history", click: () => add(item) }, icon("plus")),
   );
 }

@@ -11,6 +11,7 @@ import { createSamples } from "./samples.js";
 import { createSearch } from "./search.js";
 import { createStepper } from "./stepper.js";
 import { read, write } from "./story.js";
+import { createTabs } from "./tabs.js";
 import { askModels } from "./questions.js";
 
 const SIDE_BY_SIDE = 3; // models that are shown where the address names none
@@ -32,14 +33,15 @@ function labelOf({ label, name }, models) {
 }
 
 function run(models) {
-  const defaults = models.slice(0, SIDE_BY_SIDE).map(({ name }) => name);
   const main = (models.find((model) => model.default) ?? models[0]).name;
   let story = fromAddress();
   let views = new Map();
+  let strangers = new Set(); // names of models that know no item of the history, as others do
   let question = new AbortController();
 
   const options = createOptions(models, { change });
   const history = createHistory(byId("history"), { change: (entries) => change({ history: entries, target: null }) });
+  const tabs = createTabs();
   const stepper = createStepper({ show: setStep });
   const lightUp = followItems(document.querySelector("main"), (id) => views.forEach((view) => view.lit(id)));
   createSamples({ model: main, take: (sample) => change({ history: sample.history, target: sample.target }) });
@@ -62,7 +64,14 @@ function run(models) {
   function fromAddress() {
     const found = read(location.hash);
     const named = models.map(({ name }) => name).filter((name) => found.models.includes(name));
-    return { ...found, models: named.length ? named : defaults };
+    return { ...found, models: named };
+  }
+
+  /** Returns the models to show: those that the reader chose, or the first that know the history. */
+  function chosen() {
+    if (story.models.length) return models.filter(({ name }) => story.models.includes(name));
+    const know = models.filter(({ name }) => !strangers.has(name));
+    return (know.length ? know : models).slice(0, SIDE_BY_SIDE);
   }
 
   function add(item) {
@@ -72,11 +81,12 @@ function run(models) {
 
   function change(part) {
     story = { ...story, ...part };
-    window.history.replaceState(null, "", write(story, defaults) || location.pathname + location.search);
+    window.history.replaceState(null, "", write(story) || location.pathname + location.search);
     show();
   }
 
   function show() {
+    strangers = new Set();
     render(new Set());
     columns();
     ask();
@@ -84,16 +94,17 @@ function run(models) {
 
   function render(unknown) {
     history.render(story, unknown);
-    options.render(story);
+    options.render(story, chosen().map(({ name }) => name));
     lightUp();
   }
 
   function columns() {
-    const shown = models.filter(({ name }) => story.models.includes(name));
+    const shown = chosen();
     if ([...views.keys()].join() === shown.map(({ name }) => name).join()) return;
     views = new Map(shown.map((model) => [model.name, views.get(model.name) ?? createModelView(model, { add })]));
     byId("columns").dataset.models = views.size;
     byId("columns").replaceChildren(...[...views.values()].map(({ node }) => node));
+    tabs.render(views);
   }
 
   async function ask() {
@@ -103,9 +114,10 @@ function run(models) {
     clearError();
     views.forEach((view) => view.busy());
     try {
-      const shown = models.filter(({ name }) => views.has(name));
-      const told = await askModels(shown, story, signal);
-      if (!signal.aborted) tell(told);
+      const told = await askThoseWhoKnow(signal);
+      if (signal.aborted) return;
+      columns();
+      tell(told);
     } catch (error) {
       if (signal.aborted) return;
       views.forEach((view) => view.clear());
@@ -114,11 +126,22 @@ function run(models) {
     }
   }
 
-  function tell({ answers, titles, unknown, scale }) {
+  /** Asks the models to show; where some know no item of the history, others take their places. */
+  async function askThoseWhoKnow(signal) {
+    for (;;) {
+      const asked = chosen();
+      const told = await askModels(asked, story, signal);
+      const strange = told.answers.filter(({ answer }) => story.history.length && answer.by === "popularity");
+      strange.forEach(({ model }) => strangers.add(model.name));
+      if (chosen().every((model, place) => model === asked[place])) return told;
+    }
+  }
+
+  function tell({ answers, titles, unknown }) {
     const named = (item) => item && { ...item, title: item.title ?? titles.get(item.id) ?? null };
     story = { ...story, history: story.history.map(named), target: named(story.target) };
     for (const { model, answer, targetRanks, depth } of answers) {
-      views.get(model.name)?.show(answer, story, { targetRanks, depth, scale });
+      views.get(model.name)?.show(answer, story, { targetRanks, depth });
     }
     stepper.reset(Math.max(...answers.map(({ answer }) => answer.steps.length - 1)));
     render(unknown);

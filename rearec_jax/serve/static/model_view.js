@@ -1,11 +1,11 @@
 /** One model's column: what it says after each step. */
 
-import { rankWords, stepOf } from "./answer.js";
+import { poolOf, rankWords, stepOf } from "./answer.js";
 import { attention } from "./attention.js";
 import { bumpChart } from "./bump_chart.js";
-import { count, el, nameOf } from "./dom.js";
+import { el, nameOf } from "./dom.js";
 import { stepLists } from "./lists.js";
-import { sharpness } from "./sharpness.js";
+import { sharpness, spread } from "./sharpness.js";
 
 /** add: called with an item to add to the history. */
 export function createModelView(model, { add }) {
@@ -19,12 +19,13 @@ export function createModelView(model, { add }) {
   function setStep(step) {
     if (!shown) return;
     const own = stepOf(shown.answer, step);
-    facts.textContent = inWords(shown.answer, own, shown.story);
+    facts.textContent = inWords(model, shown.answer, own, shown.story);
     for (const view of shown.views) view.setStep(own);
   }
 
   return {
     node,
+    label: model.label,
     setStep,
     lit: (id) => shown?.chart?.lit(id),
     busy: () => node.setAttribute("aria-busy", "true"),
@@ -37,14 +38,14 @@ export function createModelView(model, { add }) {
       facts.textContent = "There is no answer for this history and these options.";
     },
     /** targetRanks: the ranks of the item that came next, by step; null if it is not among the first `depth`. */
-    show(answer, story, { targetRanks, depth, scale }) {
+    show(answer, story, { targetRanks, depth }) {
       node.setAttribute("aria-busy", "false");
       const byModel = answer.by === "model";
       const k = Math.max(...answer.steps.map((step) => step.ids.length), 1);
       const chart = byModel ? bumpChart(answer, k, story.target && { ...story.target, ranks: targetRanks }) : null;
-      const lists = stepLists(answer, story.target, add);
-      const sharp = byModel ? sharpness(answer, k, scale) : null;
-      const looks = byModel ? attention(answer) : null;
+      const lists = stepLists(model, answer, story, add);
+      const sharp = byModel ? sharpness(answer, k, poolOf(model, story)) : null;
+      const looks = byModel ? attention(answer, story) : null;
       shown = { answer, story, chart, views: [chart, lists, sharp, looks].filter(Boolean) };
       parts.replaceChildren(...shown.views.map((view) => view.node));
       next.hidden = !byModel || story.target === null;
@@ -61,7 +62,7 @@ function cameNext(node, { target, history, excludeSeen }, ranks, depth) {
 }
 
 /** Returns a sentence or two about the step. */
-function inWords(answer, place, story) {
+function inWords(model, answer, place, story) {
   const step = answer.steps[place];
   if (answer.by === "popularity") {
     const why = story.history.length ? "The model knows no item of this history" : "There is no history yet";
@@ -70,11 +71,10 @@ function inWords(answer, place, story) {
   const last = answer.steps.length - 1;
   const when = last === 0 ? "One list, without reasoning" : place === 0 ? "Before reasoning" : `After step ${place}`;
   const parts = [];
-  if (step.effective_items) parts.push(`hesitates between ${count(step.effective_items)} items`);
+  if (step.effective_items) parts.push(`the choice is spread over ${spread(step.effective_items, poolOf(model, story))}`);
   if (place > 0) parts.push(changed(step));
   return `${when}${parts.length ? `: ${parts.join("; ")}` : ""}.`;
 }
-
 
 function changed({ entered, left }) {
   if (!entered.length && !left.length) return "the same items";

@@ -6,7 +6,7 @@ const FAR = 100; // length of the list in which the item that came next is looke
 
 /**
  * Returns {answers: [{model, answer, targetRanks, depth}], titles: Map id → title, unknown: Set of ids that
- * no model knows, scale: the greatest number of items that any model hesitates between}.
+ * no model knows}.
  */
 export async function askModels(models, story, signal) {
   const answers = await Promise.all(models.map((model) => askModel(model, story, signal)));
@@ -18,8 +18,7 @@ export async function askModels(models, story, signal) {
   await nameTarget(story.target, titles, models[0], signal);
   const unknowns = answers.map(({ answer }) => answer.unknown ?? []);
   const unknown = new Set(unknowns[0].filter((id) => unknowns.every((ids) => ids.includes(id))));
-  const hesitation = answers.flatMap(({ answer }) => answer.steps.map((step) => step.effective_items ?? 0));
-  return { answers, titles, unknown, scale: Math.max(...hesitation, 1) };
+  return { answers, titles, unknown };
 }
 
 async function askModel(model, story, signal) {
@@ -28,6 +27,8 @@ async function askModel(model, story, signal) {
     k: story.k,
     steps: story.steps === null || story.steps > model.steps ? null : story.steps,
     exclude_seen: story.excludeSeen,
+    exclude: story.exclude,
+    candidates: story.candidates.length ? story.candidates : null,
     unknown: "skip",
     model: model.name,
   };

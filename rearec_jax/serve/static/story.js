@@ -1,8 +1,10 @@
 /**
- * Reads and writes the state of the page in the hash of its address: #h=17,4&t=39&k=10&steps=1&seen=1&m=erl,prl
+ * Reads and writes the state of the page in the hash of its address: #h=17,4&t=39&k=10&steps=1&seen=1&x=8&c=1,2&score=share&m=erl,prl
  *
  * h: the history's ids, oldest first; t: the item that came next; k: list length; steps: fewer
- * reasoning steps than trained; seen=1: the history's items stay in the lists; m: models.
+ * reasoning steps than trained; seen=1: the history's items stay in the lists; x: items that are left
+ * out; c: the only ones to choose from; score=share: scores as shares; m: models, by default the
+ * first ones that know the history.
  */
 
 export const LENGTHS = [5, 10, 20, 50];
@@ -19,12 +21,14 @@ export function read(hash) {
     k: k >= 1 && k <= 100 ? k : 10,
     steps: whole(fields.get("steps")),
     excludeSeen: fields.get("seen") !== "1",
+    exclude: ids("x"),
+    candidates: ids("c"),
+    shares: fields.get("score") === "share",
     models: ids("m"),
   };
 }
 
-/** defaults: names of the models that are shown if the hash names none. */
-export function write(story, defaults) {
+export function write(story) {
   const fields = [];
   const put = (name, value) => fields.push(`${name}=${value}`);
   const join = (ids) => ids.map(encodeURIComponent).join(",");
@@ -33,7 +37,10 @@ export function write(story, defaults) {
   if (story.k !== 10) put("k", story.k);
   if (story.steps !== null) put("steps", story.steps);
   if (!story.excludeSeen) put("seen", 1);
-  if (story.models.join() !== defaults.join()) put("m", join(story.models));
+  if (story.exclude.length) put("x", join(story.exclude));
+  if (story.candidates.length) put("c", join(story.candidates));
+  if (story.shares) put("score", "share");
+  if (story.models.length) put("m", join(story.models));
   return fields.length ? `#${fields.join("&")}` : "";
 }
 

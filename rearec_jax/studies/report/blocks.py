@@ -20,6 +20,13 @@ class Heading:
 
 
 @dataclasses.dataclass(frozen=True)
+class Lead:
+    """A sentence in larger type that a reader takes away."""
+
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Paragraph:
     """A sentence or more."""
 
@@ -63,4 +70,4 @@ class Story:
     earlier: Sequence[Item]  # the items before them, which are folded away
 
 
-Block = Heading | Paragraph | Note | Bullets | Table | Story | Drawing
+Block = Heading | Lead | Paragraph | Note | Bullets | Table | Story | Drawing

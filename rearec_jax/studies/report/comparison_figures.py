@@ -82,6 +82,7 @@ def sweep(
             **style.line(number),
         )
     style.categories(axes, values, option)
+    axes.set_ylim(bottom=0)
     axes.set_ylabel(metric)
 
 
@@ -103,3 +104,4 @@ def dots(axes: Axes, rows: Sequence[tuple[str, float, float | None]], metric: st
         elinewidth=0.9,
     )
     style.rows(axes, [label for label, *_ in rows], metric)
+    axes.set_xlim(left=0)

@@ -49,17 +49,18 @@ def _split(config: DataConfig) -> str:
 
 
 def runs(data: DataSet) -> Iterator[Block]:
-    """Tabulates the runs (method, size, epochs, time, device), and their directories."""
+    """Tabulates the runs (method, size, epochs, time, device), and where they lie if asked."""
     headings = ("Run", "Backbone", "Method", "Device", "K", "Width", "Seed", "Best epoch", "Epochs")
     headings += ("Training", "Targets a second", "Evaluation")
     caption = f"{data.name}: runs. Training: all epochs, without evaluation on test."
     yield Table(caption, headings, list(map(_run_row, data.runs)), words=4)
-    yield Table(
-        f"{data.name}: work directories.",
-        ("Run", "Directory", "Configuration"),
-        [(run.label, str(run.path), run.summary.get("config", "")) for run in data.runs],
-        words=3,
-    )
+    if data.is_local:
+        yield Table(
+            f"{data.name}: work directories.",
+            ("Run", "Directory", "Configuration"),
+            [(run.label, str(run.path), run.summary.get("config", "")) for run in data.runs],
+            words=3,
+        )
 
 
 def _run_row(run: RunFiles) -> list[str]:

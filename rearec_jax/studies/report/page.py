@@ -5,7 +5,7 @@ import dataclasses
 import itertools
 from typing import Any, NamedTuple
 
-from rearec_jax.studies.report import drawing, overview, results, steps, stories, style
+from rearec_jax.studies.report import answer, drawing, overview, results, steps, stories, style
 from rearec_jax.studies.report.blocks import Block, Heading
 from rearec_jax.studies.report.drawing import Drawing
 from rearec_jax.studies.report.sources import DataSet, Sources
@@ -17,7 +17,7 @@ class About(NamedTuple):
 
     title: str
     about: str  # the line below the title
-    command: str  # the command that makes the page again
+    command: str  # the command that makes the page again; "" where it is not shown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,10 +36,7 @@ class Section:
 
 
 SECTIONS: tuple[tuple[str, str, Callable[[DataSet], Iterable[Block]]], ...] = (
-    ("data", "Data", overview.data),
-    ("runs", "Runs", overview.runs),
-    ("options", "Options", overview.options),
-    ("training", "Training", overview.training),
+    ("answer", "In short", answer.answer),
     ("accuracy", "Accuracy", results.accuracy),
     ("significance", "Is the difference real?", results.significance),
     ("steps", "Accuracy by reasoning step", steps.by_step),
@@ -48,13 +45,28 @@ SECTIONS: tuple[tuple[str, str, Callable[[DataSet], Iterable[Block]]], ...] = (
     ("states", "What the states do", steps.states),
     ("lists", "What is recommended", steps.lists),
     ("stories", "Single users", stories.stories),
+    ("training", "Training", overview.training),
+)
+LAST: tuple[tuple[str, str, Callable[[DataSet], Iterable[Block]]], ...] = (  # after the studies
+    ("data", "Data", overview.data),
+    ("runs", "Runs", overview.runs),
+    ("options", "Options", overview.options),
 )
 
 
 def sections(sources: Sources) -> list[Section]:
     """Returns the sections that the files allow, in order of reading."""
+    found = _of_runs(SECTIONS, sources)
+    for number, source in enumerate(sources.studies, start=1):
+        title = f"Study {source.path.name}"
+        found.append(Section(f"study-{number}", title, list(study(source))))
+    return _distinct(found + _of_runs(LAST, sources))
+
+
+def _of_runs(kinds: Iterable[Any], sources: Sources) -> list[Section]:
+    """Returns the sections of these kinds that the runs of any data set have."""
     found = []
-    for name, title, write in SECTIONS:
+    for name, title, write in kinds:
         blocks: list[Block] = []
         for data in sources.data_sets:
             written = list(write(data))
@@ -63,10 +75,7 @@ def sections(sources: Sources) -> list[Section]:
             blocks += written
         if blocks:
             found.append(Section(name, title, blocks))
-    for number, source in enumerate(sources.studies, start=1):
-        title = f"Study {source.path.name}"
-        found.append(Section(f"study-{number}", title, list(study(source))))
-    return _distinct(found)
+    return found
 
 
 def drawings(found: Sequence[Section]) -> Iterator[Drawing]:

@@ -10,10 +10,10 @@ from rearec_jax.studies.analysis import comparison_table
 from rearec_jax.studies.report import comparison_figures, numbers, step_figures
 from rearec_jax.studies.report.blocks import Block, Bullets, Note, Table
 from rearec_jax.studies.report.drawing import Drawing
+from rearec_jax.studies.report.run_files import METRIC
 from rearec_jax.studies.report.sources import DataSet
 
 Rows = Sequence[Mapping[str, Any]]
-METRIC = "ndcg@10"
 BOUND = "any step"
 BY = {
     "history_length": "Items in the history",
@@ -86,7 +86,8 @@ def groups(data: DataSet) -> Iterator[Block]:
         yield Drawing(
             numbers.file_name(data.name, by),
             step_figures.accuracy_by_group(runs, METRIC, words),
-            f"{data.name}: test NDCG@10 of four equal groups by {words.lower()}.",
+            f"{data.name}: test NDCG@10 of four equal groups by {words.lower()}, with 95 %"
+            " intervals over users.",
             f"Lines over four groups by {words.lower()}; the numbers are in the table below.",
         )
         for run, (label, rows) in zip(data.runs, runs, strict=True):
@@ -95,7 +96,7 @@ def groups(data: DataSet) -> Iterator[Block]:
                     numbers.file_name(data.name, label, "gain", by),
                     step_figures.gain_by_group(rows, METRIC, words),
                     f"{data.name}, {label}: test NDCG@10 of later steps against the same model's"
-                    f" step 0, by {words.lower()}.",
+                    f" step 0, by {words.lower()}, with 95 % intervals, paired over users.",
                     f"Change in per cent over four groups by {words.lower()}; numbers in the table"
                     " below.",
                 )

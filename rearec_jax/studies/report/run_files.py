@@ -16,8 +16,11 @@ from rearec_jax.evaluation.rank_file import UserRanks
 from rearec_jax.run.events import read_events
 from rearec_jax.run.workdir import Workdir
 from rearec_jax.studies.analysis import from_ranks
+from rearec_jax.studies.analysis.accuracy import BY
 from rearec_jax.studies.analysis.comparable_runs import config_of
+from rearec_jax.studies.report.intervals import with_intervals
 
+METRIC = "ndcg@10"  # the metric of figures, and of the answer
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -57,6 +60,8 @@ def read(path: pathlib.Path) -> RunFiles:
     tables = _json(path / "analysis/tables.json", dict) if summary else {}
     if ranks is not None:
         tables |= {name: frame.to_dicts() for name, frame in from_ranks.tables(ranks).items()}
+        for by in BY:
+            tables[f"by_{by}"] = with_intervals(tables[f"by_{by}"], ranks, by, METRIC)
     return RunFiles(
         path=path,
         label=path.name,

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 import dataclasses
+import functools
 import pathlib
+from typing import Any
 
 from rearec_jax.config import AnalysisConfig
 from rearec_jax.errors import UserError
@@ -22,6 +24,7 @@ class DataSet:
     runs: tuple[RunFiles, ...]
     comparison: Comparison | None  # of the finished runs, where several can be compared
     why_not: str  # the reason why finished runs cannot be compared; "" where there is none
+    is_local: bool = True  # whether the page shows the directories
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +75,46 @@ def read(names: Sequence[str], options: AnalysisConfig) -> Sources:
     return Sources(tuple(_data_sets(runs, options)), tuple(studies))
 
 
+def without_local(found: Sources) -> Sources:
+    """Returns the sources without what stays where it is: paths, and raw ids of users."""
+    data_sets = [
+        dataclasses.replace(
+            data,
+            is_local=False,
+            runs=tuple(_without_local(run) for run in data.runs),
+            why_not=functools.reduce(
+                lambda text, run: text.replace(str(run.path), run.path.name),
+                data.runs,
+                data.why_not,
+            ),
+        )
+        for data in found.data_sets
+    ]
+    studies = [dataclasses.replace(s, path=pathlib.Path(s.path.name)) for s in found.studies]
+    return Sources(tuple(data_sets), tuple(studies))
+
+
+def _without_local(run: RunFiles) -> RunFiles:
+    config = dataclasses.replace(
+        run.config,
+        data=_without_paths(run.config.data),
+        text=_without_paths(run.config.text),
+        analysis=dataclasses.replace(run.config.analysis, story_users=()),
+    )
+    stories = [{**told, "user": str(number)} for number, told in enumerate(run.stories, start=1)]
+    return dataclasses.replace(run, config=config, stories=stories)
+
+
+def _without_paths(options: Any) -> Any:
+    """Returns a section of the options in which all that name places have their defaults."""
+    places = [
+        field
+        for field in dataclasses.fields(options)
+        if field.name.endswith(("path", "_dir")) or field.name in ("mirror", "hint")
+    ]
+    return dataclasses.replace(options, **{field.name: field.default for field in places})
+
+
 def _study(path: pathlib.Path) -> Study:
     rows, notes = sweep_table.read(path)
     if not rows:
@@ -109,15 +152,20 @@ def _names(keys: Sequence[tuple[str, str, bool, int]]) -> list[str]:
 
 
 def _labelled(runs: Sequence[RunFiles]) -> list[RunFiles]:
-    """Labels runs by the method and, where that is not enough, options, seed and directory."""
+    """Labels runs by the method and, where that is not enough, options, seed and a number."""
     labels = comparable_runs.labels([run.config for run in runs])
     seeded = [
         f"{label}, seed {run.config.seed}" if labels.count(label) > 1 else label
         for label, run in zip(labels, runs, strict=True)
     ]
     return [
-        dataclasses.replace(run, label=f"{label}, {run.path}" if seeded.count(label) > 1 else label)
-        for label, run in zip(seeded, runs, strict=True)
+        dataclasses.replace(
+            run,
+            label=f"{label} #{seeded[: place + 1].count(label)}"
+            if seeded.count(label) > 1
+            else label,
+        )
+        for place, (label, run) in enumerate(zip(seeded, runs, strict=True))
     ]
 
 

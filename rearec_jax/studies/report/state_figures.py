@@ -26,7 +26,7 @@ def matrix(axes: Axes, rows: Rows, label: str) -> None:
     names = [row["representation"] for row in rows]
     values = np.array([[row[name] for name in names] for row in rows])
     style.set_height(axes, 2.4)
-    low = min(float(values.min()), 0.999)
+    low = min(float(values.min()), 0.0)  # colours over a part of the range would exaggerate
     field = axes.pcolormesh(
         values, cmap="cividis", vmin=low, vmax=1, edgecolor="face", linewidth=0.3
     )
@@ -35,7 +35,7 @@ def matrix(axes: Axes, rows: Rows, label: str) -> None:
         axes.text(
             column + 0.5,
             row + 0.5,
-            f"{value:.2f}" if low < 0.95 else f"{value:.3f}",
+            f"{value:.2f}" if values.min() < 0.95 else f"{value:.3f}",
             ha="center",
             va="center",
             color="#000000" if value > middle else "#ffffff",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import nan
 from typing import TYPE_CHECKING, Any
 
 from rearec_jax.evaluation.rank_file import FINAL
@@ -39,6 +40,7 @@ def accuracy_by_step(axes: Axes, runs: Labelled, metric: str) -> None:
         hollow = look | {"linestyle": "", "markerfacecolor": style.PAPER}
         axes.plot([len(steps)], [values[FINAL]], markersize=5, **hollow)
     style.categories(axes, [*(name.split()[-1] for name in steps), FINAL], "Reasoning step")
+    axes.set_ylim(bottom=0)
     axes.set_ylabel(f"Test {COLUMNS[metric]}")
 
 
@@ -56,7 +58,9 @@ def accuracy_by_group(axes: Axes, runs: Labelled, metric: str, by: str) -> None:
         own = [row for row in rows if row["representation"] == FINAL]
         if own:
             values = [row[metric] for row in own]
-            axes.plot(range(len(own)), values, label=label, **style.line(number))
+            _with_bars(
+                axes, values, [row.get("spread", nan) for row in own], (number, len(runs)), label
+            )
     style.categories(axes, group_names(next(rows for _, rows in runs if rows)), by)
     axes.set_ylim(bottom=0)
     axes.set_ylabel(f"Test {COLUMNS[metric]}")
@@ -72,14 +76,30 @@ def gain_by_group(axes: Axes, rows: Rows, metric: str, by: str) -> None:
     names = [name for name in _names(rows) if name not in ("step 0", "any step")]
     for number, name in enumerate(names, start=1):
         own = [row for row in rows if row["representation"] == name]
-        gains = [
-            100 * (row[metric] / level[row["group"]] - 1) if level[row["group"]] else float("nan")
-            for row in own
+        levels = [level[row["group"]] or nan for row in own]
+        gains = [100 * (row[metric] / at - 1) for row, at in zip(own, levels, strict=True)]
+        spreads = [
+            100 * row.get("gain_spread", nan) / at for row, at in zip(own, levels, strict=True)
         ]
-        axes.plot(range(len(own)), gains, label=name, **style.line(number))
+        _with_bars(axes, gains, spreads, (number, len(names) + 1), name)
     axes.axhline(0, color=style.INK, linewidth=0.8)
     style.categories(axes, group_names(rows), by)
     axes.set_ylabel(f"{COLUMNS[metric]} against step 0 (%)")
+
+
+def _with_bars(
+    axes: Axes,
+    values: Sequence[float],
+    spreads: Sequence[float],
+    place: tuple[int, int],
+    label: str,
+) -> None:
+    """Draws line ``place[0]`` of ``place[1]`` with intervals, beside those of the other lines."""
+    number, count = place
+    aside = 0.06 * (number - (count - 1) / 2)
+    places = [group + aside for group in range(len(values))]
+    look = style.line(number)
+    axes.errorbar(places, values, yerr=spreads, elinewidth=0.9, label=label, **look)
 
 
 def group_names(rows: Rows) -> list[str]:
@@ -133,10 +153,8 @@ def rank_quantiles(axes: Axes, rows: Rows, paths: Sequence[tuple[str, Sequence[i
     axes.plot(places, [row["q50"] for row in rows], **style.line(1), label="median")
     for number, (name, ranks) in enumerate(paths, start=2):
         axes.plot(places, ranks, label=name, markersize=3, linewidth=0.9, **style.line(number))
-    axes.set_yscale("log")
-    axes.invert_yaxis()  # the best rank on top
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    axes.minorticks_off()
+    worst = max(*(row["q95"] for row in rows), *(rank for _, ranks in paths for rank in ranks), 10)
+    style.ranks(axes, worst)
     axes.set_ylabel("Rank of the target (log)")
     names = [row["representation"].removeprefix("step ") for row in rows]
     style.categories(axes, names, "Reasoning step")

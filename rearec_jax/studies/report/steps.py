@@ -8,10 +8,9 @@ from rearec_jax.evaluation.rank_file import FINAL
 from rearec_jax.studies.report import numbers, state_figures, step_figures
 from rearec_jax.studies.report.blocks import Block, Table
 from rearec_jax.studies.report.drawing import Drawing
-from rearec_jax.studies.report.run_files import RunFiles
+from rearec_jax.studies.report.run_files import METRIC, RunFiles
 from rearec_jax.studies.report.sources import DataSet
 
-METRIC = "ndcg@10"
 PATHS = 3  # single users that are drawn among the quantiles of ranks
 
 

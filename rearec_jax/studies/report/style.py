@@ -139,6 +139,17 @@ def categories(axes: "Axes", names: Sequence[str], label: str) -> None:
     axes.set_xlabel(label)
 
 
+def ranks(axes: "Axes", worst: int) -> None:
+    """Makes a logarithmic y axis of ranks, 1 on top, whose ticks are whole and easy to read."""
+    axes.set_yscale("log")
+    axes.set_ylim(1.15 * worst, 0.87)
+    parts = (1, 2, 5) if worst <= 2000 else (1,)
+    ticks = [part * 10**power for power in range(10) for part in parts]
+    axes.set_yticks([tick for tick in ticks if tick <= worst])
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.minorticks_off()
+
+
 def rows(axes: "Axes", names: Sequence[str], label: str) -> None:
     """Makes a y axis with evenly spaced names from top to bottom, and names the x axis."""
     axes.set_yticks(range(len(names)), names)

@@ -58,6 +58,8 @@ def losses(axes: Axes, curves: Sequence[Curve], part: str) -> None:
     """Draws a line a run; a run without points keeps its look for other figures."""
     _draw(axes, curves)
     axes.set_xlabel("Update")
+    axes.locator_params(axis="x", integer=True)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.set_ylabel(part_label(part))
 
 
@@ -67,6 +69,7 @@ def validation(axes: Axes, curves: Sequence[Curve]) -> None:
     _draw(axes, curves)
     axes.set_xlabel("Epoch")
     axes.set_ylabel("Validation NDCG@20")
+    axes.set_ylim(bottom=0)
     axes.locator_params(axis="x", integer=True)
 
 

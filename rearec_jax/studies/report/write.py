@@ -20,7 +20,7 @@ PAGE = "report.html"
 
 
 def report_runs(
-    names: Sequence[str], directory: str | None, options: AnalysisConfig
+    names: Sequence[str], directory: str | None, options: AnalysisConfig, local: bool = False
 ) -> pathlib.Path:
     """Writes report/report.html and its figures below ``directory``; returns the page's path.
 
@@ -29,6 +29,7 @@ def report_runs(
             ``directory`` is the run.
         directory: the directory; None for that of the one run, or runs/report-<hash of the names>.
         options: the options of the comparison.
+        local: shows paths of this machine and raw ids of users as well.
 
     Raises:
         UserError: there is no such run, a file is damaged, matplotlib or jinja2 is not installed,
@@ -40,8 +41,10 @@ def report_runs(
     place = pathlib.Path(directory or _default_directory(names))
     with interruptible():
         found = sources.read(names, options)
+        if not local:
+            found = sources.without_local(found)
         make_directory(place)
-        written = _write(place / "report", _command(names, directory), found)
+        written = _write(place / "report", _command(names, directory) if local else "", found)
     say(f"written: {written}")
     return written
 
@@ -90,7 +93,14 @@ def _about(found: Sources) -> str:
 
 def _command(names: Sequence[str], directory: str | None) -> str:
     workdir = [f"--workdir={directory}"] if directory else []
-    words = ["python", "-m", "rearec_jax.main", "--mode=report", f"--runs={','.join(names)}"]
+    words = [
+        "python",
+        "-m",
+        "rearec_jax.main",
+        "--mode=report",
+        f"--runs={','.join(names)}",
+        "--local",
+    ]
     return shlex.join([*words, *workdir])
 
 

@@ -19,6 +19,7 @@ from rearec_jax.studies.report import (
 from rearec_jax.studies.report import training_figures as training
 from rearec_jax.studies.report.comparison_figures import Sweep
 from rearec_jax.studies.report.drawing import Drawing
+from rearec_jax.studies.report.intervals import with_intervals
 from rearec_jax.studies.report.training_figures import Curve
 from tests.studies.analysis import made
 
@@ -95,6 +96,52 @@ def test_groups_have_a_line_a_run_and_a_place_a_group():
     figure = step_figures.accuracy_by_group([("a", rows), ("b", rows)], "mrr", "Items")
     assert [len(line.get_xdata()) for line in figure.axes[0].lines] == [4, 4]
     assert len(ticks(figure.axes[0].xaxis)) == 4
+
+
+def test_groups_have_intervals_that_hold_their_values_and_shrink_with_users():
+    def length(users: int) -> float:
+        ranks = made.ranks(users=users)
+        rows = from_ranks.tables(ranks)["by_history_length"].to_dicts()
+        rows = with_intervals(rows, ranks, "history_length", "ndcg@10")
+        figure = step_figures.accuracy_by_group([("a", rows)], "ndcg@10", "Items")
+        bars = [s for c in figure.axes[0].collections for s in c.get_segments()]
+        middles = figure.axes[0].lines[0].get_ydata()
+        assert [s[:, 1].mean() for s in bars] == pytest.approx(list(middles))
+        gains = step_figures.gain_by_group(rows, "ndcg@10", "Items").axes[0].collections
+        assert len(gains) == 3 and all(len(c.get_segments()) == 4 for c in gains)
+        return float(np.mean([np.ptp(s[:, 1]) for s in bars]))
+
+    assert length(1600) == pytest.approx(length(100) / 4, rel=0.3)
+
+
+def test_axes_of_accuracy_and_similarity_start_at_0():
+    steps = step_figures.accuracy_by_step([("erl", TABLES["accuracy_by_step"])], "ndcg@10")
+    curve = training.validation([Curve("a", [1, 2], [0.30, 0.31])])
+    line = comparison_figures.sweep(
+        [Sweep("a", {"1": (0.3, None), "2": (0.31, None)})], {}, "K", ""
+    )
+    assert [figure.axes[0].get_ylim()[0] for figure in (steps, curve, line)] == [0, 0, 0]
+    assert comparison_figures.dots([("a", 0.3, None)], "").axes[0].get_xlim()[0] == 0
+    rows = [{"representation": "step 0", "step 0": 1.0, "final": 0.99}]
+    rows.append({"representation": "final", "step 0": 0.99, "final": 1.0})
+    field = state_figures.matrix(rows, "Mean cosine").axes[0].collections[0]
+    assert field.get_clim() == (0, 1)
+
+
+@pytest.mark.parametrize("worst", [3, 40, 900, 250_000])
+def test_ranks_have_whole_ticks_from_1_that_can_be_told_apart(worst):
+    rows = [{"representation": f"step {n}"} for n in range(2)]
+    rows = [row | dict(q5=1, q25=1, q50=2, q75=2, q95=worst) for row in rows]
+    axes = step_figures.rank_quantiles(rows, []).axes[0]
+    shown = [int(text.replace(",", "")) for text in ticks(axes.yaxis)]
+    assert shown[0] == 1 and 2 < len(shown) <= 10 and shown == sorted(set(shown))
+    assert axes.get_ylim()[0] >= worst
+
+
+def test_updates_are_whole_numbers():
+    figure = training.losses([Curve("a", [1, 2, 3], [3.0, 2.0, 1.0])], "loss")
+    places = figure.axes[0].get_xticks()
+    assert all(float(place).is_integer() for place in places)
 
 
 def test_gain_is_against_step_0_and_missing_where_that_is_0():

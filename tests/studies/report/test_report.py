@@ -4,13 +4,14 @@ import json
 from pathlib import Path
 import sys
 
+import polars as pl
 import pytest
 
-from rearec_jax.commands import report as report_run
 from rearec_jax.commands.report import report_runs
 from rearec_jax.config import AnalysisConfig
 from rearec_jax.errors import UserError
-from rearec_jax.studies.report import page, sources
+from rearec_jax.studies.report import answer, page, sources
+from rearec_jax.studies.report import write as report_run
 from rearec_jax.studies.report.blocks import Note, Table
 from tests.studies.report import made_runs
 from tests.studies.report.html_check import Checker, check
@@ -22,7 +23,7 @@ FAST = AnalysisConfig(resamples=200)
 HOSTILE = '</title></script><script>alert(1)</script><img src=x onerror="x()">"'
 HOSTILE += "'&{{ title }} {% raw %}"
 ALL = {"data", "runs", "options", "training", "accuracy", "significance", "steps", "groups"}
-ALL |= {"trajectories", "states", "lists", "stories"}
+ALL |= {"trajectories", "states", "lists", "stories", "answer"}
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +44,8 @@ def report(names: list[str], place: Path) -> Checker:
 
 
 def sections(page: Checker) -> set[str]:
-    return {link[1:] for link in page.links if link.startswith("#")} & set(page.ids)
+    linked = {link[1:] for link in page.links if link.startswith("#")}
+    return (linked | {"answer"}) & set(page.ids)  # the answer stands above the contents
 
 
 def shown(page: Checker) -> str:
@@ -87,6 +89,59 @@ def test_every_figure_is_described_and_numbered(both):
     described = [value for name, value in both.attributes if name == "aria-label"]
     assert all(described) and both.tags.count("svg") == both.tags.count("figcaption")
     assert f"Figure {both.tags.count('figure')}." in shown(both)
+
+
+def test_the_answer_comes_first_and_options_last(both):
+    text = shown(both)
+    order = ["Best on demo: ", "Accuracy by reasoning step", "options that differ"]
+    places = [text.index(words) for words in order]
+    assert places == sorted(places)
+    listed = [link[1:] for link in both.links if link.startswith("#")]
+    assert listed[0] == "accuracy" and listed[-3:] == ["data", "runs", "options"]
+
+
+@pytest.mark.parametrize("is_better", [True, False])
+def test_the_answer_is_the_best_run_with_gain_interval_and_cost(is_better, base, tmp_path):
+    erl = Path(made_runs.write(tmp_path / "erl"))
+    ranks = pl.read_parquet(erl / "ranks.parquet")
+    final = pl.lit(1 if is_better else 50).cast(ranks.schema["rank"])
+    ranks.with_columns(final.alias("rank")).write_parquet(erl / "ranks.parquet")
+    found = sources.read([base, str(erl)], FAST)
+    lead, table = answer.answer(found.data_sets[0])
+    (gain,) = (e for e in found.data_sets[0].comparison.differences if e.metric == "ndcg@10")
+    assert lead.text.startswith(f"Best on demo: {'erl' if is_better else 'base'}, test NDCG@10 ")
+    if is_better:
+        assert f"{gain.t_test.mean:+.4f}".replace("0.", ".", 1) in lead.text
+    else:
+        assert "no other run is better" in lead.text
+    low, high = (float(text) for text in table.rows[1][3].split(" to "))
+    assert low == pytest.approx(gain.bootstrap.low, abs=1e-4)
+    assert high == pytest.approx(gain.bootstrap.high, abs=1e-4)
+    assert [row[4] for row in table.rows] == ["1 min 11 s"] * 2
+    assert list(table.strong) == [1 if is_better else 0]
+
+
+def test_one_run_is_told_against_its_own_step_0(erl):
+    (data,) = sources.read([erl], FAST).data_sets
+    lead, table = answer.answer(data)
+    assert "Result on demo: erl" in lead.text and "the model's own step 0" in lead.text
+    low, high = (float(text) for text in table.rows[0][3].split(" to "))
+    assert low < float(table.rows[0][2]) < high
+
+
+def test_nothing_local_is_shown_unless_asked(tmp_path):
+    secret = tmp_path / "home/secret"
+    options = {"data.path": "/home/secret/file.csv", "data.source": "sequences"}
+    options |= {"data.cache_dir": "/home/secret/cache", "analysis.story_users": ["u<7>"]}
+    names = [made_runs.write(secret / name, options) for name in ("a", "b")]
+    names.append(made_runs.write(secret / "c", options, seed=1))
+    texts = []
+    for place, local in (("plain", False), ("local", True)):
+        path = report_runs(names, str(tmp_path / place), FAST, local)
+        page = check(path.read_text(encoding="utf-8"))
+        texts.append(path.read_text(encoding="utf-8"))
+        assert ("u<7>" in shown(page)) == ("secret" in texts[-1]) == local
+    assert str(tmp_path) not in texts[0] and "not compared" in texts[0]
 
 
 def test_one_run_is_reported_in_its_own_directory(erl):
