@@ -1,6 +1,6 @@
 """What a day's training costs and gives: anew, or going on from the day before. JSON lines.
 
-    python -m benchmarks.daily FILE [--days 0.8,0.9,1] [--epochs 6] [--more 2] [--users 8000]
+    python -m benchmarks.daily FILE [--days 0.8,0.9,1] [--epochs 12] [--more 3] [--users 8000]
 
 FILE is a table with a row an interaction. Day d holds its first share by time. ``anew`` trains on
 all of it for --epochs; ``goes_on`` starts from the day before and trains for --more. Both rank the
@@ -9,8 +9,10 @@ included.
 """
 
 import argparse
+import contextlib
 import json
 from pathlib import Path
+import sys
 import tempfile
 import time
 
@@ -31,15 +33,10 @@ def days(path: str, shares: list[float], users: int) -> list[pl.DataFrame]:
 def trained(day: pl.DataFrame, workdir: Path, epochs: int, width: int, start_from: str) -> dict:
     """What a training gave and took."""
     begin = time.process_time()
-    model = rearec_jax.fit(
-        day,
-        workdir=workdir,
-        epochs=epochs,
-        width=width,
-        patience=0,
-        start_from=start_from,
-        **{"data.cache_dir": str(workdir.parent / "cache")},
-    )
+    options = {"epochs": epochs, "width": width, "patience": 0, "batch_size": 512}
+    options |= {"start_from": start_from, "data.cache_dir": str(workdir.parent / "cache")}
+    with contextlib.redirect_stdout(sys.stderr):
+        model = rearec_jax.fit(day, workdir=workdir, **options)
     seconds = time.process_time() - begin
     summary = model.summary
     test = {name: round(summary["test"][name], 4) for name in ("ndcg@10", "recall@10")}
@@ -58,8 +55,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("file")
     parser.add_argument("--days", default="0.8,0.9,1")
-    parser.add_argument("--epochs", type=int, default=6)
-    parser.add_argument("--more", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--more", type=int, default=3)
     parser.add_argument("--users", type=int, default=8000)
     parser.add_argument("--width", type=int, default=32)
     arguments = parser.parse_args()
