@@ -24,6 +24,12 @@ _RUNS = flags.DEFINE_list(
     "--mode=compare and report: work directories; the first is what the others are tested against."
     " --mode=serve: work directories or exports; the first is the default.",
 )
+_START_FROM = flags.DEFINE_string(
+    "start_from",
+    None,
+    "train: the work directory of a run whose weights this one starts with, item by item; the same"
+    " as --config.train.start_from.",
+)
 OUTPUT = flags.DEFINE_string(
     "output", None, "recommend: Parquet or CSV file to write; export: directory to write."
 )
@@ -88,7 +94,10 @@ def given(mode: str, started: float) -> Given:
     """Reads the shared flags, once the command line is parsed."""
     runs = [expanded(run) for run in command_line.rejoined(_RUNS.value)]
     workdir = _WORKDIR.value and expanded(_WORKDIR.value)
-    return Given(started, mode, _CONFIG.value, workdir, runs, sys.argv[1:])
+    options = _CONFIG.value
+    if options is not None and _START_FROM.value:
+        options.train.start_from = expanded(_START_FROM.value)
+    return Given(started, mode, options, workdir, runs, sys.argv[1:])
 
 
 def required(value: str | None, flag: str, description: str) -> str:

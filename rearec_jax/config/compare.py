@@ -60,10 +60,28 @@ DATA_OPTIONS += ("data.item_text", "text.vectors")
 BEFORE = {"train": {"rows_multiple": 1}}
 
 
+EPOCHS = "train.epochs: "
+
+
 def clashes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Returns the ``difference`` of two runs without the options that may change on resuming."""
     lines = difference(with_defaults(old), with_defaults(new))
     return [line for line in lines if not line.startswith(FREE_OPTIONS)]
+
+
+def refused(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Returns the ``clashes`` for which a run does not go on.
+
+    More epochs than before are no reason, unless the learning rate depends on their number.
+    """
+    lines = clashes(old, new)
+    before, now = (flattened(with_defaults(tree)) for tree in (old, new))
+    if now["train.epochs"] <= before["train.epochs"]:
+        return lines
+    if before["train.schedule"] == "constant":
+        return [line for line in lines if not line.startswith(EPOCHS)]
+    reason = f" (train.schedule={before['train.schedule']} was made for {before['train.epochs']})"
+    return [line + reason if line.startswith(EPOCHS) else line for line in lines]
 
 
 def with_defaults(old: Mapping[str, Any]) -> dict[str, Any]:

@@ -171,6 +171,7 @@ class TrainConfig:
     catalogue_block: Count = 8192  # items in a block of the catalogue, at most half of a device's
     checkpoint_minutes: Positive = 10.0  # between checkpoints in an epoch; one ends it anyway
     log_every_steps: Count = 50  # updates between two entries of the log
+    start_from: str = ""  # the work directory of a run whose weights this one starts with; "": none
     callbacks: tuple[str, ...] = ()  # wandb | mlflow | FILE.py:NAME | MODULE:NAME are told of it
 
 

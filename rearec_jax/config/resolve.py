@@ -34,6 +34,7 @@ NEWER = (
     ("model", "taps", 12),
     ("model", "relative_positions", False),
     ("train", "callbacks", []),
+    ("train", "start_from", ""),
     ("method", "graph", "pairs"),
     ("method", "graph_window", 3),
     ("method", "teacher_neighbours", 20),

@@ -40,6 +40,10 @@ class Model:
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", files.place(files.expanded(self.path)))
 
+    def __fspath__(self) -> str:
+        """Returns the work directory: a model may be given wherever a path may."""
+        return str(self.path)
+
     @functools.cached_property
     def summary(self) -> dict[str, Any]:
         """The content of summary.json. Raises UserError where the run is not finished."""

@@ -40,6 +40,7 @@ SHORT = {  # the options that may be given without their group
     "timestamp_column": "data.timestamp_column",
     "rating_column": "data.rating_column",
     "rating_above": "data.rating_above",
+    "start_from": "train.start_from",
     "seed": "seed",
 }
 
@@ -98,5 +99,7 @@ def _tree(config: Any) -> Mapping[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Returns a scalar of NumPy as Python's."""
+    """Returns a scalar of NumPy as Python's, and a path or a `Model` as text."""
+    if isinstance(value, os.PathLike):
+        return expanded(value)
     return value.item() if isinstance(value, np.generic) else value

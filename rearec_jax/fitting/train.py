@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 import contextlib
+import functools
 from typing import Any
 
 from rearec_jax.config import Config
@@ -9,6 +10,7 @@ from rearec_jax.data.interactions import Interactions
 from rearec_jax.data.read import read_data
 from rearec_jax.devices import hosts
 from rearec_jax.fitting.table import TABLE, Table
+from rearec_jax.fitting.warm_start import warm_start
 from rearec_jax.recommend.from_run import FILES, keep_items
 from rearec_jax.run import files
 from rearec_jax.run.interruption import interruptible
@@ -49,7 +51,8 @@ def train_run(
         hosts.first_then_others(lambda: workdir.check_data(data.digests()))
         hosts.first_then_others(lambda: keep_items(workdir, data))
         _announce(config, data, workdir)
-        part = loop.Part(callbacks=tuple(callbacks))
+        start = functools.partial(warm_start, data) if config.train.start_from else loop.anew
+        part = loop.Part(callbacks=tuple(callbacks), start=start)
         with interruptible(), loop.trained(config, data, workdir, started, part) as outcome:
             summary, ranks = summarise(name, outcome.validate, outcome.variables, outcome.history)
             outcome.callbacks.on_end(summary)

@@ -46,6 +46,21 @@ def keep_items(workdir: Workdir, data: Interactions) -> None:
             save_items(items_of_data(data), items)
 
 
+class Kept(NamedTuple):
+    """What a run keeps of its best epoch.
+
+    config:    The run's options.
+    items:     Its catalogue.
+    vectors:   The vectors of the items' text, where its backbone reads them.
+    variables: The parameters of the epoch.
+    """
+
+    config: Config
+    items: Items
+    vectors: np.ndarray | None
+    variables: Variables
+
+
 class Run(NamedTuple):
     """The best epoch of a run.
 
@@ -70,15 +85,20 @@ def load_run(path: str | os.PathLike[str]) -> Run:
     Raises:
         UserError: there is no such run or no finished epoch, or a file is damaged.
     """
-    config = load_config(path)
-    items, vectors = _items(pathlib.Path(path), config)
-    variables = best_parameters(path, config, len(items), vectors)
+    config, items, vectors, variables = load_kept(path)
     engine = trained.engine_of_model(config, variables, len(items), vectors)
     text = None
     if vectors is not None and not config.text.vectors:
         text = TextEncoder(config, items.titles, vectors)
     samples = load_samples(pathlib.Path(path) / SAMPLES_FILE)
     return Run(config, variables, Recommender(engine, items, text, samples))
+
+
+def load_kept(path: str | os.PathLike[str]) -> Kept:
+    """Reads the best epoch of the run in ``path`` with its catalogue; raises as ``load_run``."""
+    config = load_config(path)
+    items, vectors = _items(pathlib.Path(path), config)
+    return Kept(config, items, vectors, best_parameters(path, config, len(items), vectors))
 
 
 def _items(path: pathlib.Path, config: Config) -> tuple[Items, np.ndarray | None]:

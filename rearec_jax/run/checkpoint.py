@@ -24,7 +24,7 @@ from rearec_jax.run.checkpoint_leaves import PyTree
 from rearec_jax.run.checkpoint_series import Series
 from rearec_jax.run.checkpoint_store import Record
 
-Progress = Mapping[str, int | float | str | bool | None]
+Progress = Mapping[str, Any]  # as JSON holds it
 
 
 class Checkpoints:

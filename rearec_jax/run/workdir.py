@@ -16,7 +16,7 @@ from typing import Any
 
 from rearec_jax import config as config_lib
 from rearec_jax.config import Config
-from rearec_jax.config.compare import DATA_OPTIONS, clashes, with_defaults
+from rearec_jax.config.compare import DATA_OPTIONS, refused, with_defaults
 from rearec_jax.errors import UserError
 from rearec_jax.run import files, lock
 
@@ -109,7 +109,7 @@ def open_workdir(path: str | os.PathLike[str], config: Config) -> Workdir:
     new = config_lib.to_dict(config)
     if workdir.config.exists():
         old = _read_json(workdir.config)
-        found = clashes(old, new)
+        found = refused(old, new)
         if found:
             raise UserError(
                 f"{workdir.path} holds a run with other options; choose another --workdir, or set"
@@ -117,6 +117,8 @@ def open_workdir(path: str | os.PathLike[str], config: Config) -> Workdir:
             )
         if old == new:
             return workdir
+        if old["train"]["epochs"] != new["train"]["epochs"]:
+            workdir.summary.unlink(missing_ok=True)  # which marks a finished run
     write_whole(workdir.config, json.dumps(new, indent=2) + "\n")
     return workdir
 

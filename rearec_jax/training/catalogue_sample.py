@@ -100,7 +100,7 @@ class Touched(NamedTuple):
     def take(self, tree: Tree) -> Tree:
         """Returns the tree with the touched rows alone of free vectors and their moments."""
         taken = jax.tree_util.tree_map_with_path(
-            lambda path, leaf: self._rows(leaf) if _is_item_table(path) else leaf, tree
+            lambda path, leaf: self._rows(leaf) if is_item_table(path) else leaf, tree
         )
         return cast(Tree, taken)
 
@@ -108,7 +108,7 @@ class Touched(NamedTuple):
         """Returns ``local``, its rows of free vectors put back among those of ``tree``."""
 
         def merge(path: tuple[Any, ...], whole: Array, part: Array) -> Array:
-            if not _is_item_table(path):
+            if not is_item_table(path):
                 return part
             return whole.at[self.ids].set(part, mode="drop")
 
@@ -147,5 +147,6 @@ def small_catalogue(
     return SmallCatalogue(items, items.batch(batch), items.catalogue(catalogue), local)
 
 
-def _is_item_table(path: tuple[Any, ...]) -> bool:
+def is_item_table(path: tuple[Any, ...]) -> bool:
+    """Says whether the array at this path of a state has a row for each item."""
     return bool(path) and getattr(path[-1], "key", None) == "table"

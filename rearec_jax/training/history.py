@@ -13,6 +13,7 @@ class History:
     seconds:    The seconds of updates, without start-up, compilation and validation.
     targets:    The targets that were trained on in those seconds.
     seconds_to_first_step: The seconds from the start of the first process to its first update.
+    start_from: What was carried over from another run (`fitting.warm_start`); or nothing.
     """
 
     epochs: int = 0
@@ -21,6 +22,7 @@ class History:
     seconds: float = 0.0
     targets: int = 0
     seconds_to_first_step: float = 0.0
+    start_from: dict[str, str | int] = dataclasses.field(default_factory=dict)
 
     def count_epoch(self, score: float | None) -> bool:
         """Counts a finished epoch, and says whether it is the best so far.

@@ -1,6 +1,6 @@
 """The training loop: one for every method and backbone."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 import contextlib
 import math
 import time
@@ -45,6 +45,14 @@ class Outcome(NamedTuple):
     callbacks: Callback
 
 
+Begun = tuple[TrainState, History]
+
+
+def anew(setup: Setup) -> Begun:
+    """Returns random weights and an empty history."""
+    return setup.initial_state(), History()
+
+
 class Part(NamedTuple):
     """One part of a training, which may go on later as the same training.
 
@@ -52,11 +60,14 @@ class Part(NamedTuple):
     deadline:  A `time.monotonic()`; from then on it is as if Ctrl-C had been pressed.
     callbacks: What is told of it besides those of the options, in any form that
                `run.callbacks.callback` takes.
+    start:     Makes the state and the history before the first update; not called where the
+               training goes on.
     """
 
     epochs: int | None = None
     deadline: float = math.inf
     callbacks: tuple[Any, ...] = ()
+    start: Callable[[Setup], Begun] = anew
 
 
 WHOLE = Part()
@@ -99,7 +110,7 @@ def trained(
             display = Display()
             told = Callbacks([callbacks, display])
             with contextlib.closing(display):
-                journal, state = begun(setup, workdir, checkpoints, told)
+                journal, state = begun(setup, workdir, checkpoints, told, part.start)
                 loop = _Loop(setup, journal, state, interruption, started, part.epochs)
                 loop.run()
             best = checkpoints.restore_best(loop.abstract_state)
@@ -135,12 +146,17 @@ def abstract_state(setup: Setup) -> TrainState:
 
 
 def begun(
-    setup: Setup, workdir: Workdir, checkpoints: Checkpoints, callbacks: Callback
+    setup: Setup,
+    workdir: Workdir,
+    checkpoints: Checkpoints,
+    callbacks: Callback,
+    start: Callable[[Setup], Begun] = anew,
 ) -> tuple[Journal, TrainState]:
     """Returns the journal and the state of a training that begins or goes on, and tells of it."""
     found = checkpoints.restore_last(abstract_state(setup))
-    state, history = (setup.initial_state(), History())
-    if found is not None:
+    if found is None:
+        state, history = start(setup)
+    else:
         state, history = found[0], History(**found[1])
         best = checkpoints.best_progress()
         if best is not None and best["best"] > history.best:

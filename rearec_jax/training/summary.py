@@ -78,6 +78,7 @@ def summarise(
             "seconds_to_first_step": history.seconds_to_first_step,
             "epochs": history.epochs,
         },
+        **({"start_from": history.start_from} if history.start_from else {}),
         **results,
         "evaluation_seconds": seconds,
         "device": jax.devices()[0].device_kind,

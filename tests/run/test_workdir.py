@@ -73,6 +73,24 @@ class TestConfig:
             open_workdir(tmp_path, RESOLVED)
         open_workdir(tmp_path, changed("train", rows_multiple=1))
 
+    def test_more_epochs_take_the_results_of_fewer_away(self, tmp_path):
+        open_workdir(tmp_path, changed("train", epochs=12)).write_summary({"results": 1})
+        found = open_workdir(tmp_path, changed("train", epochs=14))
+        assert load_config(tmp_path).train.epochs == 14
+        assert not found.summary.exists()  # it marks a finished run
+
+    def test_fewer_epochs_are_refused_and_leave_the_results(self, tmp_path):
+        found = open_workdir(tmp_path, changed("train", epochs=12))
+        found.write_summary({"results": 1})
+        with pytest.raises(UserError, match=r"train\.epochs: 12 -> 11"):
+            open_workdir(tmp_path, changed("train", epochs=11))
+        assert found.summary.exists() and load_config(tmp_path).train.epochs == 12
+
+    def test_a_schedule_over_all_epochs_was_made_for_their_number(self, tmp_path):
+        open_workdir(tmp_path, changed("train", epochs=12, schedule="cosine"))
+        with pytest.raises(UserError, match=r"12 -> 14 \(train\.schedule=cosine was made for 12"):
+            open_workdir(tmp_path, changed("train", epochs=14, schedule="cosine"))
+
     def test_training_options_may_not_change(self, tmp_path):
         open_workdir(tmp_path, RESOLVED)
         for config in (

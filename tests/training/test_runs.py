@@ -192,6 +192,11 @@ class TestResume:
         assert json.loads(json.dumps(after["test"])) == before["test"]
         assert after["train"] == before["train"]
 
+    def test_more_epochs_are_as_if_they_had_been_asked_for_at_first(self, whole, tmp_path):
+        fit(tmp_path / "run", tiny(train__epochs=1))
+        fit(tmp_path / "run", tiny())
+        same_run(whole, tmp_path / "run")
+
     def test_killed_within_an_epoch(self, whole, tmp_path, monkeypatch):
         config = tiny(train__checkpoint_minutes=1e-9)  # a checkpoint at every step
         steps = steps_per_epoch(config)

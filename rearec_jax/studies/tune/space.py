@@ -27,6 +27,7 @@ REFUSED = {  # beginning of an option's name -> why it is nothing to choose by
     "mesh.": "it changes no result",
     "seed": "the best of several seeds is luck; tune with one, and train the best with others",
     "train.epochs": "it is the budget that the search deals out",
+    "train.start_from": "candidates start anew",
     "train.max_steps": "it is the budget that the search deals out",
 }
 COMMON: Values = {

@@ -63,6 +63,11 @@ def tune(request: Request) -> Record | None:
     """
     _check(request)
     config = config_lib.resolve(request.options)
+    if config.train.start_from:
+        raise UserError(
+            f"train.start_from={config.train.start_from} is not for a search, whose candidates"
+            " start anew; leave it out"
+        )
     space = read_space(request.space, request.arguments, config)
     found = candidates(space, request.options, request.arguments, SEED)
     make_directory(request.root)
