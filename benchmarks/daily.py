@@ -15,6 +15,7 @@ from pathlib import Path
 import sys
 import tempfile
 import time
+from typing import Any
 
 import polars as pl
 
@@ -33,7 +34,7 @@ def days(path: str, shares: list[float], users: int) -> list[pl.DataFrame]:
 def trained(day: pl.DataFrame, workdir: Path, epochs: int, width: int, start_from: str) -> dict:
     """What a training gave and took."""
     begin = time.process_time()
-    options = {"epochs": epochs, "width": width, "patience": 0, "batch_size": 512}
+    options: dict[str, Any] = {"epochs": epochs, "width": width, "patience": 0, "batch_size": 512}
     options |= {"start_from": start_from, "data.cache_dir": str(workdir.parent / "cache")}
     with contextlib.redirect_stdout(sys.stderr):
         model = rearec_jax.fit(day, workdir=workdir, **options)

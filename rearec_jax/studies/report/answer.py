@@ -76,7 +76,8 @@ def _own_gain(run: RunFiles) -> Paired | None:
     """Returns what reasoning adds to a run: its result against its own step 0."""
     if run.ranks is None:
         return None
-    gaps = metric(METRIC, run.ranks.final) - metric(METRIC, run.ranks.by_step[:, 0])
+    last, first = (metric(METRIC, own) for own in (run.ranks.final, run.ranks.by_step[:, 0]))
+    gaps = np.asarray(last) - np.asarray(first)
     users = np.unique(run.ranks.users.to_numpy(), return_inverse=True)[1]
     return significance.t_test(significance.by_user(gaps, users))
 

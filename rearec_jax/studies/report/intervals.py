@@ -21,9 +21,9 @@ def with_intervals(rows: Rows, ranks: UserRanks, by: str, name: str) -> list[dic
     """
     group = quarters(getattr(ranks, by)) + 1
     users = np.unique(ranks.users.to_numpy(), return_inverse=True)[1]
-    named = {label: metric(name, own) for label, own in ranks.named().items()}
+    named = {label: np.asarray(metric(name, own)) for label, own in ranks.named().items()}
     if ranks.steps > 1:
-        named["any step"] = metric(name, ranks.by_step.min(axis=1))
+        named["any step"] = np.asarray(metric(name, ranks.by_step.min(axis=1)))
 
     def spread(values: np.ndarray, inside: np.ndarray) -> float:
         own = np.unique(users[inside], return_inverse=True)[1]
