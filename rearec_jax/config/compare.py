@@ -59,8 +59,7 @@ DATA_OPTIONS += ("data.item_text", "text.vectors")
 # The values of options in runs that are older than the option, where the default is another now.
 BEFORE = {"train": {"rows_multiple": 1}}
 
-
-EPOCHS = "train.epochs: "
+EPOCHS = "train.epochs: "  # how the line of this option begins
 
 
 def clashes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -72,16 +71,18 @@ def clashes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 def refused(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Returns the ``clashes`` for which a run does not go on.
 
-    More epochs than before are no reason, unless the learning rate depends on their number.
+    More epochs alone are no reason, unless the learning rate depends on their number.
     """
     lines = clashes(old, new)
-    before, now = (flattened(with_defaults(tree)) for tree in (old, new))
-    if now["train.epochs"] <= before["train.epochs"]:
+    if len(lines) != 1 or not lines[0].startswith(EPOCHS):
         return lines
-    if before["train.schedule"] == "constant":
-        return [line for line in lines if not line.startswith(EPOCHS)]
-    reason = f" (train.schedule={before['train.schedule']} was made for {before['train.epochs']})"
-    return [line + reason if line.startswith(EPOCHS) else line for line in lines]
+    before, now = (with_defaults(tree)["train"] for tree in (old, new))
+    if not isinstance(before["epochs"], int) or now["epochs"] < before["epochs"]:
+        return lines
+    if now["schedule"] == "constant":
+        return []
+    schedule, epochs = now["schedule"], before["epochs"]
+    return [f"{lines[0]} (train.schedule={schedule} was made for {epochs} epochs)"]
 
 
 def with_defaults(old: Mapping[str, Any]) -> dict[str, Any]:

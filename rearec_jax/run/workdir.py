@@ -117,7 +117,7 @@ def open_workdir(path: str | os.PathLike[str], config: Config) -> Workdir:
             )
         if old == new:
             return workdir
-        if old["train"]["epochs"] != new["train"]["epochs"]:
+        if with_defaults(old)["train"]["epochs"] != config.train.epochs:
             workdir.summary.unlink(missing_ok=True)  # which marks a finished run
     write_whole(workdir.config, json.dumps(new, indent=2) + "\n")
     return workdir

@@ -1,5 +1,6 @@
 """A training that starts with the weights of another run: new items, gone items, another order."""
 
+import dataclasses
 import shutil
 
 import jax
@@ -9,12 +10,15 @@ import pytest
 
 from benchmarks.final_state import differences
 import rearec_jax
+from rearec_jax.config import resolve
 from rearec_jax.data.read import read_data
 from rearec_jax.errors import UserError
-from rearec_jax.fitting.warm_start import warm_start
-from rearec_jax.recommend.from_run import load_kept
+from rearec_jax.fitting.warm_start import _check_items, warm_start
+from rearec_jax.recommend.from_run import Kept, load_kept
+from rearec_jax.recommend.items import items_of_data
 from rearec_jax.run.workdir import load_config
 from rearec_jax.training.setup import make_setup
+from tests import tiny
 from tests.fitting.frames import QUICK, interactions
 from tests.training.test_runs import Boom, at_step, fail
 
@@ -146,3 +150,15 @@ def test_dropout_and_rate_may_be_others(yesterday, frame, quick, tmp_path):
 def test_a_search_starts_anew(yesterday, frame, quick, tmp_path):
     with pytest.raises(UserError, match=r"train\.start_from.*leave it out"):
         rearec_jax.tune(frame, workdir=tmp_path / "t", minutes=1, start_from=yesterday, **quick)
+
+
+def test_text_vectors_must_be_those_of_yesterday_up_to_their_scale():
+    vectors = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
+    data = dataclasses.replace(tiny.interactions([np.arange(6)], 6), item_vectors=2 * vectors)
+    rows = np.array([3, 0, -1, 2, 1, 4])
+    there = np.zeros((5, 4), np.float32)
+    there[rows[rows >= 0]] = vectors[rows >= 0]
+    source = Kept(resolve({}), items_of_data(tiny.interactions([np.arange(5)], 5)), there, {})
+    _check_items(source, data, rows)
+    with pytest.raises(UserError, match=r"text vectors are others.*text\.vectors"):
+        _check_items(source._replace(vectors=there[:, ::-1]), data, rows)

@@ -86,6 +86,14 @@ class TestConfig:
             open_workdir(tmp_path, changed("train", epochs=11))
         assert found.summary.exists() and load_config(tmp_path).train.epochs == 12
 
+    def test_damaged_epochs_are_no_smaller_number(self, tmp_path):
+        open_workdir(tmp_path, RESOLVED)
+        for damaged in ({"epochs": "few"}, {"epochs": None}, 3):
+            old = json.loads((tmp_path / "config.json").read_text()) | {"train": damaged}
+            (tmp_path / "config.json").write_text(json.dumps(old))
+            with pytest.raises(UserError, match=r"train"):
+                open_workdir(tmp_path, RESOLVED)
+
     def test_a_schedule_over_all_epochs_was_made_for_their_number(self, tmp_path):
         open_workdir(tmp_path, changed("train", epochs=12, schedule="cosine"))
         with pytest.raises(UserError, match=r"12 -> 14 \(train\.schedule=cosine was made for 12"):
