@@ -82,7 +82,7 @@ def sweep(
             **style.line(number),
         )
     style.categories(axes, values, option)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.05 * axes.get_ylim()[1])
     axes.set_ylabel(metric)
 
 

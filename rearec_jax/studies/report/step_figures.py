@@ -40,7 +40,7 @@ def accuracy_by_step(axes: Axes, runs: Labelled, metric: str) -> None:
         hollow = look | {"linestyle": "", "markerfacecolor": style.PAPER}
         axes.plot([len(steps)], [values[FINAL]], markersize=5, **hollow)
     style.categories(axes, [*(name.split()[-1] for name in steps), FINAL], "Reasoning step")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.05 * axes.get_ylim()[1])
     axes.set_ylabel(f"Test {COLUMNS[metric]}")
 
 
@@ -62,7 +62,7 @@ def accuracy_by_group(axes: Axes, runs: Labelled, metric: str, by: str) -> None:
                 axes, values, [row.get("spread", nan) for row in own], (number, len(runs)), label
             )
     style.categories(axes, group_names(next(rows for _, rows in runs if rows)), by)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.05 * axes.get_ylim()[1])
     axes.set_ylabel(f"Test {COLUMNS[metric]}")
 
 

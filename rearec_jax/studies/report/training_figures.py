@@ -69,7 +69,7 @@ def validation(axes: Axes, curves: Sequence[Curve]) -> None:
     _draw(axes, curves)
     axes.set_xlabel("Epoch")
     axes.set_ylabel("Validation NDCG@20")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.05 * axes.get_ylim()[1])
     axes.locator_params(axis="x", integer=True)
 
 

@@ -12,7 +12,7 @@ from rearec_jax.config import AnalysisConfig
 from rearec_jax.errors import UserError
 from rearec_jax.studies.report import answer, page, sources
 from rearec_jax.studies.report import write as report_run
-from rearec_jax.studies.report.blocks import Note, Table
+from rearec_jax.studies.report.blocks import Lead, Note, Table
 from tests.studies.report import made_runs
 from tests.studies.report.html_check import Checker, check
 
@@ -91,13 +91,11 @@ def test_every_figure_is_described_and_numbered(both):
     assert f"Figure {both.tags.count('figure')}." in shown(both)
 
 
-def test_the_answer_comes_first_and_options_last(both):
-    text = shown(both)
-    order = ["Best on demo: ", "Accuracy by reasoning step", "options that differ"]
-    places = [text.index(words) for words in order]
-    assert places == sorted(places)
-    listed = [link[1:] for link in both.links if link.startswith("#")]
-    assert listed[0] == "accuracy" and listed[-3:] == ["data", "runs", "options"]
+def test_the_answer_comes_first_and_options_last(base, erl):
+    found = page.sections(sources.read([base, erl], FAST))
+    names = [section.name for section in found]
+    assert names[0] == "answer" and names[-3:] == ["data", "runs", "options"]
+    assert [type(block) for block in found[0].blocks] == [Lead, Table]
 
 
 @pytest.mark.parametrize("is_better", [True, False])
