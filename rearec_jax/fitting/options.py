@@ -21,6 +21,7 @@ OWN_DATA = {  # as configs/own_data.py
     "model.width": 64,
     "method.name": "erl",
     "train.patience": 5,
+    "eval.list_length": 10,
 }
 SHORT = {  # the options that may be given without their group
     "method": "method.name",

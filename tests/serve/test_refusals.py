@@ -105,7 +105,7 @@ LONG = "9" * 4000
         f'"candidates": ["{LONG}"]',
     ],
 )
-def test_long_values_are_not_echoed_whole(client, field):
+def test_long_values_of_requests_are_not_echoed_whole(client, field):
     answer = client.ask("/recommend", f'{{"histories": [["i1"]], {field}}}'.encode())
     assert answer.status_code in (400, 422) and len(answer.json()["error"]) < 300
 

@@ -375,8 +375,8 @@ class TestSelection:
         metrics = evaluator.metrics
         left = iter(scores)
 
-        def scripted(ranks, cutoffs):
-            result = metrics(ranks, cutoffs)
+        def scripted(ranks, cutoffs, weights=None):
+            result = metrics(ranks, cutoffs, weights)
             if len(cutoffs) > 1:  # the whole report, not that of one step
                 result["ndcg@20"] = next(left)
             return result
