@@ -45,6 +45,12 @@ sasrec() {
   grid "$1" "$2" --backbones=sasrec --methods="$3" --seeds="$4" --config.train.epochs="$5" "${cosine[@]}" "${@:6}"
 }
 
+# filtered NAME CONFIG METHOD EPOCHS FLAG ...: with layer=filtered, ranked without what the users have had
+filtered() {
+  sasrec "$1" "$2" "$3" 0 "$4" --config.model.layer=filtered --config.eval.exclude_seen=True \
+    --config.train.patience=0 "${@:5}"
+}
+
 # texts NAME CONFIG EPOCHS FLAG ...: with titles
 texts() {
   there "$data/${titles[$2]}" || return 0
@@ -97,6 +103,11 @@ beauty() {
   compare beauty-equal-time beauty-12/beauty/base beauty-8/beauty/prl
   compare beauty-both-12 beauty-12/beauty/{base,prl}
   unseen beauty-12 beauty sasrec-base,sasrec-prl 0,1,2 12 "${wide[@]}"
+  filtered beauty-filtered beauty base 12
+  filtered beauty-filtered-cosine beauty base 12 --config.model.similarity=cosine
+  filtered beauty-filtered-dropout beauty base 30 --config.model.embedding_dropout=.5
+  filtered beauty-filtered-128 beauty base 20 --config.model.embedding_dropout=.5 "${wide[@]}"
+  filtered beauty-filtered-prl beauty prl 20 --config.model.embedding_dropout=.5
 }
 
 toys() {
@@ -115,6 +126,7 @@ sports() {
   compare sports-dropout sports-dropout/sports/{base,prl} sports-12/sports/prl
   compare sports-smaller sports-64/sports/base sports-12/sports/prl
   unseen sports-12 sports sasrec-base,sasrec-erl,sasrec-prl 0,1,2 12 "${wide[@]}"
+  filtered sports-filtered sports base 20 --config.model.embedding_dropout=.5
   texts_and_ids sports-text sports base 12
   texts_and_ids sports-text sports prl 12
   texts_and_ids sports-text-24 sports base 24
