@@ -1,4 +1,4 @@
-"""How the steps of a method follow each other: what a query carries from one to the next.
+"""The rule by which the steps of a method follow each other.
 
 What a method learns beside the encoder are its `Weights`: arrays with names, which the model draws
 and keeps with those of the encoder.
@@ -37,8 +37,7 @@ def _left_alone(
 class Unroll(NamedTuple):
     """The rule of one step; without changes it is that of ReaRec: r_k = encode(r_{k-1}).
 
-    All of it are pure functions, which work for any number of views: training doubles them where a
-    loss needs a second, noisy view.
+    Its functions are pure. Only with ReaRec's `step` may a loss have a noisy view, a second one.
 
     start:     Makes what is carried to the first step of r_0 and the weights.
     step:      Makes what is carried on of what was, with `encode`, which adds p_k to its inputs and

@@ -10,15 +10,10 @@ from jaxtyping import Array, Float
 
 from rearec_jax.methods.unroll import PLAIN, Carried, Weights
 from rearec_jax.models import prefixes, refinement
-from rearec_jax.models.applied import applied
 from rearec_jax.models.backbones import Backbone, Variables
 from rearec_jax.models.prefixes import Prefixes
+from rearec_jax.models.scan import applied, scan, with_first
 from rearec_jax.types import Batch, Caches, KVCache, PRNGKey, Reasoning, ReasoningCaches
-
-# The most steps that are compiled as straight-line code. XLA then need not copy what the backward
-# pass keeps of each step in and out of a stacked buffer, and knows which reasoning tokens are still
-# to come. More steps would take longer to compile.
-UNROLLED = 10
 
 
 def encode_and_reason(
@@ -85,17 +80,21 @@ def reason(
     """Takes K reasoning steps from r_0 = `first` (arXiv 2503.22675, section 3.2).
 
     What a step does is said by the method's `Unroll`. Each view has its reasoning tokens, and all
-    share the caches of the items. In the noisy view the inputs of step k get noise[k-1], and what
-    they are made of is of the clean view in both.
+    share the caches of the items. In the noisy view the inputs of step k are those of the clean one
+    plus noise[k-1].
 
     Args:
         weights: The attention of r_0; where it is given, that of all steps is returned.
+
+    Raises:
+        ValueError: there is noise, and the method's step is not the plain one.
     """
-    # The scan stands outside of every module: inside of a Linen module a scan of JAX would use one
-    # dropout mask for all steps.
+    unroll = model.encoder.unroll
+    is_plain = unroll.step == PLAIN.step  # then the states are all that is carried
+    if noise is not None and not is_plain:
+        raise ValueError("the noisy view is that of a plain step")
     learned = cast(Weights, model.apply(variables, method="method_weights"))
     learned = {name: array.astype(first.dtype) for name, array in learned.items()}
-    unroll = model.encoder.unroll
     first = unroll.output(first, table, learned)
     if steps == 0:
         attention = None if weights is None else weights[:, :, None]
@@ -120,8 +119,7 @@ def reason(
         def encode(inputs: Float[Array, "B V Q D"]) -> Float[Array, "B _ Q D"]:
             inputs += embedding[None, None, None]
             if step_noise is not None:
-                clean, second = inputs[:, :streams], inputs[:, -streams:]
-                inputs = jnp.concatenate([clean, second + step_noise[:, None]], axis=1)
+                inputs = jnp.concatenate([inputs, inputs + step_noise[:, None]], axis=1)
             stepped, given = apply(
                 inputs,
                 caches,
@@ -136,8 +134,6 @@ def reason(
             made.append((written, given))
             return unroll.output(outputs, table, learned)
 
-        if noise is not None and unroll.step != PLAIN.step:  # which needs no copy: encode adds one
-            carried = jax.tree.map(lambda view: jnp.concatenate([view, view], axis=1), carried)
         carried = unroll.step(encode, carried, learned)
         written, given = made[-1]
         # Only the attention of the clean views to the items is kept.
@@ -146,26 +142,21 @@ def reason(
             given = given[:, :streams, :, : read.visible.shape[2]].mean(axis=1)
         noisy = None
         if noise is not None:
-            second = jax.tree.map(lambda view: view[:, streams:], carried)
+            carried, second = carried[:, :streams], carried[:, streams:]
             noisy = unroll.state(second, first, learned)
-            carried = jax.tree.map(lambda view: view[:, :streams], carried)
         state = unroll.state(carried, first, learned)
         return (carried, written if unroll.remembers else reasoning), (state, noisy, given, carried)
 
     xs = (jnp.arange(steps), embeddings, noise)
-    _, (states, noisy, given, carried) = jax.lax.scan(
-        body, (start, reasoning), xs, unroll=min(steps, UNROLLED)
-    )
+    states, noisy, given, carried = scan(body, (start, reasoning), xs, steps)
     chex.assert_shape(states, (steps, *first.shape))
-    states = jnp.moveaxis(jnp.concatenate([first[None], states]), 0, 2)
-    if noisy is not None:
-        noisy = jnp.moveaxis(noisy, 0, 2)
-    attention = None
-    if weights is not None and given is not None:
-        attention = jnp.moveaxis(jnp.concatenate([weights[None], given]), 0, 2)
-    if unroll.step == PLAIN.step:
-        carried = None  # it is the states alone
-    return Reasoning(states, noisy, attention, learned or None, carried)
+    return Reasoning(
+        states=with_first(first, states),
+        noisy=None if noisy is None else jnp.moveaxis(noisy, 0, 2),
+        attention=None if weights is None or given is None else with_first(weights, given),
+        weights=learned or None,
+        carried=None if is_plain else carried,
+    )
 
 
 def _rngs(key: PRNGKey | None, call: int) -> dict[str, PRNGKey] | None:

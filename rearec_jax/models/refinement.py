@@ -6,13 +6,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from rearec_jax.models.applied import applied
 from rearec_jax.models.backbones import Backbone, Variables
+from rearec_jax.models.scan import applied, scan, with_first
 from rearec_jax.ops import random_arrays
 from rearec_jax.types import Batch, PRNGKey, Reasoning
-
-# The most steps that are compiled as straight-line code (see `reasoning.UNROLLED`).
-UNROLLED = 10
 
 
 def refine(
@@ -66,9 +63,7 @@ def refine(
         key = jax.random.fold_in(dropout_key, steps + 1)
         drawn = random_arrays.normal(key, encoded.shape, encoded.dtype)
         states = drawn * jnp.asarray(core.noise, encoded.dtype)
-    _, of_steps = jax.lax.scan(body, states, jnp.arange(steps), unroll=max(1, min(steps, UNROLLED)))
+    of_steps = scan(body, states, jnp.arange(steps), steps)
     first = at_queries(encoded), None if weights is None else at_queries(weights)
-    every = jax.tree.map(
-        lambda one, more: jnp.moveaxis(jnp.concatenate([one[None], more]), 0, 2), first, of_steps
-    )
+    every = jax.tree.map(with_first, first, of_steps)
     return Reasoning(states=every[0], noisy=None, attention=every[1])

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rearec_jax.models import backbones, reasoning
+from rearec_jax.models import backbones, reasoning, scan
 from tests import oracle, tiny
 
 ITEMS, TOKENS, STEPS, WIDTH = 13, 7, 5, 8
@@ -104,9 +104,9 @@ class TestSteps:
     def test_a_loop_over_steps_is_the_same_as_straight_line_code(
         self, batch, noise, monkeypatch, unrolled
     ):
-        assert reasoning.UNROLLED >= STEPS
+        assert scan.UNROLLED >= STEPS
         want = unroll("prl", STEPS, batch, noise)
-        monkeypatch.setattr(reasoning, "UNROLLED", unrolled)
+        monkeypatch.setattr(scan, "UNROLLED", unrolled)
         looped = unrolling("prl", STEPS)
         given = make("prl")[1], batch, noise
         assert "while" in looped.lower(*given).as_text()
@@ -126,7 +126,7 @@ class TestSteps:
             return tiny.jit(jax.grad(loss))(make("prl")[1])
 
         want = gradients()
-        monkeypatch.setattr(reasoning, "UNROLLED", 2)
+        monkeypatch.setattr(scan, "UNROLLED", 2)
         for one, other in zip(jax.tree.leaves(gradients()), jax.tree.leaves(want), strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-11)
 

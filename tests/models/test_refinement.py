@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rearec_jax.models import backbones, reasoning, refinement
+from rearec_jax.models import backbones, reasoning, scan
 from rearec_jax.models.encoder import LAYERS
 from tests import oracle, tiny
 
@@ -123,7 +123,7 @@ def test_fewer_steps_are_the_first_of_many(batch):
 
 def test_a_loop_over_steps_is_the_same_as_straight_line_code(batch, monkeypatch):
     straight, variables = made("lares", model__layer="transformer")
-    monkeypatch.setattr(refinement, "UNROLLED", 1)
+    monkeypatch.setattr(scan, "UNROLLED", 1)
     looped = made.__wrapped__("lares")[0]
     assert "while" in looped.lower(variables, batch).as_text()
     want = straight(variables, batch).states
