@@ -99,65 +99,22 @@ def check_choices(config: Config) -> None:
 
 def _check_together(config: Config) -> None:
     """Checks what holds between options, and what takes more words."""
-    data, text, model = config.data, config.text, config.model
-    method, train, ev = config.method, config.train, config.eval
+    _check_data(config)
+    _check_model(config)
+    _check_method(config)
+    _check_training(config)
     _require(
-        model.width % model.heads == 0,
-        f"model.width={model.width} must be a multiple of model.heads={model.heads}",
+        bool(config.eval.cutoffs) and all(k >= 1 for k in config.eval.cutoffs),
+        f"eval.cutoffs={config.eval.cutoffs} must be positive",
     )
-    _require(
-        not model.relative_positions or model.attention == "causal",
-        "model.relative_positions are distances to earlier items and need model.attention=causal,"
-        f" got {model.attention}",
-    )
-    _require(method.steps <= LONGEST, f"method.steps={method.steps} must be at most {LONGEST}")
-    _require(
-        method.steps >= 1 or not METHODS[method.name].reasons,
-        f"method.name={method.name} needs method.steps of at least 1, got {method.steps}",
-    )
-    # Without positions a step is the same wherever it stands.
-    free_depth = METHODS[method.name].reasons and not METHODS[method.name].step_positions
-    _require(
-        -1 <= ev.steps <= (LONGEST if free_depth else method.steps),
-        f"eval.steps={ev.steps} must lie between 0 and the trained method.steps={method.steps}"
-        " (-1 = as trained)",
-    )
-    _require(
-        not model.item_ids or model.items != "ids",
-        f"model.item_ids adds item vectors to text; model.items={model.items} has no text",
-    )
-    _require(
-        train.loss == "full" or not METHODS[method.name].whole_catalogue(method),
-        f"method.name={method.name} compares distributions over the whole catalogue; with"
-        f" train.loss={train.loss} set {' and '.join(_weights(method.name))} to 0",
-    )
-    _require(
-        train.objective == "next_item" or not METHODS[method.name].neighbours(method),
-        f"method.name={method.name} teaches by the items near the last one, and"
-        f" train.objective={train.objective} hides items anywhere; use train.objective=next_item",
-    )
-    _require(
-        not train.lazy_adam or (train.loss != "full" and (model.items == "ids" or model.item_ids)),
-        "train.lazy_adam needs train.loss=sampled or in_batch (a full softmax touches every item)"
-        " and free item vectors",
-    )
-    _require(
-        train.objective != "cloze" or (model.attention == "bidirectional" and model.max_length > 1),
-        "train.objective=cloze needs model.attention=bidirectional (model.backbone=bert4rec) and"
-        f" model.max_length of at least 2, got {model.attention} and {model.max_length}",
-    )
-    _require(
-        train.stride <= model.max_length,
-        f"train.stride={train.stride} must not exceed model.max_length={model.max_length}",
-    )
+
+
+def _check_data(config: Config) -> None:
+    data, text = config.data, config.text
     _require(
         0 < data.valid_fraction < data.test_fraction < 1,
         f"data.valid_fraction={data.valid_fraction} and data.test_fraction={data.test_fraction}"
         " must rise between 0 and 1",
-    )
-    _require(
-        bool(ev.cutoffs) and all(k >= 1 for k in ev.cutoffs),
-        f"eval.cutoffs={ev.cutoffs} must be positive",
     )
     _require(
         bool(data.events) or not data.event_column,
@@ -174,7 +131,7 @@ def _check_together(config: Config) -> None:
         ("data.rating_filter=targets", data.rating_filter == "targets"),
         ("data.known_items_only", data.known_items_only),
         ("data.source=tfds", data.source == "tfds"),
-        ("eval.max_users", ev.max_users > 0),
+        ("eval.max_users", config.eval.max_users > 0),
     ]
     refused = [name for name, is_set in limits if is_set]
     _require(
@@ -192,6 +149,68 @@ def _check_together(config: Config) -> None:
         text.encoder != "language_model" or bool(text.model_path or text.vectors),
         "text.encoder=language_model needs text.model_path, the directory of a transformers or"
         " sentence-transformers model",
+    )
+
+
+def _check_model(config: Config) -> None:
+    model = config.model
+    _require(
+        model.width % model.heads == 0,
+        f"model.width={model.width} must be a multiple of model.heads={model.heads}",
+    )
+    _require(
+        not model.relative_positions or model.attention == "causal",
+        "model.relative_positions are distances to earlier items and need model.attention=causal,"
+        f" got {model.attention}",
+    )
+    _require(
+        not model.item_ids or model.items != "ids",
+        f"model.item_ids adds item vectors to text; model.items={model.items} has no text",
+    )
+
+
+def _check_method(config: Config) -> None:
+    method, train, steps = config.method, config.train, config.eval.steps
+    value = METHODS[method.name]
+    _require(method.steps <= LONGEST, f"method.steps={method.steps} must be at most {LONGEST}")
+    _require(
+        method.steps >= 1 or not value.reasons,
+        f"method.name={method.name} needs method.steps of at least 1, got {method.steps}",
+    )
+    # Without positions a step is the same wherever it stands.
+    free_depth = value.reasons and not value.step_positions
+    _require(
+        -1 <= steps <= (LONGEST if free_depth else method.steps),
+        f"eval.steps={steps} must lie between 0 and the trained method.steps={method.steps}"
+        " (-1 = as trained)",
+    )
+    _require(
+        train.loss == "full" or not value.whole_catalogue(method),
+        f"method.name={method.name} compares distributions over the whole catalogue; with"
+        f" train.loss={train.loss} set {' and '.join(_weights(method.name))} to 0",
+    )
+    _require(
+        train.objective == "next_item" or not value.neighbours(method),
+        f"method.name={method.name} teaches by the items near the last one, and"
+        f" train.objective={train.objective} hides items anywhere; use train.objective=next_item",
+    )
+
+
+def _check_training(config: Config) -> None:
+    model, train = config.model, config.train
+    _require(
+        not train.lazy_adam or (train.loss != "full" and (model.items == "ids" or model.item_ids)),
+        "train.lazy_adam needs train.loss=sampled or in_batch (a full softmax touches every item)"
+        " and free item vectors",
+    )
+    _require(
+        train.objective != "cloze" or (model.attention == "bidirectional" and model.max_length > 1),
+        "train.objective=cloze needs model.attention=bidirectional (model.backbone=bert4rec) and"
+        f" model.max_length of at least 2, got {model.attention} and {model.max_length}",
+    )
+    _require(
+        train.stride <= model.max_length,
+        f"train.stride={train.stride} must not exceed model.max_length={model.max_length}",
     )
 
 
