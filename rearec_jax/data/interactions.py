@@ -114,7 +114,7 @@ class Interactions:
 
     @property
     def in_training(self) -> Bool[np.ndarray, "total"]:
-        """Whether each interaction belongs to the training period, as a target or as history.
+        """The flags of the interactions in the training period, as a target or as history.
 
         A held-out position stays out of it even where a filter has made it CONTEXT.
         """

@@ -63,12 +63,12 @@ class Model:
 
     @functools.cached_property
     def config(self) -> Config:
-        """All options of the run."""
+        """The options of the run."""
         return load_config(self._workdir.path)
 
     @functools.cached_property
     def recommender(self) -> Recommender:
-        """What `rearec_jax.load` returns: the best epoch, which knows items and no users."""
+        """The `rearec_jax.load` of the run: the best epoch, which knows items and no users."""
         return model_directory.load(self.path)
 
     @functools.cached_property

@@ -27,7 +27,7 @@ class Table:
 
     @property
     def digest(self) -> str:
-        """Some digits that change with the rows."""
+        """A number in hexadecimal digits that changes with the rows."""
         return hashlib.sha256(self.frame.hash_rows().to_numpy().tobytes()).hexdigest()[:16]
 
     def keep(self, workdir: Workdir) -> None:

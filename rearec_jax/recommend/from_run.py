@@ -47,7 +47,7 @@ def keep_items(workdir: Workdir, data: Interactions) -> None:
 
 
 class Kept(NamedTuple):
-    """What a run keeps of its best epoch.
+    """The part of a run's best epoch that recommending needs.
 
     config:    The run's options.
     items:     Its catalogue.

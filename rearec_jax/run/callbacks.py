@@ -17,7 +17,7 @@ LOGGERS = {"wandb": "rearec_jax.run.loggers:WandB", "mlflow": "rearec_jax.run.lo
 
 
 class Start(NamedTuple):
-    """Where a training begins or goes on.
+    """The beginning of a training, or the place where it goes on.
 
     workdir:         The work directory.
     options:         All options of the run by their full names, such as "train.epochs".

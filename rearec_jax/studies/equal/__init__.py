@@ -1,1 +1,1 @@
-"""What trainings cost, and how many epochs of one cost the same as another."""
+"""The costs of trainings, and the epochs of one that cost the same as another."""

@@ -22,11 +22,11 @@ TURNS, UPDATES = 9, 4  # turns that count, and the updates of each
 
 
 class Cost(NamedTuple):
-    """What a configuration costs, in seconds or in FLOPs of matrix products.
+    """The costs of a configuration, in seconds or in FLOPs of matrix products.
 
-    update:     One update.
-    updates:    The updates of an epoch.
-    evaluation: One evaluation of the validation split.
+    update:     The cost of one update.
+    updates:    The number of updates in an epoch.
+    evaluation: The cost of one evaluation of the validation split.
     """
 
     update: float

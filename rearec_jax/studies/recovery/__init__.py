@@ -1,1 +1,1 @@
-"""How much of a method's gain a plain model recovers with what the method got besides thinking."""
+"""The study of recovery: the share of a method's gain that a plain model has without thinking."""
