@@ -24,7 +24,7 @@ from rearec_jax.data.own_files.columns import (
     likely,
     plain,
 )
-from rearec_jax.data.own_files.records import Header, Told
+from rearec_jax.data.own_files.records import Header, TextOptions
 from rearec_jax.errors import UserError
 
 _SPLIT_CODES = {
@@ -214,8 +214,9 @@ def _read_interactions(files: Sequence[Path], config: DataConfig) -> pl.DataFram
     """
     by_option = files_of(config)
     files = [file for group in by_option.values() for file in group]
-    told = Told(config.separator, tuple(_parts(config.columns)))
-    headers = [tables.read_header(path, config.source == "recbole", told) for path in files]
+    typed = config.source == "recbole"
+    options = TextOptions(config.separator, tuple(_parts(config.columns)), typed)
+    headers = [tables.read_header(path, options) for path in files]
     names = _columns(files[0], headers[0], config)
     table = tables.read_table(files, headers, list(names.values()))
     table = _kept_events(_one_row_an_item(table, names, headers[0], config), names, config)

@@ -48,7 +48,7 @@ class Header(NamedTuple):
 
     @property
     def columns(self) -> list[str]:
-        """All columns, those of the path too."""
+        """The names of all columns, those of the path too."""
         return [*self.names, *(name for name in self.partition if name not in self.names)]
 
     def __str__(self) -> str:
@@ -57,8 +57,8 @@ class Header(NamedTuple):
         return f"{self.form}, {'header' if self.has_line else 'no header'}"
 
 
-class Told(NamedTuple):
-    """What a user says of text files.
+class TextOptions(NamedTuple):
+    """The format of text files, as far as the options name it.
 
     separator: what stands between two fields; "": it is found.
     columns:   the names of the columns of a file that has no header.
@@ -70,7 +70,7 @@ class Told(NamedTuple):
     typed: bool = False
 
 
-NOTHING_TOLD = Told()
+BY_DEFAULT = TextOptions()
 
 
 class Wrong(NamedTuple):
@@ -97,13 +97,12 @@ class Records(NamedTuple):
     wrong: list[Wrong]
 
 
-def read_header(path: Path, typed: bool, told: Told = NOTHING_TOLD) -> Header:
-    """Reads the first line; ``typed``: of RecBole's ``name:type`` fields, separated by tabs.
+def read_header(path: Path, options: TextOptions = BY_DEFAULT) -> Header:
+    """Reads the first line, and finds the format by it.
 
     Raises:
         UserError: there is no header, or the file is no text.
     """
-    told = told._replace(typed=typed)
     with paths.explained(path), paths.open_bytes(path) as file:
         raw = file.readline()
     if kind := paths.packed_as(raw):
@@ -118,11 +117,11 @@ def read_header(path: Path, typed: bool, told: Told = NOTHING_TOLD) -> Header:
     if b"\r" in raw.removesuffix(b"\r\n"):
         raise UserError(f"{path}: {CR_ALONE}")
     first = first.removesuffix("\r")
-    form = _form(path, first, told)
-    if told.columns:
-        return Header(list(told.columns), form, has_line=False)
+    form = _form(path, first, options)
+    if options.columns:
+        return Header(list(options.columns), form, has_line=False)
     names = form.fields(first)
-    if not typed and not all(map(_TYPED.fullmatch, names)):
+    if not options.typed and not all(map(_TYPED.fullmatch, names)):
         return Header(names, form)
     for name in names:
         if ":" not in name:
@@ -133,21 +132,21 @@ def read_header(path: Path, typed: bool, told: Told = NOTHING_TOLD) -> Header:
     return Header([name.rpartition(":")[0] for name in names], form)
 
 
-def _form(path: Path, first: str, told: Told) -> Format:
+def _form(path: Path, first: str, options: TextOptions) -> Format:
     """Returns the format that the first line has.
 
     It is that of the file's suffix if the line has its separator, or else the one with most fields;
-    blanks part fields where nothing else does. Where the number of columns is known, it tells.
+    blanks part fields where nothing else does. Where the number of columns is known, that decides.
     """
-    if told.separator:
-        return cells.format_of(told.separator)
-    if told.typed:
+    if options.separator:
+        return cells.format_of(options.separator)
+    if options.typed:
         return cells.TABS
     own = {".tsv": cells.TABS, ".csv": cells.COMMAS}.get(paths.suffix(path))
     forms = sorted(cells.FORMATS, key=lambda form: form != own)
     widths = {form: len(form.fields(first)) for form in forms}
-    fits = [form for form in forms if widths[form] == len(told.columns)]
-    if fits and len(told.columns) > 1:
+    fits = [form for form in forms if widths[form] == len(options.columns)]
+    if fits and len(options.columns) > 1:
         return fits[0]
     if own is not None and widths[own] > 1:
         return own

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rearec_jax.data.own_files import cells, paths, records
-from rearec_jax.data.own_files.records import NOTHING_TOLD, Header, Told, Wrong
+from rearec_jax.data.own_files.records import BY_DEFAULT, Header, TextOptions, Wrong
 from rearec_jax.data.parquet import DAMAGED
 from rearec_jax.errors import UserError
 
@@ -110,24 +110,23 @@ class Table:
         return dataclasses.replace(self, frame=frame, lines=lines, parts=parts)
 
 
-def read_header(path: Path, typed_header: bool = False, told: Told = NOTHING_TOLD) -> Header:
+def read_header(path: Path, options: TextOptions = BY_DEFAULT) -> Header:
     """Finds out what kind of table a file is, and its columns.
 
     Args:
         path: the file; its suffix or its first bytes tell Parquet and Arrow from text.
-        typed_header: whether it has RecBole's ``name:type`` header, tab separated, whatever the
+        options: the format of text, as far as it is known; a typed header is text whatever the
             suffix.
-        told: what the user says of text files.
 
     Raises:
         UserError: the kind is unknown, the file cannot be read, or a column is repeated.
     """
-    kind = "" if typed_header else _kind(path)
+    kind = "" if options.typed else _kind(path)
     if kind:
         with _arrow(path, kind) as file:
             header = Header(file.names, cells.PARQUET)
     else:
-        header = records.read_header(path, typed_header, told)
+        header = records.read_header(path, options)
     header = header._replace(partition=paths.partition(path))
     repeated = sorted({name for name in header.names if header.names.count(name) > 1} - {"_"})
     if repeated:

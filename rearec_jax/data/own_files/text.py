@@ -9,6 +9,7 @@ from rearec_jax.config import DataConfig
 from rearec_jax.config.checks import template_parts
 from rearec_jax.data.own_files import paths, tables
 from rearec_jax.data.own_files.columns import ITEM, choose
+from rearec_jax.data.own_files.records import TextOptions
 from rearec_jax.errors import UserError
 
 
@@ -25,7 +26,7 @@ def read_item_text(config: DataConfig, item_ids: pl.Series) -> pl.Series:
     """
     path = paths.existing_file(config.item_text, "data.item_text")
     option = "data.text_template" if config.text_template else "data.text_columns"
-    header = tables.read_header(path, paths.suffix(path) == ".item")
+    header = tables.read_header(path, TextOptions(typed=paths.suffix(path) == ".item"))
     names, where = header.columns, str(path)
     ids = choose(names, ITEM, config.text_id_column, "data.text_id_column", where)
     wanted = columns_of_text(config)

@@ -12,7 +12,7 @@ import polars as pl
 
 from rearec_jax.data.own_files import cells, paths, tables, timestamps
 from rearec_jax.data.own_files.columns import ITEM, SEVERAL, TIME, USER, choose, likely, plain
-from rearec_jax.data.own_files.records import Header, Wrong
+from rearec_jax.data.own_files.records import Header, TextOptions, Wrong
 from rearec_jax.errors import UserError
 
 ROWS = 16_384  # users of a piece
@@ -73,7 +73,7 @@ def open_input(path: str, columns: Columns) -> Input:
         UserError: there is no such file, or it has neither kind of rows.
     """
     found = paths.existing_file(path, "--input")
-    header = tables.read_header(found, paths.suffix(found) in _TYPED_HEADERS)
+    header = tables.read_header(found, TextOptions(typed=paths.suffix(found) in _TYPED_HEADERS))
     names = header.columns
     columns = _there(path, columns, names)
     if columns.user not in names or not {columns.items, columns.item} & set(names):

@@ -25,7 +25,7 @@ def directory(tmp_path_factory):
 def read(path, content, wanted=NAMES):
     """The lines, the fields (None where empty) and the wrong records of a file."""
     path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
-    found = list(read_records(path, read_header(path, typed=False), wanted))
+    found = list(read_records(path, read_header(path), wanted))
     rows = [row for one in found for row in zip(one.lines.tolist(), *one.frame, strict=True)]
     return rows, [wrong for one in found for wrong in one.wrong]
 
@@ -135,7 +135,7 @@ def test_an_empty_table(tmp_path):
 def test_headers_that_are_none(tmp_path, content, words):
     (tmp_path / "a.csv").write_bytes(content)
     with pytest.raises(UserError, match=rf"a\.csv.*{words}"):
-        read_header(tmp_path / "a.csv", typed=False)
+        read_header(tmp_path / "a.csv")
 
 
 @pytest.mark.parametrize(
@@ -151,6 +151,6 @@ def test_headers_that_are_none(tmp_path, content, words):
 )
 def test_the_separator(tmp_path, name, first, form):
     (tmp_path / name).write_bytes(gzip.compress(first) if name.endswith(".gz") else first)
-    header = read_header(tmp_path / name, typed=False)
+    header = read_header(tmp_path / name)
     text = first.decode("utf-8-sig").rstrip()
     assert header == Header(text.split(form.separator), form)
