@@ -271,16 +271,20 @@ def test_given_splits_at_the_same_time(make):
     assert data.split.tolist() == [CONTEXT, TRAIN, VALIDATION, TEST]
 
 
-def test_given_splits_without_validation(tmp_path, caplog):
+def given_split(place, held_out):
+    """The options of a file whose users end with an interaction of this split, after training."""
     rows = [
-        f"u{user},i{(3 * user + n) % 11},{n},{'test' if n == 5 else 'train'}\n"
+        f"u{user},i{(3 * user + n) % 11},{n},{held_out if n == 5 else 'train'}\n"
         for user in range(20)
         for n in range(6)
     ]
-    (tmp_path / "a.csv").write_text("user_id,item_id,timestamp,split\n" + "".join(rows))
-    options = {"data__source": "table", "data__path": str(tmp_path / "a.csv")}
-    options |= {"data__split": "given", "data__cache_dir": str(tmp_path / "kept")}
-    config = tiny(**options, train__epochs=3, train__patience=1)
+    (place / "a.csv").write_text("user_id,item_id,timestamp,split\n" + "".join(rows))
+    options = {"data__source": "table", "data__path": str(place / "a.csv")}
+    return options | {"data__split": "given", "data__cache_dir": str(place / "kept")}
+
+
+def test_given_splits_without_validation(tmp_path, caplog):
+    config = tiny(**given_split(tmp_path, "test"), train__epochs=3, train__patience=1)
     summary = run(tmp_path / "run", config)
     assert (summary["train"]["epochs"], summary["best_epoch"]) == (3, 3)
     assert "valid" not in summary and summary["test"]["ndcg@10"] > 0
@@ -292,15 +296,8 @@ def test_given_splits_without_validation(tmp_path, caplog):
 
 
 def test_given_splits_without_a_test(tmp_path):
-    rows = [
-        f"u{user},i{(3 * user + n) % 11},{n},{'valid' if n == 5 else 'train'}\n"
-        for user in range(20)
-        for n in range(6)
-    ]
-    (tmp_path / "a.csv").write_text("user_id,item_id,timestamp,split\n" + "".join(rows))
-    options = {"data__source": "table", "data__path": str(tmp_path / "a.csv")}
-    options |= {"data__split": "given", "data__cache_dir": str(tmp_path / "kept")}
-    summary = run(tmp_path / "run", tiny(**options, train__epochs=1))
+    config = tiny(**given_split(tmp_path, "valid"), train__epochs=1)
+    summary = run(tmp_path / "run", config)
     assert "test" not in summary and summary["valid"]["ndcg@10"] > 0
     assert "no test: the results are those of the validation" in summary["notes"]
     assert not (tmp_path / "run" / "ranks.parquet").exists()
