@@ -113,7 +113,7 @@ def read(path: pathlib.Path) -> UserRanks:
     if not path.is_file():
         raise UserError(
             f"{path} does not exist; write it with --mode=evaluate --workdir={path.parent}, and the"
-            " same --config options as here, if any"
+            " same --config options as here, if any; a run whose data have no test split has none"
         )
     try:
         frame = pl.read_parquet(path)

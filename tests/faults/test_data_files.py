@@ -24,6 +24,7 @@ from rearec_jax.errors import UserError
 from rearec_jax.recommend.recommend_files import Request, recommend_file
 from rearec_jax.run.events import read_events
 from rearec_jax.run.workdir import Workdir
+from rearec_jax.studies.analysis import comparable_runs
 from tests.faults.tiny_run import run, tiny
 from tests.recommend.test_recommender import recommender
 
@@ -300,6 +301,8 @@ def test_given_splits_without_a_test(tmp_path):
     summary = run(tmp_path / "run", config)
     assert "test" not in summary and summary["valid"]["ndcg@10"] > 0
     assert "no test: the results are those of the validation" in summary["notes"]
+    with pytest.raises(UserError, match="data have no test split"):
+        comparable_runs.read([str(tmp_path / "run")])
     assert not (tmp_path / "run" / "ranks.parquet").exists()
 
 

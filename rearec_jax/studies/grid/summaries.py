@@ -51,6 +51,9 @@ def read(root: pathlib.Path) -> tuple[list[Result], list[str]]:
         except (OSError, ValueError) as error:
             notes.append(f"{path} cannot be read ({error}); delete it and run the grid again")
             continue
+        if not isinstance(summary.get("test"), dict):
+            notes.append(f"{path} has no results of a test, so it is in no table")
+            continue
         dataset = path.parent.parent.name
         found = _read_options(path.parent), _read_digest(path.parent)
         results.append(Result(dataset, name[1], name[2], int(name[3]), summary, *found))
@@ -89,8 +92,8 @@ def read_commands(root: pathlib.Path) -> list[str]:
 
 def _read_summary(path: pathlib.Path) -> dict[str, Any]:
     summary = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(summary, dict) or not isinstance(summary.get("test"), dict):
-        raise ValueError("no test results in it")
+    if not isinstance(summary, dict):
+        raise ValueError("it holds no results")
     return summary
 
 
