@@ -101,5 +101,6 @@ def _required(package: str) -> Any:
         return importlib.import_module(package)
     except ImportError as error:
         raise UserError(
-            f"train.callbacks={package} needs the package: pip install 'rearec_jax[{package}]'"
+            f"train.callbacks={package} needs the package: pip install -e '.[{package}]' in"
+            " the project's clone"
         ) from error
