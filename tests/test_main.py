@@ -1,6 +1,7 @@
 """The command line: mistakes are one sentence; a run survives being killed."""
 
 import json
+import logging
 from pathlib import Path
 import signal
 import subprocess
@@ -8,7 +9,9 @@ import sys
 import time
 import tomllib
 
+from absl import app
 from absl.flags import FLAGS
+from absl.testing import flagsaver
 import pytest
 
 from rearec_jax import main
@@ -39,6 +42,21 @@ TINY = [
     "--config.train.log_every_steps=1",
     "--config.train.checkpoint_minutes=1e-9",
 ]
+
+
+@pytest.fixture(autouse=True)
+def as_before():
+    """Takes back what a program leaves in this process: flags, and the levels of logging."""
+    was_parsed, handlers = FLAGS.is_parsed(), list(logging.root.handlers)
+    loggers = [logging.getLogger(name) for name in (None, "absl", "rearec_jax")]
+    levels = [logger.level for logger in loggers]
+    app.define_help_flags()  # absl does so once in a process
+    with flagsaver.flagsaver():
+        yield
+    (FLAGS.mark_as_parsed if was_parsed else FLAGS.unparse_flags)()
+    logging.root.handlers[:] = handlers
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
 
 
 def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
