@@ -13,7 +13,7 @@ from rearec_jax import config
 
 def get_config() -> config_dict.ConfigDict:
     options = config.default()
-    options.data.name = "beauty"
+    options.data.name = "sports"
     options.data.source = "sequences"
     options.data.hint = (
         "Sports_and_Outdoors.txt of the S³-Rec release (a user a line: user item item ...),"
