@@ -47,6 +47,9 @@ Size = Annotated[int, NOT_NEGATIVE]
 Amount = Annotated[float, NOT_NEGATIVE]
 Positive = Annotated[float, POSITIVE]
 Fraction = Annotated[float, Range(lambda x: 0 <= x < 1, "be at least 0 and below 1")]
+FractionOrSame = Annotated[
+    float, Range(lambda x: x == -1 or 0 <= x < 1, "be at least 0 and below 1, or -1 (the same)")
+]
 Share = Annotated[float, Range(lambda x: 0 <= x <= 1, "lie between 0 and 1")]
 Threshold = Annotated[float | None, Range(lambda x: math.isfinite(x or 0), FINITE.words)]
 DeviceCount = Annotated[int, Range(lambda n: n == -1 or n >= 1, "be at least 1, or -1 (all left)")]
@@ -134,7 +137,8 @@ class ModelConfig:
     heads: Count = 2
     hidden: Count = 300  # the width of the feed-forward layer
     max_length: Length = 50  # the latest items of a history that are read; tokens of a row
-    embedding_dropout: Fraction = 0.2
+    embedding_dropout: Fraction = 0.2  # the dropout of the vectors of the items
+    step_dropout: FractionOrSame = -1.0  # of the inputs of reasoning steps; -1 = embedding_dropout
     dropout: Fraction = 0.5  # the dropout of attention weights and of both sublayers' outputs
     init_stddev: Positive = 0.02
     layer_norm_epsilon: Positive = 1e-12

@@ -18,7 +18,7 @@ from rearec_jax.training.setup import Setup
 from rearec_jax.training.warm_start import carried, mismatches
 
 # Options of the model that may be others than those of the run that is carried over.
-FREE = ("embedding_dropout", "dropout", "text_dropout", "init_stddev", "dtype")
+FREE = ("embedding_dropout", "step_dropout", "dropout", "text_dropout", "init_stddev", "dtype")
 SAME_TEXT = 0.99  # the least median cosine of an item's text vectors in both runs
 
 

@@ -68,6 +68,8 @@ class Encoder(nn.Module):
         self.weights = {name: self.param(name, init, shape, dtype) for name, shape in self.learned}
         self.input_norm = layers.layer_norm(config)
         self.input_dropout = layers.Dropout(config.embedding_dropout)
+        same = config.step_dropout == -1
+        self.step_dropout = self.input_dropout if same else layers.Dropout(config.step_dropout)
         self.layers = [LAYERS[config.layer](config) for _ in range(config.layers)]
         if self.core:
             self.core_norm = layers.layer_norm(config)
@@ -102,7 +104,7 @@ class Encoder(nn.Module):
             The hidden states of the last layer, and the keys and values of every layer.
         """
         everywhere = prefixes.of_all_tokens(positions, segments, self.causal)
-        x = self._enter(vectors + self.position[positions], train)
+        x = self.input_dropout(self.input_norm(vectors + self.position[positions]), train)
         caches = []
         for layer in self.layers[:-1]:
             x, cache = layer.prefill(x, everywhere, train)
@@ -132,7 +134,7 @@ class Encoder(nn.Module):
         Returns:
             r_k of every view, and `reasoning` with the cache of this step as the newest.
         """
-        x = self._enter(inputs, train)
+        x = self.step_dropout(self.input_norm(inputs), train)
         caches = []
         for layer, layer_items, layer_reasoning in zip(self.layers, items, reasoning, strict=True):
             x, cache = layer.step(x, Past(layer_items, layer_reasoning, index, read), train)
@@ -169,6 +171,3 @@ class Encoder(nn.Module):
     def method_weights(self) -> Weights:
         """Returns what the method learns beside the encoder."""
         return self.weights
-
-    def _enter(self, x: Array, train: bool) -> Array:
-        return self.input_dropout(self.input_norm(x), train)

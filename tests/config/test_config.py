@@ -109,6 +109,7 @@ def test_whole_numbers_are_fine_where_a_float_is_asked_for():
         ("model__layers", 0),
         ("model__dropout", 1.0),
         ("model__embedding_dropout", -0.1),
+        ("model__step_dropout", -0.5),
         ("model__dropout", float("nan")),
         ("model__dtype", "float16"),
         ("model__backbone", "sasrek"),

@@ -180,3 +180,18 @@ def test_dropout_keeps_the_mean():
     assert set(np.unique(y)) == {0.0, np.float32(1.25)}
     assert abs(float(y.mean()) - 1) < 5 * np.sqrt(0.25 / x.size)
     np.testing.assert_array_equal(module.apply({}, x, train=False), x)
+
+
+def test_steps_may_have_a_rate_of_their_own(batch):
+    """With step_dropout alone, r_0 is the same for every key, and later states are not."""
+    rates = {"model__dropout": 0.0, "model__embedding_dropout": 0.0, "model__step_dropout": 0.5}
+    model, variables = tiny.build(tiny.config("prl", STEPS, **rates), ITEMS)
+    table = backbones.item_table(model, variables)
+    one, other = (
+        reasoning.encode_and_reason(
+            model, variables, table, batch, STEPS, None, jax.random.key(seed)
+        ).states
+        for seed in (0, 1)
+    )
+    np.testing.assert_array_equal(one[:, :, 0], other[:, :, 0])
+    assert not jnp.any(jnp.all(one[:, :, 1:] == other[:, :, 1:], axis=-1))
