@@ -258,8 +258,8 @@ def _at_once(
         data = data[np.repeat(keep, ends - starts + 1)]
     try:
         frame = _by_polars(data.tobytes(), header, wanted)
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
-        return None
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):
+        return None  # OSError: text that begins as a compressed file does, such as x^
     return (Records(frame, line + lines[keep], wrong), used) if len(frame) == keep.sum() else None
 
 

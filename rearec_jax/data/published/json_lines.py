@@ -71,8 +71,8 @@ def _at_once(
         return pl.DataFrame(schema=schema)
     try:
         frame = pl.read_ndjson(io.BytesIO(text), schema=dict(schema))
-    except pl.exceptions.PolarsError:
-        return None
+    except (pl.exceptions.PolarsError, OSError):
+        return None  # OSError: text that begins as a compressed file does
     if any(frame[name].has_nulls() for name in required):
         return None
     return None if _bad_dates(frame, required).any() else frame

@@ -118,6 +118,15 @@ def test_only_the_wanted_columns_in_the_wanted_order(tmp_path):
     assert read(tmp_path / "a.csv.gz", b"a,b,c\n1,2,3\n", ["c", "a"])[0] == [(2, "3", "1")]
 
 
+@pytest.mark.parametrize("block", [1, 10_000])
+@pytest.mark.parametrize("start", ["x^", "x\x01", "BZh", "PK\x03\x04", "PAR1", "ARROW1"])
+def test_text_that_begins_as_another_kind_of_file(tmp_path, monkeypatch, start, block):
+    """Polars tells compressed text by its first bytes: the letters x^ are those of zlib."""
+    monkeypatch.setattr(records, "BLOCK", block)
+    content = f"a,b,c\n{start},1,2\ny,3,4\n".encode()
+    assert read(tmp_path / "a.csv", content) == ([(2, start, "1", "2"), (3, "y", "3", "4")], [])
+
+
 def test_an_empty_table(tmp_path):
     assert read(tmp_path / "a.csv", b"a,b,c\n") == ([], [])
 

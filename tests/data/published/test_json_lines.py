@@ -3,6 +3,7 @@
 import json
 
 import polars as pl
+import pytest
 
 from rearec_jax.data.published import json_lines
 from rearec_jax.data.published.line_blocks import Malformed
@@ -22,3 +23,13 @@ def test_json_lines_are_read_alike_at_once_and_line_by_line(tmp_path):
         frames.append(pl.concat(json_lines.frames(tmp_path / name, schema, (), malformed)))
     assert len(frames[0]) == len(rows)
     assert frames[0].equals(frames[1])
+
+
+@pytest.mark.parametrize("start", [b"(\xb5/\xfd", b"\x1f\x8b", b"x^", b"x\x9c"])
+def test_a_line_that_begins_as_a_compressed_file_is_malformed(tmp_path, start):
+    path = tmp_path / "lines.json"
+    path.write_bytes(start + b'no JSON\n{"s": "good"}\n')
+    malformed = Malformed(path)
+    frames = json_lines.frames(path, {"s": pl.String}, ("s",), malformed)
+    assert pl.concat(frames)["s"].to_list() == ["good"]
+    assert malformed.count == 1
