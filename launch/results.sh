@@ -108,6 +108,8 @@ beauty() {
   filtered beauty-filtered-dropout beauty base 30 --config.model.embedding_dropout=.5
   filtered beauty-filtered-128 beauty base 20 --config.model.embedding_dropout=.5 "${wide[@]}"
   filtered beauty-filtered-prl beauty prl 20 --config.model.embedding_dropout=.5
+  filtered beauty-filtered-steps beauty prl 20 --config.model.embedding_dropout=.5 --config.model.step_dropout=0
+  filtered beauty-filtered-mancar beauty mancar 20 --config.model.embedding_dropout=.5
 }
 
 toys() {
@@ -127,6 +129,7 @@ sports() {
   compare sports-smaller sports-64/sports/base sports-12/sports/prl
   unseen sports-12 sports sasrec-base,sasrec-erl,sasrec-prl 0,1,2 12 "${wide[@]}"
   filtered sports-filtered sports base 20 --config.model.embedding_dropout=.5
+  filtered sports-filtered-128 sports base 12 --config.model.embedding_dropout=.5 "${wide[@]}"
   texts_and_ids sports-text sports base 12
   texts_and_ids sports-text sports prl 12
   texts_and_ids sports-text-24 sports base 24
