@@ -50,7 +50,7 @@ def seconds(function: Callable[[], object]) -> float:
 
 
 def main() -> None:
-    import hnswlib
+    import hnswlib  # pyrefly: ignore[missing-import]
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run")

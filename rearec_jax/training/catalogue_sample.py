@@ -93,9 +93,8 @@ class Touched(NamedTuple):
         )
 
     def catalogue(self, catalogue: Catalogue) -> Catalogue:
-        """Returns the text vectors of the touched items, where there are any."""
-        text = None if catalogue.text is None else self._rows(catalogue.text)
-        return Catalogue(text=text)
+        """Returns the text vectors or features of the touched items, where there are any."""
+        return Catalogue(text=jax.tree.map(self._rows, catalogue.text))
 
     def take(self, tree: Tree) -> Tree:
         """Returns the tree with the touched rows alone of free vectors and their moments."""
