@@ -11,6 +11,8 @@ position of a row from which reasoning starts. docs/design.md says why.
 """
 
 from collections.abc import Mapping
+import dataclasses
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -62,17 +64,34 @@ ReasoningCaches = tuple[tuple[KVCache, ...], ...]
 by every step that writes to it, and the backward pass would keep all of the copies."""
 
 
+@functools.partial(
+    jax.tree_util.register_dataclass, data_fields=["codes", "weights"], meta_fields=["count"]
+)
+@dataclasses.dataclass(frozen=True)
+class Features:
+    """The features of the items, such as brand and category, as a sparse matrix [N, V].
+
+    codes:   The numbers of each item's values, below V: Int[N, M].
+    weights: The weight of each: 1 / n of an item's n values of a column; 0 where there is none.
+    count:   V, the number of values of all columns.
+    """
+
+    codes: Any  # no type: JAX makes this class of shapes, shardings and more in place of arrays
+    weights: Any
+    count: int
+
+
 class Catalogue(NamedTuple):
     """The constants of the items; None where a run does not read them.
 
-    text:            The vectors of their texts.
+    text:            What the item encoder reads: vectors of their texts, or their features.
     cumulative:      The cumulative probability, in 32 bits, with which each is drawn as a negative.
     log_probability: The logarithm of that probability, or of an item's share of the targets (see
                      `training.catalogue_sample`).
     neighbours:      The nearest items of each item, nearest first; N fills rows.
     """
 
-    text: Float[Array, "N F"] | None = None
+    text: Float[Array, "N F"] | Features | None = None
     cumulative: UInt32[Array, " N"] | None = None
     log_probability: Float[Array, " N"] | None = None
     neighbours: Int[Array, "N n"] | None = None

@@ -13,7 +13,7 @@ from rearec_jax.run.interruption import interruptible
 from rearec_jax.studies.analysis import analysis_table, from_model, from_ranks, output, stories
 from rearec_jax.studies.analysis.model_pass import Observations, observe
 from rearec_jax.training.restored import restore
-from rearec_jax.training.setup import text_vectors
+from rearec_jax.training.setup import item_inputs
 
 HELP = "by step and group, states, lists, stories, to --workdir/analysis"
 
@@ -43,7 +43,7 @@ def analyse_run(path: str, given: Config | None) -> pathlib.Path:
     ranks = rank_file.read(ranks_file)
     chosen = stories.choose(ranks, run.config.analysis)  # a wrong name is found before the work
     with interruptible():
-        text = text_vectors(run.data)
+        text = item_inputs(run.data)
         observed = observe(run.model, run.variables, run.config, run.data, text)
         _check_same(ranks_file, ranks, run.data, observed)
         found = from_ranks.tables(ranks) | from_model.tables(observed, run.data)

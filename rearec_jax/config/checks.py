@@ -144,6 +144,16 @@ def _check_data(config: Config) -> None:
         f"data.times_path={data.times_path} belongs to data.source=sequences;"
         f" data.source={data.source} has its times in its own file",
     )
+    _require(
+        not data.item_features or config.model.items == "ids",
+        f"data.item_features belongs to backbones with a vector an item, and"
+        f" model.backbone={config.model.backbone} reads text: write the features into it, by"
+        " data.text_columns or data.text_template",
+    )
+    _require(
+        bool(data.item_features) or not (data.feature_columns or data.feature_numbers),
+        "data.feature_columns and data.feature_numbers need data.item_features, the file",
+    )
     template_parts(data.text_template)
     _require(
         text.encoder != "language_model" or bool(text.model_path or text.vectors),

@@ -53,7 +53,7 @@ FREE_OPTIONS = (
 
 # Options that name the files which a run is trained on; their digests are compared.
 DATA_OPTIONS = ("data.path", "data.times_path", "data.validation_path", "data.test_path")
-DATA_OPTIONS += ("data.item_text", "text.vectors")
+DATA_OPTIONS += ("data.item_text", "data.item_features", "text.vectors")
 
 
 # The values of options in runs that are older than the option, where the default is another now.

@@ -67,6 +67,9 @@ class DataConfig:
     test_path: str = ""  # the files of the test, likewise; either sets split=given
     hint: str = ""  # the file that path should name and its publisher, for the error without it
     item_text: str = ""  # a TSV, CSV, Parquet or .item file with the text of items; "" = none
+    item_features: str = ""  # a CSV, Parquet, .item or JSON lines file of features; "" = none
+    feature_columns: tuple[str, ...] = ()  # its columns that are read; () = all but the ids
+    feature_numbers: tuple[str, ...] = ()  # those that are numbers, such as price: ten buckets
     columns: str = ""  # the columns of a file without a header, such as user,item,_
     separator: str = ""  # what stands between the fields of a text file; "" = it is found
     user_column: str = "user_id"  # where a file lacks it: one that says the same, such as userId

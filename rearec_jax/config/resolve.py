@@ -21,6 +21,8 @@ from rearec_jax.methods import METHODS
 # so that the directories of earlier runs keep their names.
 NEWER = (
     ("data", "single_users", "drop"),
+    ("data", "item_features", ""),
+    *(("data", name, []) for name in ("feature_columns", "feature_numbers")),
     *(("data", name, "") for name in ("validation_path", "test_path", "columns", "separator")),
     *(("data", name, "") for name in ("event_column", "events")),
     *(("data", name, 0) for name in ("min_user", "min_item")),

@@ -61,6 +61,7 @@ class Interactions:
         whether or not they are targets; None: all up to the first VALIDATION or TEST target.
     item_vectors: the vectors of the items' text, for backbones that read it; they are not saved
         with the rest.
+    item_features: the features of the items (see `item_features.read`), likewise.
     tied_users: the number of users with a test target that has the time of another interaction;
         None where there are no times. It is not saved either.
     """
@@ -75,6 +76,7 @@ class Interactions:
     name: str
     training_lengths: Int64[np.ndarray, "users"] | None = None
     item_vectors: Float32[np.ndarray, "N F"] | None = None
+    item_features: "pl.DataFrame | None" = None
     tied_users: int | None = None
 
     @property
@@ -127,7 +129,8 @@ class Interactions:
     def digests(self) -> dict[str, str]:
         """Returns two digests of the data.
 
-        'interactions' changes with the items, users or split, 'digest' with item vectors too.
+        'interactions' changes with the items, users or split, 'digest' with what the item encoder
+        reads of the items too.
         """
         total = hashlib.sha256()
         for array in (self.items, self.offsets, self.split):
@@ -135,6 +138,8 @@ class Interactions:
         interactions = total.hexdigest()
         if self.item_vectors is not None:
             total.update(np.ascontiguousarray(self.item_vectors).data)
+        if self.item_features is not None:
+            total.update(self.item_features.write_csv().encode())
         return {"digest": total.hexdigest(), "interactions": interactions}
 
     def save(self, directory: str | os.PathLike[str]) -> None:

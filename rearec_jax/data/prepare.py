@@ -19,7 +19,8 @@ from rearec_jax.run.files import directory_to_make, user_cache
 
 FORMAT = 4  # raise it whenever the same files and options would give other arrays
 _NOT_IN_RECIPE = ("name", "path", "times_path", "hint", "cache_dir", "item_text", "ties")
-_NOT_IN_RECIPE += ("validation_path", "test_path")
+_NOT_IN_RECIPE += ("validation_path", "test_path", "item_features", "feature_columns")
+_NOT_IN_RECIPE += ("feature_numbers",)
 
 
 def prepare(config: DataConfig) -> Interactions:
@@ -102,7 +103,7 @@ def _demo(config: DataConfig) -> Interactions:
 def _tfds(config: DataConfig) -> Interactions:
     """Loads a published data set; an option that would change its recipe is an error."""
     used = ("name", "source", "hint", "builder", "tfds_dir", "cache_dir", "malformed_share")
-    used += ("ties",)
+    used += ("ties", "item_features", "feature_columns", "feature_numbers")
     if config.builder == "yelp":
         used += ("path",)
     else:

@@ -145,13 +145,12 @@ class Devices:
         )
         return parts[:, : ids.shape[0]].sum(axis=0)
 
-    def by_rows(self, table: Float[Array, "N D"]) -> Float[Array, "N D"]:
-        """Returns the table with its rows split over `model`, however it is stored."""
+    def by_rows(self, tables: Tree) -> Tree:
+        """Returns tables [N, ...] with their rows split over `model`, however they are stored."""
         if self.mesh is None:
-            return table
-        return jax.lax.with_sharding_constraint(
-            table, NamedSharding(self.mesh, PartitionSpec(MODEL, None))
-        )
+            return tables
+        split = NamedSharding(self.mesh, PartitionSpec(MODEL, None))
+        return jax.tree.map(lambda table: jax.lax.with_sharding_constraint(table, split), tables)
 
     def shared(
         self, function: Callable[..., Any], in_specs: Any, out_specs: PartitionSpec

@@ -111,7 +111,7 @@ def make_evaluator(
     """
 
     def table(variables: Variables, text: Text) -> Array:
-        return item_table(model, variables, None if text is None else devices.by_rows(text))
+        return item_table(model, variables, devices.by_rows(text))
 
     shape = data.num_items, config.model.width
     found = orders(data, config.data)

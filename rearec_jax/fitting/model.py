@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 import dataclasses
 import functools
+import os
 import pathlib
 import reprlib
 from typing import Any
@@ -26,7 +27,7 @@ from rearec_jax.run.workdir import Workdir, load_config
 _USERS = "give a list of user ids, or of histories: [[item, item, ...], ...]"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, init=False)
 class Model:
     """A trained run, also one of the command line: ``Model("runs/mine")``.
 
@@ -37,8 +38,8 @@ class Model:
 
     path: pathlib.Path
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "path", files.place(files.expanded(self.path)))
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        object.__setattr__(self, "path", files.place(files.expanded(path)))
 
     def __fspath__(self) -> str:
         """Returns the work directory: a model may be given wherever a path may."""
@@ -124,11 +125,15 @@ class Model:
         names, histories = self._histories(self.data.user_ids if users is None else users)
         return vectors.user_vectors(self.recommender, histories, names)
 
-    def report(self) -> pathlib.Path:
-        """Writes report/report.html below the work directory, and returns its path."""
+    def report(self, local: bool = False) -> pathlib.Path:
+        """Writes report/report.html below the work directory, and returns its path.
+
+        Args:
+            local: shows paths of this machine and raw ids of users as well.
+        """
         from rearec_jax.studies.report.write import report_runs  # matplotlib, an extra
 
-        return report_runs([str(self._workdir.path)], None, self.config.analysis)
+        return report_runs([str(self._workdir.path)], None, self.config.analysis, local)
 
     def __repr__(self) -> str:
         return f"Model({str(self.path)!r})"

@@ -6,6 +6,7 @@ import polars as pl
 
 from rearec_jax.config import Config, to_dict
 from rearec_jax.config.compare import difference
+from rearec_jax.data import item_features
 from rearec_jax.data.interactions import Interactions
 from rearec_jax.errors import UserError
 from rearec_jax.recommend.from_run import Kept, load_kept
@@ -50,7 +51,12 @@ def warm_start(data: Interactions, setup: Setup) -> Begun:
     }
     words = (f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items())
     say(f"starts from {path}: {', '.join(words)}")
-    return carried(state, source.variables, rows), History(start_from={"path": path, **counts})
+    values = None
+    if source.features is not None and data.item_features is not None:
+        values = item_features.rows_of(data.item_features, source.features)
+    return carried(state, source.variables, rows, values), History(
+        start_from={"path": path, **counts}
+    )
 
 
 def _source(path: str) -> Kept:

@@ -1,7 +1,8 @@
 """Item encoders, which turn the catalogue into a table of vectors.
 
-Each is called as ``encoder(text, train)`` with the text vectors of the items [N, F] (None where the
-encoder does not read them) and returns [N, D]. There is no row for padding, which is no item.
+Each is called as ``encoder(text, train)`` with the text vectors of the items [N, F], or with their
+features (None where the encoder reads neither), and returns [N, D]. There is no row for padding,
+which is no item.
 """
 
 from flax import linen as nn
@@ -12,13 +13,17 @@ from jaxtyping import Array, Float
 from rearec_jax.config import ModelConfig
 from rearec_jax.models import layers
 from rearec_jax.ops import random_arrays
+from rearec_jax.types import Features
 
-Text = Float[Array, "N F"] | None
+Text = Float[Array, "N F"] | Features | None
 GATE_NOISE_FLOOR = 1e-2  # the least standard deviation of the gates' noise, as in UniSRec
 
 
 class ItemIds(nn.Module):
-    """A free vector for each item (SASRec, BERT4Rec)."""
+    """A free vector for each item (SASRec, BERT4Rec), plus those of its features if there are any.
+
+    Each value of a feature has a vector. Those of a column's several values are averaged.
+    """
 
     config: ModelConfig
     num_items: int
@@ -26,8 +31,13 @@ class ItemIds(nn.Module):
     @nn.compact
     def __call__(self, text: Text, train: bool) -> Float[Array, "N D"]:
         init = nn.initializers.normal(self.config.init_stddev)
-        shape = (self.num_items, self.config.width)
-        return self.param("table", init, shape, layers.parameter_dtype(self.config))
+        dtype, width = layers.parameter_dtype(self.config), self.config.width
+        table = self.param("table", init, (self.num_items, width), dtype)
+        if not isinstance(text, Features):
+            return table
+        values = self.param("features", init, (text.count, width), dtype)
+        weights = text.weights.astype(dtype)
+        return table + jnp.einsum("nm,nmd->nd", weights, values[text.codes])
 
 
 class WhiteningExperts(nn.Module):
@@ -105,6 +115,6 @@ def item_encoder(config: ModelConfig, num_items: int) -> nn.Module:
 
 
 def _text(text: Text, config: ModelConfig) -> Float[Array, "N F"]:
-    if text is None:
+    if text is None or isinstance(text, Features):
         raise ValueError(f"model.items={config.items} needs the items' text vectors")
     return text.astype(jnp.dtype(config.dtype))

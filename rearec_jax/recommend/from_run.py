@@ -1,17 +1,17 @@
 """Loads the recommender of a run from its work directory, also where its data are gone."""
 
-import dataclasses
 import os
 import pathlib
 from typing import NamedTuple
 
 import numpy as np
+import polars as pl
 
 from rearec_jax.config import Config
+from rearec_jax.data import item_features
 from rearec_jax.data.interactions import Interactions
 from rearec_jax.data.item_vectors.new_items import TextEncoder
-from rearec_jax.data.item_vectors.vectors import item_vectors
-from rearec_jax.data.prepare import prepare
+from rearec_jax.data.read import read_data
 from rearec_jax.errors import UserError
 from rearec_jax.models.backbones import Variables
 from rearec_jax.recommend import trained
@@ -21,16 +21,19 @@ from rearec_jax.recommend.samples import SAMPLES_FILE, load_samples, samples_of_
 from rearec_jax.run.files import inside, load_array, save_array
 from rearec_jax.run.workdir import Workdir, explained, load_config
 from rearec_jax.training.restored import best_parameters
+from rearec_jax.types import Features
 
 VECTORS = "item_vectors.npy"
-FILES = (ITEMS_FILE, VECTORS, SAMPLES_FILE)  # those of ``keep_items``
+FEATURES = "item_features.parquet"
+FILES = (ITEMS_FILE, VECTORS, FEATURES, SAMPLES_FILE)  # those of ``keep_items``
 
 
 def keep_items(workdir: Workdir, data: Interactions) -> None:
     """Writes the files that recommending needs of the data, unless they are there already.
 
     The file items.parquet has the raw id, title and count of each item, item_vectors.npy the
-    vectors of their text, where the backbone reads them, and samples.parquet sample histories.
+    vectors of their text, where the backbone reads them, item_features.parquet their features, and
+    samples.parquet sample histories.
 
     Raises:
         UserError: a file cannot be written.
@@ -40,6 +43,8 @@ def keep_items(workdir: Workdir, data: Interactions) -> None:
     with explained(items):
         if data.item_vectors is not None and not vectors.exists():
             save_array(vectors, np.asarray(data.item_vectors))
+        if data.item_features is not None and not (workdir.path / FEATURES).exists():
+            item_features.save(data.item_features, workdir.path / FEATURES)
         if not samples.exists():
             save_samples(samples_of_data(data), samples)
         if not items.exists():  # written last: where it is, all are there
@@ -52,13 +57,22 @@ class Kept(NamedTuple):
     config:    The run's options.
     items:     Its catalogue.
     vectors:   The vectors of the items' text, where its backbone reads them.
+    features:  The items' features (see `item_features.read`), where there are any.
     variables: The parameters of the epoch.
     """
 
     config: Config
     items: Items
     vectors: np.ndarray | None
+    features: pl.DataFrame | None
     variables: Variables
+
+    @property
+    def inputs(self) -> np.ndarray | Features | None:
+        """What its item encoder reads of the items."""
+        if self.features is None:
+            return self.vectors
+        return item_features.numbered(self.features, len(self.items))
 
 
 class Run(NamedTuple):
@@ -85,8 +99,9 @@ def load_run(path: str | os.PathLike[str]) -> Run:
     Raises:
         UserError: there is no such run or no finished epoch, or a file is damaged.
     """
-    config, items, vectors, variables = load_kept(path)
-    engine = trained.engine_of_model(config, variables, len(items), vectors)
+    kept = load_kept(path)
+    config, items, vectors, variables = kept.config, kept.items, kept.vectors, kept.variables
+    engine = trained.engine_of_model(config, variables, len(items), kept.inputs)
     text = None
     if vectors is not None and not config.text.vectors:
         text = TextEncoder(config, items.titles, vectors)
@@ -97,27 +112,27 @@ def load_run(path: str | os.PathLike[str]) -> Run:
 def load_kept(path: str | os.PathLike[str]) -> Kept:
     """Reads the best epoch of the run in ``path`` with its catalogue; raises as ``load_run``."""
     config = load_config(path)
-    items, vectors = _items(pathlib.Path(path), config)
-    return Kept(config, items, vectors, best_parameters(path, config, len(items), vectors))
+    found = _items(pathlib.Path(path), config)
+    variables = best_parameters(path, config, len(found.items), found.inputs)
+    return found._replace(variables=variables)
 
 
-def _items(path: pathlib.Path, config: Config) -> tuple[Items, np.ndarray | None]:
-    """Returns the items and their text vectors, from the run's files or, without them, its data."""
-    reads_text = config.model.items != "ids"
+def _items(path: pathlib.Path, config: Config) -> Kept:
+    """Returns the items, from the run's files or, without them, its data; no variables yet."""
     if not (path / ITEMS_FILE).exists():
-        data = prepare(config.data)
-        if reads_text:
-            data = dataclasses.replace(data, item_vectors=item_vectors(config, data).vectors)
+        data = read_data(config)
         if Workdir(path).data.exists():
             Workdir(path).check_data(data.digests())
         vectors = None if data.item_vectors is None else np.asarray(data.item_vectors)
-        return items_of_data(data), vectors
+        return Kept(config, items_of_data(data), vectors, data.item_features, {})
     try:
         items = load_items(path / ITEMS_FILE)
     except UserError as error:
         raise UserError(f"{error}; delete it, and it is made from the data again") from error
+    reads_text, has_features = config.model.items != "ids", config.data.item_features
     vectors = kept_vectors(path / VECTORS, len(items)) if reads_text else None
-    return items, vectors
+    features = item_features.load(path / FEATURES, len(items)) if has_features else None
+    return Kept(config, items, vectors, features, {})
 
 
 def kept_vectors(path: pathlib.Path, items: int) -> np.ndarray:

@@ -17,7 +17,7 @@ from rearec_jax.models.backbones import Backbone, Variables, item_table
 from rearec_jax.models.reasoning import encode_and_reason
 from rearec_jax.recommend.engine import Engine
 from rearec_jax.recommend.rows import Rows
-from rearec_jax.types import Batch, Reasoning
+from rearec_jax.types import Batch, Features, Reasoning
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +67,10 @@ def _batch(rows: Rows) -> Batch:
 
 
 def engine_of_model(
-    config: Config, variables: Variables, num_items: int, text: np.ndarray | None = None
+    config: Config,
+    variables: Variables,
+    num_items: int,
+    text: np.ndarray | Features | None = None,
 ) -> Engine:
     """Makes the engine of a model from its parameters.
 
@@ -75,14 +78,14 @@ def engine_of_model(
         config: the run's options.
         variables: the parameters.
         num_items: N, the number of items.
-        text: the vectors of the items' text, where the backbone reads them.
+        text: the vectors of the items' text, or their features, where the backbone reads them.
     """
     model = backbones.build(config, num_items)
-    scale = np.float32(1 if text is None else unit_scale(text))
-    table = jax.jit(lambda variables, text: item_table(model, variables, text))(
-        variables, None if text is None else jnp.asarray(text * scale)
-    )
-    width = 0 if text is None else text.shape[1]
+    scale, width, read = np.float32(1), 0, text
+    if isinstance(text, np.ndarray):
+        scale, width = np.float32(unit_scale(text)), text.shape[1]
+        read = jnp.asarray(text * scale)
+    table = jax.jit(lambda variables, text: item_table(model, variables, text))(variables, read)
     return engine_of_table(config, variables, ItemTable(table, width, float(scale)))
 
 

@@ -1,6 +1,7 @@
 """The vectors by which a model scores: of items, of users, and the items next to an item."""
 
 import functools
+import os
 from typing import NamedTuple
 
 import jax
@@ -18,6 +19,8 @@ from rearec_jax.recommend.histories import of_ids
 from rearec_jax.recommend.recommender import Recommender
 from rearec_jax.recommend.results import Ranked, Recommendations
 from rearec_jax.recommend.rows import Rows, batches
+from rearec_jax.run import files
+from rearec_jax.run.workdir import explained
 
 
 class Vectors(NamedTuple):
@@ -31,10 +34,33 @@ class Vectors(NamedTuple):
     array: Float32[np.ndarray, "n D"]
 
     def frame(self) -> pl.DataFrame:
-        """Returns a data frame of `id` and `vector`; its `write_parquet` makes a file of it."""
+        """Returns a data frame of `id` and `vector`."""
         width = self.array.shape[1]
         vectors = pl.Series("vector", self.array, dtype=pl.Array(pl.Float32, width))
         return pl.DataFrame([self.ids.alias("id"), vectors])
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the vectors to a .parquet file of `id` and `vector`, or to a .npy file.
+
+        Beside items.npy lies items.ids.txt, with the id of each row on a line of its own. A file
+        appears whole, in place of what was there; directories are made.
+
+        Raises:
+            UserError: the name ends otherwise, an id has several lines, or nothing can be written.
+        """
+        file = files.place(files.expanded(path))
+        if file.suffix not in (".parquet", ".npy"):
+            raise UserError(f"{file}: vectors are written to a .parquet or a .npy file")
+        with explained(file, "path"):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            if file.suffix == ".parquet":
+                files.write_whole(file, lambda out: self.frame().write_parquet(out))
+                return
+            if self.ids.str.contains("[\r\n]").any():
+                raise UserError(f"{file}: an id has several lines; write a .parquet file")
+            lines = "".join(f"{one}\n" for one in self.ids)
+            files.write_whole(file.with_suffix(".ids.txt"), lambda out: out.write(lines.encode()))
+            files.save_array(file, self.array)
 
 
 def item_vectors(recommender: Recommender) -> Vectors:

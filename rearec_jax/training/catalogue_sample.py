@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Float32, Float64, Int, UInt32
+from jaxtyping import Array, Float32, Float64, Int, Shaped, UInt32
 import numpy as np
 
 from rearec_jax.config import TrainConfig
@@ -93,9 +93,8 @@ class Touched(NamedTuple):
         )
 
     def catalogue(self, catalogue: Catalogue) -> Catalogue:
-        """Returns the text vectors of the touched items, where there are any."""
-        text = None if catalogue.text is None else self._rows(catalogue.text)
-        return Catalogue(text=text)
+        """Returns the text vectors or features of the touched items, where there are any."""
+        return Catalogue(text=jax.tree.map(self._rows, catalogue.text))
 
     def take(self, tree: Tree) -> Tree:
         """Returns the tree with the touched rows alone of free vectors and their moments."""
@@ -114,7 +113,7 @@ class Touched(NamedTuple):
 
         return cast(Tree, jax.tree_util.tree_map_with_path(merge, tree, local))
 
-    def _rows(self, table: Float[Array, "N ..."]) -> Float[Array, "S ..."]:
+    def _rows(self, table: Shaped[Array, "N ..."]) -> Shaped[Array, "S ..."]:
         return jnp.take(table, self.ids, axis=0, mode="clip")
 
 

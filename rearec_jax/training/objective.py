@@ -94,7 +94,7 @@ def _objective(
         sample: Sample | None,
         key: PRNGKey,
     ) -> tuple[Float[Array, ""], Parts]:
-        text = None if catalogue.text is None else devices.by_rows(catalogue.text)
+        text = devices.by_rows(catalogue.text)
         table = item_table(task.model, variables, text, jax.random.fold_in(key, 3))
         table = devices.by_rows(table)
         noise = None

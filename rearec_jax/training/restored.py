@@ -5,7 +5,6 @@ import os
 from typing import Any, cast
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from rearec_jax import config as config_lib
@@ -27,7 +26,7 @@ from rearec_jax.training.loop import abstract_state
 from rearec_jax.training.setup import make_setup
 from rearec_jax.training.step import TrainState, initial_state
 from rearec_jax.training.task import Task
-from rearec_jax.types import Catalogue
+from rearec_jax.types import Catalogue, Features
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +100,10 @@ def _plain(value: object) -> str:
 
 
 def best_parameters(
-    path: str | os.PathLike[str], config: Config, num_items: int, text: np.ndarray | None
+    path: str | os.PathLike[str],
+    config: Config,
+    num_items: int,
+    text: np.ndarray | Features | None,
 ) -> Variables:
     """Reads the parameters of the best epoch of a run, without its data.
 
@@ -109,18 +111,18 @@ def best_parameters(
         path: the work directory.
         config: of the run.
         num_items: N.
-        text: vectors of the items' text, where the backbone reads them.
+        text: vectors of the items' text, or their features, where the backbone reads them.
 
     Raises:
         UserError: there is no finished epoch, or it is of another model.
     """
     # Its state has the same shapes whatever the length of the run and its batches.
     transform = optimizer.build(config.train, total_steps=config.train.warmup_steps + 1)
-    shape = None if text is None else jax.ShapeDtypeStruct(text.shape, jnp.float32)
+    shapes = jax.tree.map(lambda part: jax.ShapeDtypeStruct(part.shape, part.dtype), text)
     task = Task(config, num_items, rows=1, queries=1)
     state = jax.eval_shape(
         lambda catalogue: initial_state(task, transform, catalogue),
-        Catalogue(text=cast(Any, shape)),
+        Catalogue(text=cast(Any, shapes)),
     )
     return _best(Workdir(files.place(path)), state)[0]
 

@@ -10,6 +10,7 @@ import numpy as np
 import optax
 
 from rearec_jax.config import Config
+from rearec_jax.data import item_features
 from rearec_jax.data.batches.cloze import Masking
 from rearec_jax.data.batches.loader import (
     BatchSize,
@@ -30,7 +31,7 @@ from rearec_jax.training import catalogue_sample, optimizer
 from rearec_jax.training.history import History
 from rearec_jax.training.step import TrainState, UpdateFunction, initial_state, update_function
 from rearec_jax.training.task import Task
-from rearec_jax.types import Batch, Catalogue
+from rearec_jax.types import Batch, Catalogue, Features
 
 
 class Shared(NamedTuple):
@@ -174,8 +175,14 @@ def make_setup(config: Config, data: Interactions) -> Setup:
     return Setup(task, batches, transform, catalogue, validate, total_steps)
 
 
-def text_vectors(data: Interactions, devices: Devices = ONE) -> jax.Array | None:
-    """Places the items' text vectors, scaled by `unit_scale`, on the devices; None without text."""
+def item_inputs(data: Interactions, devices: Devices = ONE) -> jax.Array | Features | None:
+    """Places what the item encoder reads on the devices: features, or scaled text vectors.
+
+    None where it reads neither.
+    """
+    if data.item_features is not None:
+        features = item_features.numbered(data.item_features, data.num_items)
+        return jax.tree.map(lambda part: placed(part, devices.table(part.shape)), features)
     if data.item_vectors is None:
         return None
     scaled = data.item_vectors * np.float32(unit_scale(data.item_vectors))
@@ -185,7 +192,7 @@ def text_vectors(data: Interactions, devices: Devices = ONE) -> jax.Array | None
 def _catalogue(
     config: Config, data: Interactions, batches: TrainingBatches, devices: Devices
 ) -> Catalogue:
-    text = text_vectors(data, devices)
+    text = item_inputs(data, devices)
     if config.train.loss == "full":
         return Catalogue(text=text, neighbours=_neighbours(config, data, devices))
     if config.train.loss == "in_batch":

@@ -5,7 +5,11 @@ import polars as pl
 import pytest
 
 import rearec_jax
+from rearec_jax import config as config_lib
+from rearec_jax.data.item_vectors.vector_files import read_vectors
 from rearec_jax.errors import UserError
+from rearec_jax.recommend.export import export_run
+from rearec_jax.studies.report import write
 from tests.fitting.frames import QUICK, interactions
 
 
@@ -79,6 +83,50 @@ def test_vectors_make_a_parquet_file(model, tmp_path):
     read = pl.read_parquet(tmp_path / "items.parquet")
     assert read["id"].equals(vectors.ids.alias("id"))
     np.testing.assert_array_equal(read["vector"].to_numpy(), vectors.array)
+
+
+@pytest.mark.parametrize("name", ["new/vectors.parquet", "vectors.npy"])
+def test_saved_vectors_are_item_vectors_of_another_run(model, tmp_path, name):
+    """Ids and vectors are read as `text.vectors`, whose rows are found by their ids."""
+    vectors = model.item_vectors()
+    for _ in range(2):  # in place of what was there
+        vectors.save(tmp_path / name)
+    options = config_lib.default()
+    options.text.vectors, options.data.text_id_column = str(tmp_path / name), "id"
+    other_order = vectors.ids.reverse().append(pl.Series(["no item"]))
+    read, found = read_vectors(config_lib.resolve(options), other_order)
+    np.testing.assert_array_equal(read[:-1], vectors.array[::-1])
+    assert found[:-1].all() and not found[-1]
+
+
+def test_vectors_that_no_file_can_hold_are_refused(model, tmp_path):
+    vectors = model.item_vectors()
+    with pytest.raises(UserError, match=r"a \.parquet or a \.npy file"):
+        vectors.save(tmp_path / "items.csv")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="choose another path"):
+        vectors.save(tmp_path / "file" / "items.npy")
+    two_lines = vectors._replace(ids=pl.Series(["a\nb"] * len(vectors.ids)))
+    with pytest.raises(UserError, match="several lines"):
+        two_lines.save(tmp_path / "items.npy")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_vectors_of_an_exported_model(model, tmp_path):
+    export_run(str(model.path), str(tmp_path / "exported"))
+    exported, history = rearec_jax.Model(tmp_path / "exported"), [["1", "2", "3"]]
+    np.testing.assert_array_equal(exported.item_vectors().array, model.item_vectors().array)
+    np.testing.assert_allclose(
+        exported.user_vectors(history).array, model.user_vectors(history).array, rtol=1e-5
+    )
+
+
+def test_the_report_shows_what_is_local_if_asked(model, monkeypatch):
+    asked = []
+    monkeypatch.setattr(write, "report_runs", lambda *arguments: asked.append(arguments[-1]))
+    model.report()
+    model.report(local=True)
+    assert asked == [False, True]
 
 
 def test_similar_items_have_the_largest_cosines(model):

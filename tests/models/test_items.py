@@ -10,8 +10,8 @@ from rearec_jax.evaluation import evaluator
 from rearec_jax.losses.similarity import comparable
 from rearec_jax.methods.reasoned import Blocks
 from rearec_jax.models import backbones
-from rearec_jax.training import objective
-from rearec_jax.types import Catalogue, Reasoning
+from rearec_jax.training import catalogue_sample, objective
+from rearec_jax.types import Catalogue, Features, Reasoning
 from tests import tiny
 
 ITEMS, WIDTH = 9, 8
@@ -22,6 +22,51 @@ def table_of(config, key=None, text=None):
     model, variables = tiny.build(config, ITEMS)
     text = tiny.text_of(config, ITEMS) if text is None else text
     return backbones.item_table(model, variables, text, key), variables["params"]["items"]
+
+
+def features_of(seed=0, count=5):
+    """Up to three values of each item, with weights as of one column."""
+    rng = np.random.default_rng(seed)
+    used = np.arange(3) < rng.integers(1, 4, size=(ITEMS, 1))
+    weights = (used / used.sum(axis=1, keepdims=True)).astype(np.float32)
+    codes = np.where(used, rng.integers(0, count, size=(ITEMS, 3)), 0).astype(np.int32)
+    return Features(jnp.asarray(codes), jnp.asarray(weights), count)
+
+
+class TestFeatures:
+    config = tiny.config(model__backbone="sasrec")
+
+    def made(self):
+        model, features = backbones.build(self.config, ITEMS), features_of()
+        variables = backbones.initialise(model, jax.random.key(0), features)
+        return model, variables, features
+
+    def test_an_item_is_its_vector_and_the_mean_of_its_values(self):
+        model, variables, features = self.made()
+        params = jax.tree.map(np.asarray, variables["params"]["items"])
+        assert params["features"].shape == (5, WIDTH)
+        expected = params["table"].copy()
+        for item in range(ITEMS):
+            for code, weight in zip(features.codes[item], features.weights[item], strict=True):
+                expected[item] += weight * params["features"][code]
+        table = backbones.item_table(model, variables, features)
+        np.testing.assert_allclose(table, expected, rtol=1e-5, atol=1e-7)
+
+    def test_without_features_nothing_changes(self):
+        model, variables, _ = self.made()
+        plain = backbones.initialise(model, jax.random.key(0))
+        assert set(plain["params"]["items"]) == {"table"}
+        del variables["params"]["items"]["features"]
+        jax.tree.map(np.testing.assert_array_equal, plain, variables)
+
+    def test_the_items_of_a_sample_have_the_vectors_of_the_catalogue(self):
+        model, variables, features = self.made()
+        whole = backbones.item_table(model, variables, features)
+        touched = catalogue_sample.Touched(jnp.array([1, 4, 8]), ITEMS)
+        part = touched.catalogue(Catalogue(features)).text
+        small = backbones.build(self.config, 3)
+        table = backbones.item_table(small, touched.take(variables), part)
+        np.testing.assert_array_equal(table, whole[touched.ids])
 
 
 class TestFormulas:

@@ -5,6 +5,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -22,6 +23,8 @@ from tests.test_main import start
 from tests.training.test_runs import TINY
 
 DOCUMENT = (ROOT / "docs" / "recommending.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)
+(HNSWLIB,) = (block for block in BLOCKS if "import hnswlib" in block)
 
 
 @pytest.fixture(scope="module")
@@ -53,11 +56,30 @@ def place(tmp_path_factory):
 def test_the_documentation_runs(place, monkeypatch, capsys):
     monkeypatch.chdir(place)
     namespace: dict[str, object] = {}
-    blocks = re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)
-    assert len(blocks) == 6
+    blocks = [block for block in BLOCKS if block != HNSWLIB]
+    assert len(blocks) == 7
     for block in blocks:
         exec(block, namespace)
     assert "new:" in capsys.readouterr().out
+    ids = (place / "vectors/items.ids.txt").read_text().splitlines()
+    assert ids == pl.read_parquet(place / "vectors/items.parquet")["id"].to_list()
+
+
+@pytest.mark.filterwarnings("ignore:.*")
+def test_the_documented_index_finds_the_exact_list(place, monkeypatch):
+    pytest.importorskip("hnswlib", reason="hnswlib is not installed (pip install hnswlib)")
+    monkeypatch.chdir(place)
+    names: dict[str, Any] = {"rearec_jax": rearec_jax}
+    (vectors,) = (block for block in BLOCKS if "items.npy" in block)
+    exec(vectors, names)
+    exec(HNSWLIB, names)
+    (exact,) = names["model"].recommend([names["history"]], k=names["k"])
+    assert names["found"] == list(exact.ids)  # so few items are searched exactly
+    scores = dict(zip(exact.ids, exact.scores, strict=True))
+    listed = names["items"].ids.gather(names["rows"][0].astype(int))
+    for item, distance in zip(listed, names["distances"][0], strict=True):
+        if item in scores:
+            assert 1 - distance == pytest.approx(scores[item], abs=1e-5)
 
 
 def test_the_documented_commands_run(place):

@@ -197,8 +197,8 @@ class _Search:
                     "--mode=tune compares candidates by validation, and the data have no row for"
                     " it; mark some as valid in data.split_column"
                 )
-            # Candidates may differ in the vectors of the text, never in the interactions.
-            same = dataclasses.replace(data, item_vectors=None)
+            # Candidates may differ in what is read of the items, never in the interactions.
+            same = dataclasses.replace(data, item_vectors=None, item_features=None)
             Workdir(self.request.root).check_data(same.digests())
             self.data[key] = data
         return self.data[key]
