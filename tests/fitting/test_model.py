@@ -1,5 +1,7 @@
 """A trained run as Python's callers see it: lists, vectors, neighbours."""
 
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
@@ -122,11 +124,8 @@ def test_vectors_of_an_exported_model(model, tmp_path):
 
 
 def test_the_report_shows_what_is_local_if_asked(model, monkeypatch):
-    asked = []
-    monkeypatch.setattr(write, "report_runs", lambda *arguments: asked.append(arguments[-1]))
-    model.report()
-    model.report(local=True)
-    assert asked == [False, True]
+    monkeypatch.setattr(write, "report_runs", lambda *arguments: Path(f"local={arguments[-1]}"))
+    assert [str(model.report()), str(model.report(local=True))] == ["local=False", "local=True"]
 
 
 def test_similar_items_have_the_largest_cosines(model):
