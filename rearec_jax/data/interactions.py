@@ -146,6 +146,14 @@ class Interactions:
             counts += np.bincount(part.items[part.in_training], minlength=self.num_items)
         return counts
 
+    def target_counts(self, which: int) -> Int64[np.ndarray, "N"]:
+        """Counts how often each item is a target of split ``which``."""
+        counts = np.zeros(self.num_items, np.int64)
+        for _, rows in parts(self.offsets):
+            targets = self.items[rows][self.split[rows] == which]
+            counts += np.bincount(targets, minlength=self.num_items)
+        return counts
+
     def digests(self) -> dict[str, str]:
         """Returns two digests of the data.
 

@@ -59,7 +59,8 @@ def prepared(config: DataConfig) -> Interactions:
         built.save(directory)
     except OSError as error:
         logging.warning("prepared data are not kept in %s (data.cache_dir): %s", directory, error)
-    return built
+        return built
+    return dataclasses.replace(Interactions.load(directory), name=config.name)
 
 
 def build(config: DataConfig) -> Interactions:
