@@ -54,7 +54,13 @@ def prepared(config: DataConfig) -> Interactions:
             return dataclasses.replace(Interactions.load(directory), name=config.name)
         except UserError as error:
             logging.warning("preparing the data again: %s", error)
-    built = build(config)
+    try:
+        built = build(config)
+    except OSError as error:
+        raise UserError(
+            f"data cannot be prepared in {scratch(config.cache_dir)}: {error.strerror or error};"
+            " make room there, or name a directory of another disk in data.cache_dir"
+        ) from error
     try:
         built.save(directory)
     except OSError as error:

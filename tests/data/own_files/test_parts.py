@@ -1,6 +1,8 @@
 """Large files are prepared in parts of the users, and give the arrays that small ones give."""
 
+import errno
 import logging
+import os
 
 import numpy as np
 import polars as pl
@@ -10,7 +12,7 @@ from rearec_jax.config import DataConfig
 from rearec_jax.data import interactions, ties
 from rearec_jax.data.own_files import gathering, records, tables
 from rearec_jax.data.own_files.readers import read_parts
-from rearec_jax.data.prepare import build
+from rearec_jax.data.prepare import build, prepare
 from rearec_jax.errors import UserError
 
 ARRAYS = ("items", "offsets", "split", "timestamps", "training_lengths")
@@ -148,3 +150,14 @@ def test_ties_in_parts(frame, tmp_path, in_parts, option):
     same(found, whole)
     assert found.tied_users == whole.tied_users > 0
     assert found.training_counts().tolist() == whole.training_counts().tolist()
+
+
+def test_a_full_disk_is_said(frame, tmp_path, monkeypatch):
+    def append(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(gathering.GrowingArrays, "append", append)
+    path = write(frame, tmp_path / "data", "csv")
+    with pytest.raises(UserError, match=r"No space left.*data\.cache_dir"):
+        prepare(DataConfig(source="table", path=path, cache_dir=str(tmp_path / "cache")))
+    assert not (tmp_path / "cache").exists()
