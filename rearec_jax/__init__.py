@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from rearec_jax.errors import UserError
     from rearec_jax.fitting.fit import compare, fit, tune
     from rearec_jax.fitting.model import Model
+    from rearec_jax.recommend.batch import batch_recommender
     from rearec_jax.recommend.model_directory import load
     from rearec_jax.run.callbacks import Callback
 
@@ -17,13 +18,15 @@ _MODULES = {
     "Callback": "rearec_jax.run.callbacks",
     "Model": "rearec_jax.fitting.model",
     "UserError": "rearec_jax.errors",
+    "batch_recommender": "rearec_jax.recommend.batch",
     "compare": "rearec_jax.fitting.fit",
     "fit": "rearec_jax.fitting.fit",
     "load": "rearec_jax.recommend.model_directory",
     "tune": "rearec_jax.fitting.fit",
 }
 
-__all__ = ["Callback", "Model", "UserError", "__version__", "compare", "fit", "load", "tune"]
+__all__ = ["Callback", "Model", "UserError", "__version__", "batch_recommender", "compare", "fit"]
+__all__ += ["load", "tune"]
 
 
 def __getattr__(name: str) -> Any:

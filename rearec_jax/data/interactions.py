@@ -4,6 +4,7 @@ Polars, which holds the raw ids and text, is imported only to read and write the
 ranking need the arrays alone.
 """
 
+from collections.abc import Iterator
 import dataclasses
 import hashlib
 import json
@@ -25,6 +26,8 @@ CONTEXT = 0  # it is never predicted
 TRAIN = 1
 VALIDATION = 2
 TEST = 3
+
+PART = 2**22  # positions that are looked at at once
 
 _ARRAYS = ("items", "offsets", "split", "timestamps", "training_lengths")
 
@@ -104,14 +107,29 @@ class Interactions:
         """The number of interactions of each user."""
         return np.diff(self.offsets)
 
+    def part(self, users: slice) -> "Interactions":
+        """Returns the interactions of some users alone; the raw ids stay those of all."""
+        rows = slice(int(self.offsets[users.start]), int(self.offsets[users.stop]))
+        times, lengths = self.timestamps, self.training_lengths
+        return dataclasses.replace(
+            self,
+            items=self.items[rows],
+            offsets=self.offsets[users.start : users.stop + 1] - rows.start,
+            split=self.split[rows],
+            timestamps=None if times is None else times[rows],
+            training_lengths=None if lengths is None else lengths[users],
+        )
+
     def limits(self) -> Int64[np.ndarray, "users"]:
         """Returns the number of each user's oldest positions that belong to the training period."""
         if self.training_lengths is not None:
             return self.training_lengths
-        held_out = (self.split == VALIDATION) | (self.split == TEST)
-        limits = self.lengths.copy()
-        user = np.repeat(np.arange(self.num_users), self.lengths)
-        np.minimum.at(limits, user[held_out], positions(self.offsets)[held_out])
+        limits = self.lengths
+        for users, rows in parts(self.offsets):
+            offsets = self.offsets[users.start : users.stop + 1] - rows.start
+            held_out = np.isin(self.split[rows], (VALIDATION, TEST))
+            user = np.repeat(np.arange(users.start, users.stop), np.diff(offsets))
+            np.minimum.at(limits, user[held_out], positions(offsets)[held_out])
         return limits
 
     @property
@@ -124,7 +142,19 @@ class Interactions:
 
     def training_counts(self) -> Int64[np.ndarray, "N"]:
         """Counts each item in the training period, for the popularity baseline."""
-        return np.bincount(self.items[self.in_training], minlength=self.num_items)
+        counts = np.zeros(self.num_items, np.int64)
+        for users, _ in parts(self.offsets):
+            part = self.part(users)
+            counts += np.bincount(part.items[part.in_training], minlength=self.num_items)
+        return counts
+
+    def target_counts(self, which: int) -> Int64[np.ndarray, "N"]:
+        """Counts how often each item is a target of split ``which``."""
+        counts = np.zeros(self.num_items, np.int64)
+        for _, rows in parts(self.offsets):
+            targets = self.items[rows][self.split[rows] == which]
+            counts += np.bincount(targets, minlength=self.num_items)
+        return counts
 
     def digests(self) -> dict[str, str]:
         """Returns two digests of the data.
@@ -202,6 +232,19 @@ class Interactions:
 def positions(offsets: Int64[np.ndarray, "users_plus_1"]) -> Int64[np.ndarray, "total"]:
     """Returns the index of each interaction in its user's sequence, 0 = the oldest."""
     return np.arange(offsets[-1]) - np.repeat(offsets[:-1], np.diff(offsets))
+
+
+def parts(offsets: Int64[np.ndarray, "users_plus_1"]) -> Iterator[tuple[slice, slice]]:
+    """Yields stretches of whole users, as slices of users and of positions.
+
+    A stretch has at most `PART` positions, or is one user. What is computed of one at a time
+    needs no memory for all.
+    """
+    begin, users = 0, len(offsets) - 1
+    while begin < users:
+        end = max(begin + 1, int(np.searchsorted(offsets, offsets[begin] + PART, "right")) - 1)
+        yield slice(begin, end), slice(int(offsets[begin]), int(offsets[end]))
+        begin = end
 
 
 def offsets_of(users: Int64[np.ndarray, "total"], count: int) -> Int64[np.ndarray, "users_plus_1"]:

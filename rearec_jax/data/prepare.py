@@ -5,17 +5,20 @@ import hashlib
 import json
 import logging
 from pathlib import Path
+from typing import NamedTuple
 
+from jaxtyping import Bool, Int32, Int64
 import numpy as np
+import polars as pl
 
 from rearec_jax.config import DataConfig
-from rearec_jax.data import demo, ties
-from rearec_jax.data.interactions import Interactions, offsets_of
+from rearec_jax.data import demo, raw_ids, ties
+from rearec_jax.data.interactions import Interactions, parts, positions
 from rearec_jax.data.own_files import filters, paths, readers, splits
+from rearec_jax.data.own_files.gathering import GrowingArrays, Rows, gather
 from rearec_jax.data.own_files.text import read_item_text
-from rearec_jax.data.raw_ids import encode
 from rearec_jax.errors import UserError
-from rearec_jax.run.files import directory_to_make, user_cache
+from rearec_jax.run.files import directory_to_make, scratch, user_cache
 
 FORMAT = 4  # raise it whenever the same files and options would give other arrays
 _NOT_IN_RECIPE = ("name", "path", "times_path", "hint", "cache_dir", "item_text", "ties")
@@ -52,43 +55,85 @@ def prepared(config: DataConfig) -> Interactions:
             return dataclasses.replace(Interactions.load(directory), name=config.name)
         except UserError as error:
             logging.warning("preparing the data again: %s", error)
-    built = build(config)
+    try:
+        built = build(config)
+    except OSError as error:
+        raise UserError(
+            f"data cannot be prepared in {scratch(config.cache_dir)}: {error.strerror or error};"
+            " make room there, or name a directory of another disk in data.cache_dir"
+        ) from error
     try:
         built.save(directory)
     except OSError as error:
         logging.warning("prepared data are not kept in %s (data.cache_dir): %s", directory, error)
-    return built
+        return built
+    return dataclasses.replace(Interactions.load(directory), name=config.name)
 
 
 def build(config: DataConfig) -> Interactions:
     """Reads, filters and splits a user's files: ``prepare`` without the cache."""
-    frame = filters.filter_ratings(readers.read(config), config)
-    frame = filters.drop_single(filters.drop_rare(frame, config), config)
-    users, user_ids = encode(frame["user"])
-    items, item_ids = encode(frame["item"])
-    order = np.argsort(users, kind="stable")  # the reader has sorted by time, so each user stays so
-    items = items[order].astype(np.int32)
-    offsets = offsets_of(users, len(user_ids))
-    column = {
-        name: frame[name].to_numpy()[order]
-        for name in ("timestamp", "split", "target_ok")
-        if name in frame.columns
-    }
-    given = splits.Given(
-        column.get("timestamp"), column.get("split"), column["target_ok"], user_ids
-    )
-    split = splits.assign(config, items, offsets, given)
+    room = scratch(config.cache_dir)
+    rows = gather(filters.filter_ratings(readers.read_parts(config), config), room)
+    chosen = _chosen(rows, *filters.kept(rows, config), room)
+    split = splits.assign(config, chosen.items, chosen.offsets, chosen.given)
     return Interactions(
-        items=items,
-        offsets=offsets,
+        items=chosen.items,
+        offsets=chosen.offsets,
         split=split.codes,
-        timestamps=column.get("timestamp"),
-        user_ids=user_ids,
-        item_ids=item_ids,
-        item_text=read_item_text(config, item_ids) if config.item_text else None,
+        timestamps=chosen.given.timestamps,
+        user_ids=chosen.user_ids,
+        item_ids=chosen.item_ids,
+        item_text=read_item_text(config, chosen.item_ids) if config.item_text else None,
         name=config.name,
         training_lengths=split.training_lengths,
     )
+
+
+class _Chosen(NamedTuple):
+    """The interactions that are kept, in dense ids; the fields are those of `Interactions`."""
+
+    items: Int32[np.ndarray, "total"]
+    offsets: Int64[np.ndarray, "users_plus_1"]
+    given: splits.Given
+    user_ids: pl.Series
+    item_ids: pl.Series
+
+
+def _chosen(
+    rows: Rows, keep: Bool[np.ndarray, "rows"], may_be_targets: Bool[np.ndarray, "users"], room: str
+) -> _Chosen:
+    """Puts users into the order of their raw ids, and leaves out what is not kept."""
+    (of_user, _), (left, left_items) = rows.count(), rows.count(keep)
+    users, user_ids = _ordered(rows.user_ids, left > 0)
+    items, item_ids = _ordered(rows.item_ids, left_items > 0)
+    dense = np.zeros(len(rows.item_ids), np.int32)
+    dense[items] = np.arange(len(items))
+    starts = (np.cumsum(of_user) - of_user)[users]
+    others = {"timestamps": rows.timestamps, "split": rows.split}
+    ends = np.append(0, np.cumsum(of_user[users]))
+    with GrowingArrays(room) as arrays:
+        for part, _ in parts(ends):
+            local = ends[part.start : part.stop + 1] - ends[part.start]
+            place = np.repeat(starts[part], np.diff(local)) + positions(local)
+            place = place[keep[place]]
+            arrays.append("items", dense[rows.items[place]])
+            target_ok = rows.target_ok[place] & may_be_targets[rows.users[place]]
+            arrays.append("target_ok", target_ok)
+            for name, column in others.items():
+                if column is not None:
+                    arrays.append(name, column[place])
+        done = arrays.finish()
+    given = splits.Given(done.get("timestamps"), done.get("split"), done["target_ok"], user_ids)
+    return _Chosen(done["items"], np.append(0, np.cumsum(left[users])), given, user_ids, item_ids)
+
+
+def _ordered(
+    raw: pl.Series, keep: Bool[np.ndarray, "n"]
+) -> tuple[Int64[np.ndarray, "kept"], pl.Series]:
+    """Returns which ids are kept, in the order of dense ids, and these raw ids."""
+    places = np.flatnonzero(keep)
+    places = places[raw_ids.order(raw.gather(places))]
+    return places, raw.gather(places).alias("id")
 
 
 def _demo(config: DataConfig) -> Interactions:

@@ -6,7 +6,7 @@ target among them might as well have been one of the others.
 
 import dataclasses
 
-from jaxtyping import Bool, Int64
+from jaxtyping import Bool, Int64, UInt8
 import numpy as np
 
 from rearec_jax.config import DataConfig
@@ -16,7 +16,7 @@ from rearec_jax.data.interactions import (
     TRAIN,
     VALIDATION,
     Interactions,
-    positions,
+    parts,
 )
 from rearec_jax.errors import UserError
 
@@ -56,14 +56,30 @@ def decided(data: Interactions, config: DataConfig) -> Interactions:
             f"data.ties={config.ties} needs times, which data.source={config.source} does not give"
             f" here; {_remedy(config)}, or leave data.ties=file, the order of the file"
         )
-    is_tied = tied(data)
-    users = np.searchsorted(data.offsets, np.flatnonzero(is_tied & (data.split == TEST)), "right")
-    data = dataclasses.replace(data, tied_users=len(np.unique(users)))
+    tied_users, split = 0, data.split if config.ties == "file" else np.empty_like(data.split)
+    lengths = None if config.ties == "file" else data.limits().copy()
+    for users, rows in parts(data.offsets):
+        part = data.part(users)
+        is_tied = tied(part)
+        test = np.flatnonzero(is_tied & (part.split == TEST))
+        tied_users += len(np.unique(np.searchsorted(part.offsets, test, "right")))
+        if config.ties == "untied":
+            split[rows] = np.where(is_tied & _held_out(part), CONTEXT, part.split)
+        elif lengths is not None:
+            leaks = _leaks(part)
+            split[rows] = np.where(leaks, CONTEXT, part.split)
+            lengths[users] -= np.diff(np.append(0, np.cumsum(leaks))[part.offsets])
+    data = dataclasses.replace(data, tied_users=tied_users)
+    if lengths is None:
+        return data
+    _require_targets(data, split, config)
     if config.ties == "untied":
-        return _without_tied_targets(data, is_tied)
-    if config.ties == "expected":
-        return _without_leaks(data)
-    return data
+        return dataclasses.replace(data, split=split)
+    return dataclasses.replace(data, split=split, training_lengths=lengths)
+
+
+def _held_out(data: Interactions) -> Bool[np.ndarray, "total"]:
+    return (data.split == VALIDATION) | (data.split == TEST)
 
 
 def _with_previous(data: Interactions) -> Bool[np.ndarray, "total_plus_1"]:
@@ -75,35 +91,29 @@ def _with_previous(data: Interactions) -> Bool[np.ndarray, "total_plus_1"]:
     return shares
 
 
-def _without_tied_targets(data: Interactions, is_tied: Bool[np.ndarray, "total"]) -> Interactions:
-    held_out = (data.split == VALIDATION) | (data.split == TEST)
-    split = np.where(is_tied & held_out, CONTEXT, data.split).astype(np.uint8)
+def _leaks(data: Interactions) -> Bool[np.ndarray, "total"]:
+    """Says of each training position whether it is tied with a held-out one."""
+    group = groups(data)
+    among_held_out = np.zeros(len(data.items), bool)
+    among_held_out[group[_held_out(data)]] = True
+    return among_held_out[group] & data.in_training
+
+
+def _require_targets(
+    data: Interactions, split: UInt8[np.ndarray, "total"], config: DataConfig
+) -> None:
+    """Raises UserError where an option has taken all targets of a split."""
+    if config.ties == "expected" and not (split == TRAIN).any():
+        raise UserError(
+            "data.ties=expected leaves no training target: each has the time of a target of"
+            " validation or test; set data.ties=file or give finer times"
+        )
     for code, name in ((VALIDATION, "validation"), (TEST, "test")):
         if (data.split == code).any() and not (split == code).any():
             raise UserError(
                 f"data.ties=untied leaves no target for {name}: each has the time of another"
                 " interaction of its user; set data.ties=expected or file, or give finer times"
             )
-    return dataclasses.replace(data, split=split)
-
-
-def _without_leaks(data: Interactions) -> Interactions:
-    """Makes context of training positions that are tied with a held-out one."""
-    group = groups(data)
-    held_out = (data.split == VALIDATION) | (data.split == TEST)
-    among_held_out = np.zeros(len(data.items), bool)
-    among_held_out[group[held_out]] = True
-    in_training = positions(data.offsets) < np.repeat(data.limits(), data.lengths)
-    leaks = among_held_out[group] & in_training
-    split = np.where(leaks, CONTEXT, data.split).astype(np.uint8)
-    if not (split == TRAIN).any():
-        raise UserError(
-            "data.ties=expected leaves no training target: each has the time of a target of"
-            " validation or test; set data.ties=file or give finer times"
-        )
-    of_user = np.concatenate([[0], np.cumsum(leaks)])
-    lengths = data.limits() - np.diff(of_user[data.offsets])
-    return dataclasses.replace(data, split=split, training_lengths=lengths)
 
 
 def _remedy(config: DataConfig) -> str:

@@ -24,13 +24,14 @@ class Orders(NamedTuple):
 
     data:    The interactions: the data set's own, then those of the other orders.
     own:     The number of the data set's own interactions.
-    file:    The target that each stands for, as an index of the data set's own interactions.
+    file:    The target that each stands for, as an index of the data set's own interactions; None:
+        itself.
     weights: The share of a target in the mean that it stands in; None: all are 1.
     """
 
     data: Interactions
     own: int
-    file: Int64[np.ndarray, "total"]
+    file: Int64[np.ndarray, "total"] | None = None
     weights: Float64[np.ndarray, "total"] | None = None
 
     def weights_of(self, ranks: Ranks) -> Float64[np.ndarray, " M"] | None:
@@ -47,7 +48,7 @@ class Orders(NamedTuple):
 
         It is empty where the file's order is the only one.
         """
-        if self.weights is None:
+        if self.weights is None or self.file is None:
             return {}
         targets, row = np.unique(self.file[ranks.examples], return_inverse=True)
         weights = self.weights[ranks.examples]
@@ -61,7 +62,7 @@ def orders(data: Interactions, config: DataConfig) -> Orders:
     """Returns the orders that ``data.ties`` asks for."""
     own = len(data.items)
     if config.ties != "expected":
-        return Orders(data, own, np.arange(own))
+        return Orders(data, own)
     held_out = (data.split == VALIDATION) | (data.split == TEST)
     group = ties.groups(data)
     sizes = np.bincount(group, minlength=own)[group]

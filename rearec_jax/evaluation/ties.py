@@ -5,7 +5,6 @@ from typing import Any
 from jaxtyping import Bool, Int32, Int64
 import numpy as np
 
-from rearec_jax.data import ties
 from rearec_jax.data.interactions import Interactions
 from rearec_jax.evaluation.metrics import MetricSums
 
@@ -21,7 +20,12 @@ def untied(data: Interactions, examples: Int64[np.ndarray, " M"]) -> Bool[np.nda
     """
     if data.timestamps is None:
         return None
-    return ~ties.tied(data)[examples]
+    user = np.searchsorted(data.offsets, examples, "right") - 1
+    first, last = data.offsets[user], data.offsets[user + 1] - 1
+    own = data.timestamps[examples]
+    before = (examples > first) & (data.timestamps[np.maximum(examples - 1, first)] == own)
+    after = (examples < last) & (data.timestamps[np.minimum(examples + 1, last)] == own)
+    return ~(before | after)
 
 
 def metrics_of_untied(

@@ -79,6 +79,16 @@ def user_cache() -> pathlib.Path:
     return platformdirs.user_cache_path("rearec_jax", appauthor=False)
 
 
+def scratch(cache_dir: str) -> str:
+    """Returns a directory for large files without a name, on the disk of the cache's directory.
+
+    It is the system's directory of temporary files where that disk cannot be written.
+    """
+    directory = pathlib.Path(expanded(cache_dir)).absolute() if cache_dir else user_cache()
+    there = next(path for path in (directory, *directory.parents) if path.exists())
+    return str(there) if there.is_dir() and os.access(there, os.W_OK) else tempfile.gettempdir()
+
+
 def is_remote(path: str | os.PathLike[str]) -> bool:
     """Says whether a path is in a bucket, which has no locks, no renaming and no appending."""
     return os.fspath(path).startswith(tuple(STORES))

@@ -131,6 +131,17 @@ class ByteProgress(Progress):
         return f"{self.name}: {self.done / _MB:,.0f}{of} MB"
 
 
+class CountProgress(Progress):
+    """A display of a count whose end is unknown, on standard error."""
+
+    def __init__(self, name: str):
+        super().__init__(name, console=Console(stderr=True))
+
+    def line(self) -> str:
+        """Returns '1,234,567 rows read'."""
+        return f"{self.done:,} {self.name}"
+
+
 class TrainingProgress(Progress):
     """A display of the epoch, its share done, its losses, targets a second and the time left.
 

@@ -199,7 +199,7 @@ def _catalogue(
         expected = batches.expected_targets()[: len(data.items)]
         shares = catalogue_sample.log_shares(np.bincount(data.items, expected, data.num_items))
         return Catalogue(text, log_probability=placed(shares, devices.whole))
-    counts = np.bincount(data.items[data.split == TRAIN], minlength=data.num_items)
+    counts = data.target_counts(TRAIN)
     drawn = catalogue_sample.distribution(counts, config.train.sampling_power)
     cumulative = placed(drawn.cumulative, devices.whole)
     return Catalogue(text, cumulative, placed(drawn.log_probability, devices.whole))

@@ -48,9 +48,9 @@ class Plan:
     tokens_per_row: int
     queries_per_row: int
     row_starts: Int64[np.ndarray, "rows_plus_1"]
-    slots: Int64[np.ndarray, "W"]
-    members: Int64[np.ndarray, "W"]
-    classes: Int64[np.ndarray, "W"]
+    slots: Int32[np.ndarray, "W"]
+    members: Int32[np.ndarray, "W"]
+    classes: Int32[np.ndarray, "W"]
 
     @property
     def rows(self) -> int:
@@ -83,7 +83,7 @@ class Order:
     """
 
     plan: Plan
-    windows: Int64[np.ndarray, "W"]
+    windows: Int32[np.ndarray, "W"]
     rows: Int64[np.ndarray, "rows"]
 
 
@@ -144,17 +144,20 @@ def plan(windows: Windows, tokens_per_row: int, queries_per_row: int = 0) -> Pla
     patterns, repeats = _row_patterns(sizes, counts, tokens_per_row, queries_per_row)
     row_length = np.repeat(np.array([len(row) for row in patterns], np.int64), repeats)
     slot_class = np.concatenate(
-        [np.empty(0, np.int64)]
-        + [np.tile(row, times) for row, times in zip(patterns, repeats, strict=True)]
+        [np.empty(0, np.int32)]
+        + [
+            np.tile(row.astype(np.int32), times)
+            for row, times in zip(patterns, repeats, strict=True)
+        ]
     )
-    slots = np.argsort(slot_class, kind="stable")
+    slots = np.argsort(slot_class, kind="stable").astype(np.int32)
     return Plan(
         windows=windows,
         tokens_per_row=tokens_per_row,
         queries_per_row=queries_per_row,
         row_starts=np.append(0, np.cumsum(row_length)),
         slots=slots,
-        members=np.argsort(class_of, kind="stable"),
+        members=np.argsort(class_of, kind="stable").astype(np.int32),
         classes=slot_class[slots],
     )
 

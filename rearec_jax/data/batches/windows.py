@@ -3,12 +3,15 @@
 numpy only, no loop over users. `packing` lays windows into rows.
 """
 
+from collections.abc import Iterable, Iterator
 import dataclasses
 
 from jaxtyping import Float64, Int, Int32, Int64, UInt8
 import numpy as np
 
-from rearec_jax.data.interactions import TRAIN
+from rearec_jax.data.interactions import TRAIN, parts
+
+_AT_ONCE = 2**18  # windows that are looked at at once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Windows:
     def __len__(self) -> int:
         return len(self.start)
 
-    def take(self, indices: Int[np.ndarray, "n"]) -> "Windows":
+    def take(self, indices: Int[np.ndarray, "n"] | slice) -> "Windows":
         """Returns the windows at ``indices``, in that order."""
         return Windows(
             self.start[indices], self.length[indices], self.queries[indices], self.user[indices]
@@ -57,16 +60,20 @@ def training_windows(
     """
     if not 1 <= stride <= max_length:
         raise ValueError(f"stride {stride} must lie between 1 and max_length {max_length}")
-    targets, users = _targets(offsets, split, TRAIN)
-    last = np.zeros(len(offsets) - 1, np.int64)
-    last[users] = targets  # ascending, so the last one of a user stays
-    chunk = (last[users] - targets) // stride
-    is_first = np.ones(len(targets), bool)
-    is_first[1:] = (users[1:] != users[:-1]) | (chunk[1:] != chunk[:-1])
-    first, end = targets[is_first], targets[np.roll(is_first, -1)]
-    user = users[is_first]
-    start = np.maximum(offsets[user], end - max_length)
-    return _windows(start, end - start, end - first + 1, user)
+
+    def of_part(targets: np.ndarray, users: np.ndarray) -> Windows:
+        last = np.zeros(1 + users.max(initial=0) - users.min(initial=0), np.int64)
+        of_user = users - users.min(initial=0)
+        last[of_user] = targets  # ascending, so the last one of a user stays
+        chunk = (last[of_user] - targets) // stride
+        is_first = np.ones(len(targets), bool)
+        is_first[1:] = (users[1:] != users[:-1]) | (chunk[1:] != chunk[:-1])
+        first, end = targets[is_first], targets[np.roll(is_first, -1)]
+        user = users[is_first]
+        start = np.maximum(offsets[user], end - max_length)
+        return _windows(start, end - start, end - first + 1, user)
+
+    return _joined(of_part(*targets) for targets in _targets(offsets, split, TRAIN))
 
 
 def evaluation_windows(
@@ -79,9 +86,12 @@ def evaluation_windows(
 
     The window holds the last ``max_length`` of these items.
     """
-    targets, user = _targets(offsets, split, which)
-    start = np.maximum(offsets[user], targets - max_length)
-    return _windows(start, targets - start, np.ones_like(targets), user)
+
+    def of_part(targets: np.ndarray, user: np.ndarray) -> Windows:
+        start = np.maximum(offsets[user], targets - max_length)
+        return _windows(start, targets - start, np.ones_like(targets), user)
+
+    return _joined(of_part(*targets) for targets in _targets(offsets, split, which))
 
 
 def latest_windows(offsets: Int64[np.ndarray, "users_plus_1"], max_length: int) -> Windows:
@@ -94,9 +104,14 @@ def latest_windows(offsets: Int64[np.ndarray, "users_plus_1"], max_length: int) 
 
 def count_targets(split: UInt8[np.ndarray, "total"], windows: Windows, which: int) -> int:
     """Counts the queries whose target belongs to split ``which``: those of weight 1."""
-    before = np.concatenate([[0], np.cumsum(split == which, dtype=np.int64)])
-    end = windows.start + windows.length + 1
-    return int((before[end] - before[end - windows.queries]).sum())
+    count = 0
+    for part in range(0, len(windows), _AT_ONCE):
+        some = windows.take(slice(part, part + _AT_ONCE))
+        end = some.start + some.length + 1
+        low = int(some.start.min())
+        before = np.append(0, np.cumsum(split[low : end.max()] == which, dtype=np.int64))
+        count += int((before[end - low] - before[end - some.queries - low]).sum())
+    return count
 
 
 def sums_over(
@@ -110,12 +125,26 @@ def sums_over(
     return np.cumsum(change)[:-1]
 
 
-def _targets(offsets: np.ndarray, split: np.ndarray, which: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the positions of the split that have a history, ascending, and their users."""
-    positions = np.flatnonzero(split == which)
-    users = np.searchsorted(offsets, positions, side="right") - 1
-    has_history = positions > offsets[users]
-    return positions[has_history], users[has_history]
+def _targets(
+    offsets: np.ndarray, split: np.ndarray, which: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields the positions of the split that have a history, ascending, and their users.
+
+    There are those of a stretch of users at a time: positions of all would need more memory than
+    the windows that are made of them.
+    """
+    for part, rows in parts(offsets):
+        found = rows.start + np.flatnonzero(split[rows] == which)
+        users = part.start + np.searchsorted(offsets[part], found, side="right") - 1
+        has_history = found > offsets[users]
+        yield found[has_history], users[has_history]
+
+
+def _joined(found: Iterable[Windows]) -> Windows:
+    nothing = np.zeros(0, np.int64)
+    every = [_windows(nothing, nothing, nothing, nothing), *found]
+    fields = (field.name for field in dataclasses.fields(Windows))
+    return Windows(*(np.concatenate([getattr(one, name) for one in every]) for name in fields))
 
 
 def _windows(

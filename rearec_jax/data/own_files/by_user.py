@@ -1,8 +1,6 @@
 """Gathers the interactions of an input file, in any order, by user in bounded memory.
 
-One pass over the file deals its rows out to files by a hash of the user; each of these is small
-enough to be sorted in memory. Such a file grows during the pass: it holds Arrow streams, one after
-the other.
+One pass over the file deals its rows out to files; each of these is sorted in memory.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,9 +10,8 @@ import pathlib
 import shutil
 
 import polars as pl
-import pyarrow as pa
 
-from rearec_jax.data.own_files import paths, user_rows
+from rearec_jax.data.own_files import dealing, paths, user_rows
 from rearec_jax.data.own_files.records import Wrong
 from rearec_jax.data.own_files.user_rows import Input, Piece
 from rearec_jax.run.files import write_whole
@@ -50,10 +47,9 @@ def _deal(source: Input, directory: pathlib.Path, show: Callable[[int], None]) -
     read = 0
     for frame, left_out in user_rows.interactions(source):
         wrong += left_out
-        frame = frame.with_columns(part=pl.col("user").hash() % count)
-        for (part,), rows in frame.partition_by("part", as_dict=True).items():
+        for part, rows in dealing.deal(frame, frame["user"], count):
             with (directory / f"{part:06}{DEALT}").open("ab") as file:
-                rows.write_ipc_stream(file, compression="zstd")
+                dealing.append(file, rows)
         read += len(frame)
         show(read)
     for dealt in directory.glob(f"*{DEALT}"):
@@ -63,18 +59,11 @@ def _deal(source: Input, directory: pathlib.Path, show: Callable[[int], None]) -
 
 
 def _sorted(dealt: pathlib.Path) -> Iterator[Piece]:
-    frame = pl.concat(_streams(dealt))
+    with dealt.open("rb") as file:
+        frame = pl.concat(dealing.appended(file))
     order = [name for name in ("time", "fraction", "line") if name in frame.columns]
     frame = frame.sort(order).group_by("user").agg("item", pl.col("line").min())
     frame = frame.sort("line")
     for rows in frame.iter_slices(user_rows.ROWS):
         columns = (rows[name].to_list() for name in ("line", "user", "item"))
         yield Piece(*columns, wrong=[])
-
-
-def _streams(dealt: pathlib.Path) -> Iterator[pl.DataFrame]:
-    size = dealt.stat().st_size
-    with dealt.open("rb") as file:
-        while file.tell() < size:
-            with pa.ipc.open_stream(file) as stream:
-                yield pl.DataFrame(stream.read_all())

@@ -1,6 +1,6 @@
 """Reads files of interactions: user, item, and timestamp, rating and split where given."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import dataclasses
 import itertools
 import logging
@@ -26,6 +26,7 @@ from rearec_jax.data.own_files.columns import (
 )
 from rearec_jax.data.own_files.records import Header, TextOptions
 from rearec_jax.errors import UserError
+from rearec_jax.run.files import scratch
 
 _SPLIT_CODES = {
     "train": interactions.TRAIN,
@@ -52,7 +53,13 @@ def read(config: DataConfig) -> pl.DataFrame:
         UserError: a file is missing or malformed; the message names the file, the line and the
             remedy.
     """
-    return READERS[config.source](files_of(config)["data.path"], config)
+    return pl.concat(read_parts(config))
+
+
+def read_parts(config: DataConfig) -> Iterator[pl.DataFrame]:
+    """Yields what `read` returns in parts, each with all rows of its users, in bounded memory."""
+    found = READERS[config.source](files_of(config)["data.path"], config)
+    yield from [found] if isinstance(found, pl.DataFrame) else found
 
 
 def files_of(config: DataConfig) -> dict[str, list[Path]]:
@@ -83,7 +90,7 @@ def _read_sequences(files: Sequence[Path], config: DataConfig) -> pl.DataFrame:
     if has_times:
         return _read_with_times(files, config)
     frame = pl.concat([_read_lines(path) for path in files]).drop("line")
-    return filters.drop_repeated(frame, config)
+    return _said(frame, filters.drop_repeated(frame, config), config)
 
 
 def _read_with_times(files: Sequence[Path], config: DataConfig) -> pl.DataFrame:
@@ -126,7 +133,14 @@ def _read_with_times(files: Sequence[Path], config: DataConfig) -> pl.DataFrame:
         row = int(times.whole.is_null().arg_max() or 0)
         raise UserError(f"{location(row)}: {timestamps.fault(flat['list'][row])}")
     frame = rows.select("user", "item", timestamp=times.whole, fraction=times.fraction)
-    return _in_order(frame, config, timestamps.units_per_second(times, location))
+    found = _in_order(frame, config, timestamps.units_per_second(times, location))
+    return _said(frame, found, config)
+
+
+def _said(frame: pl.DataFrame, kept: pl.DataFrame, config: DataConfig) -> pl.DataFrame:
+    """Returns what `filters.drop_repeated` has kept, after saying how much that is."""
+    filters.warn_of_repeated(config, len(frame) - len(kept), len(frame))
+    return kept
 
 
 def _in_order(frame: pl.DataFrame, config: DataConfig, per_second: int) -> pl.DataFrame:
@@ -207,8 +221,32 @@ def _require_histories(path: Path, frame: pl.DataFrame) -> None:
         )
 
 
-def _read_interactions(files: Sequence[Path], config: DataConfig) -> pl.DataFrame:
-    """Reads tables: the sources 'table' and 'recbole'.
+@dataclasses.dataclass
+class _Totals:
+    """The counts over all parts of the files, and what the first part's times are.
+
+    events:     rows of all kinds of events.
+    kinds:      the kinds of events.
+    rows:       interactions.
+    left_out:   those of them that repeat others.
+    tied:       those whose time another one of their user has.
+    dates:      whether times are dates, as the first part says; None before it.
+    per_second: how many of their units make a second.
+    step:       the units below which times do not differ; 0: they are exact.
+    """
+
+    events: int = 0
+    kinds: set[str] = dataclasses.field(default_factory=set)
+    rows: int = 0
+    left_out: int = 0
+    tied: int = 0
+    dates: bool | None = None
+    per_second: int = 1
+    step: float = 0.0
+
+
+def _read_interactions(files: Sequence[Path], config: DataConfig) -> Iterator[pl.DataFrame]:
+    """Yields parts of tables: the sources 'table' and 'recbole'.
 
     A row is an interaction, or a user with lists.
     """
@@ -218,27 +256,34 @@ def _read_interactions(files: Sequence[Path], config: DataConfig) -> pl.DataFram
     options = TextOptions(config.separator, tuple(_parts(config.columns)), typed)
     headers = [tables.read_header(path, options) for path in files]
     names = _columns(files[0], headers[0], config)
-    table = tables.read_table(files, headers, list(names.values()))
-    table = _kept_events(_one_row_an_item(table, names, headers[0], config), names, config)
-    columns = {"user": _ids(table, names["user"]), "item": _ids(table, names["item"])}
-    per_second, step, said = 1, 0.0, ""
-    if "time" in names:
-        times = _times(table, names["time"])
-        per_second, step = timestamps.units_per_second(times, table.location), times.step
-        columns |= {"timestamp": times.whole}
-        columns |= {"fraction": times.fraction} if (times.fraction != 0).any() else {}
-        said = " as dates" if times.are_dates else f" in {timestamps.UNITS[per_second]}"
-    _log.info("%s", _described(files, headers[0], names, said))
-    if "rating" in names:
-        columns["rating"] = _ratings(table, names["rating"])
-    if len(by_option) > 1:
-        columns["split"] = _splits_of_files(table, by_option, files)
-    elif config.split == "given":
-        columns["split"] = _splits(table, names["split"])
-    frame = pl.DataFrame(columns)
-    if step > 1:
-        _warn_of_ties(frame, files[0], f"{step / per_second:g}")
-    return _in_order(frame, config, per_second)
+    totals, room = _Totals(), scratch(config.cache_dir)
+    for table in tables.read_by_user(files, headers, list(names.values()), names["user"], room):
+        table = _one_row_an_item(table, names, headers[0], config)
+        if "event" in names:
+            table = _kept_events(table, names["event"], config, totals)
+            if table.frame.is_empty():
+                continue
+        columns = {"user": _ids(table, names["user"]), "item": _ids(table, names["item"])}
+        if "time" in names:
+            times = _times(table, names["time"], totals)
+            columns |= {"timestamp": times.whole}
+            columns |= {"fraction": times.fraction} if (times.fraction != 0).any() else {}
+        if not totals.rows:
+            _log.info("%s", _described(files, headers[0], names, totals))
+        if "rating" in names:
+            columns["rating"] = _ratings(table, names["rating"])
+        if len(by_option) > 1:
+            columns["split"] = _splits_of_files(table, by_option, files)
+        elif config.split == "given":
+            columns["split"] = _splits(table, names["split"])
+        frame = pl.DataFrame(columns)
+        if totals.step > 1:
+            totals.tied += _ties(frame)
+        kept = _in_order(frame, config, totals.per_second)
+        totals.rows += len(frame)
+        totals.left_out += len(frame) - len(kept)
+        yield kept
+    _say(totals, files[0], names.get("event"), config)
 
 
 def _columns(path: Path, header: Header, config: DataConfig) -> dict[str, str]:
@@ -333,28 +378,52 @@ def _lists(table: tables.Table, name: str) -> pl.Series:
     return pl.Series(name, rows, dtype=pl.List(pl.String))
 
 
-def _kept_events(table: tables.Table, names: Mapping[str, str], config: DataConfig) -> tables.Table:
-    """Returns the rows of the events that ``config.events`` lists."""
-    if "event" not in names:
-        return table
-    kinds = table.column(names["event"], "kinds of events").cast(pl.String)
-    asked, known = _parts(config.events), sorted(kinds.drop_nulls().unique())
-    if unknown := set(asked).difference(known):
-        raise UserError(
-            f"{table.path}: no row of column {names['event']!r} is {', '.join(sorted(unknown))}"
-            f" (option data.events); there are {', '.join(known[:20])}"
+def _kept_events(
+    table: tables.Table, column: str, config: DataConfig, totals: _Totals
+) -> tables.Table:
+    """Returns the rows of the events that ``config.events`` lists, and counts all kinds."""
+    kinds = table.column(column, "kinds of events").cast(pl.String)
+    totals.events += len(kinds)
+    totals.kinds.update(kinds.drop_nulls().unique())
+    return table.filtered(kinds.is_in(_parts(config.events)).fill_null(False))
+
+
+def _say(totals: _Totals, path: Path, column: str | None, config: DataConfig) -> None:
+    """Says what was counted over all parts.
+
+    Raises:
+        UserError: an event that ``config.events`` lists does not occur.
+    """
+    if column is not None:
+        if unknown := set(_parts(config.events)) - totals.kinds:
+            raise UserError(
+                f"{path}: no row of column {column!r} is {', '.join(sorted(unknown))}"
+                f" (option data.events); there are {', '.join(sorted(totals.kinds)[:20])}"
+            )
+        _log.info("%s: %d of %d rows are %s", path, totals.rows, totals.events, config.events)
+    if totals.tied:
+        logging.warning(
+            "%s: its times are floats that do not tell apart what is less than %g seconds apart:"
+            " %d of %d interactions have the time of another one of their user, and keep the order"
+            " of the file; write times as whole numbers",
+            path,
+            totals.step / totals.per_second,
+            totals.tied,
+            totals.rows,
         )
-    keep = kinds.is_in(asked).fill_null(False)
-    _log.info("%s: %d of %d rows are %s", table.path, keep.sum(), len(keep), config.events)
-    return table.filtered(keep)
+    filters.warn_of_repeated(config, totals.left_out, totals.rows)
 
 
-def _described(files: Sequence[Path], header: Header, names: Mapping[str, str], time: str) -> str:
+def _described(
+    files: Sequence[Path], header: Header, names: Mapping[str, str], totals: _Totals
+) -> str:
     """Returns what the files are taken for, in a line."""
     packed = paths.packing(files[0])
     more = f" and {len(files) - 1} more" if len(files) > 1 else ""
     chosen = ", ".join(f"{role}={name}" for role, name in names.items())
-    chosen = chosen.replace(f"time={names.get('time')}", f"time={names.get('time')}{time}")
+    if totals.dates is not None:
+        time = " as dates" if totals.dates else f" in {timestamps.UNITS[totals.per_second]}"
+        chosen = chosen.replace(f"time={names['time']}", f"time={names['time']}{time}")
     return f"{files[0]}{more}: {packed + ', ' if packed else ''}{header}, {chosen}"
 
 
@@ -381,9 +450,21 @@ def _ids(table: tables.Table, column: str) -> pl.Series:
     return ids
 
 
-def _times(table: tables.Table, column: str) -> timestamps.Times:
-    times = timestamps.read_times(table.column(column, timestamps.NEEDED, *timestamps.UNFIT))
+def _times(table: tables.Table, column: str, totals: _Totals) -> timestamps.Times:
+    """Reads the times of a part, in the unit of the first one."""
+    raw = table.column(column, timestamps.NEEDED, *timestamps.UNFIT)
+    times = timestamps.read_times(raw, totals.dates)
     _require(table, column, times.whole, timestamps.fault)
+    per_second = timestamps.units_per_second(times, table.location)
+    if totals.dates is None:
+        totals.dates, totals.per_second = times.are_dates, per_second
+    elif per_second != totals.per_second:
+        units = (timestamps.UNITS[unit] for unit in (totals.per_second, per_second))
+        raise UserError(
+            f"{table.location(0)}: the times of many users are in"
+            f" {' and of others in '.join(units)}; give all in seconds"
+        )
+    totals.step = max(totals.step, times.step)
     return times
 
 
@@ -425,22 +506,16 @@ def _require(
         raise UserError(f"{table.location(row)}: {why}")
 
 
-def _warn_of_ties(frame: pl.DataFrame, path: Path, seconds: str) -> None:
+def _ties(frame: pl.DataFrame) -> int:
+    """Counts the interactions that have the time of another one of their user."""
     keys = [key for key in ("user", "timestamp", "fraction") if key in frame.columns]
-    ties = frame.select(pl.struct(keys).is_duplicated().sum()).item()
-    if ties:
-        logging.warning(
-            "%s: its times are floats that do not tell apart what is less than %s seconds apart:"
-            " %d of %d interactions have the time of another one of their user, and keep the order"
-            " of the file; write times as whole numbers",
-            path,
-            seconds,
-            ties,
-            len(frame),
-        )
+    return frame.select(pl.struct(keys).is_duplicated().sum()).item()
 
 
-READERS = {  # data.source -> how its files are read: (files, options) -> the table of `read`
+# data.source -> how its files are read: (files, options) -> the table of `read`, or its parts
+READERS: dict[
+    str, Callable[[Sequence[Path], DataConfig], pl.DataFrame | Iterator[pl.DataFrame]]
+] = {
     "sequences": _read_sequences,
     "table": _read_interactions,
     "recbole": _read_interactions,

@@ -1,5 +1,6 @@
 """Decides what each position is as a target: its period, less what may not be predicted."""
 
+from collections.abc import Iterator
 import datetime
 from typing import NamedTuple
 
@@ -8,7 +9,16 @@ import numpy as np
 import polars as pl
 
 from rearec_jax.config import DataConfig
-from rearec_jax.data.interactions import CONTEXT, TEST, TRAIN, VALIDATION, positions, up_to_here
+from rearec_jax.data.interactions import (
+    CONTEXT,
+    PART,
+    TEST,
+    TRAIN,
+    VALIDATION,
+    parts,
+    positions,
+    up_to_here,
+)
 from rearec_jax.data.own_files.timestamps import parse_option
 from rearec_jax.errors import UserError
 
@@ -59,24 +69,37 @@ def assign(
         UserError: the data lack times or splits, the given splits of a user go back in time, or no
             target is left in training, validation or test.
     """
-    period = _period(config, offsets, given)
-    user = back_in_time(period, offsets)
-    if user is not None:
-        name = user if given.user_ids is None else given.user_ids[user]
-        raise UserError(
-            f"user {name}: the given splits go back in time (train after valid or test, or valid"
-            " after test); correct the splits or the timestamps"
-        )
-    codes = period.copy()
-    codes[positions(offsets) < config.min_history] = CONTEXT
-    if given.target_ok is not None:
-        codes[~given.target_ok] = CONTEXT
+    cuts = _cuts(config, given)
+    known = None
     if config.known_items_only:
-        # This never changes a training target: all before it is training too.
-        codes[_has_unknown(items, offsets, period)] = CONTEXT
-    _require_targets(codes, period, config, given.timestamps)
-    trained = np.concatenate([[0], np.cumsum(period == TRAIN)])
-    return Split(codes, np.diff(trained[offsets]))
+        known = np.zeros(int(items.max()) + 1, dtype=bool)
+        for _, rows, period in _periods(config, offsets, given, cuts):
+            known[items[rows][period == TRAIN]] = True
+    codes = np.empty(len(items), np.uint8)
+    lengths = np.empty(len(offsets) - 1, np.int64)
+    there: set[int] = set()
+    for users, rows, period in _periods(config, offsets, given, cuts):
+        own = offsets[users.start : users.stop + 1] - rows.start
+        user = back_in_time(period, own)
+        if user is not None:
+            user += users.start
+            name = user if given.user_ids is None else given.user_ids[user]
+            raise UserError(
+                f"user {name}: the given splits go back in time (train after valid or test, or"
+                " valid after test); correct the splits or the timestamps"
+            )
+        part = codes[rows]
+        part[:] = period
+        part[positions(own) < config.min_history] = CONTEXT
+        if given.target_ok is not None:
+            part[~given.target_ok[rows]] = CONTEXT
+        if known is not None:
+            # This never changes a training target: all before it is training too.
+            part[up_to_here(~known[items[rows]], own)] = CONTEXT
+        lengths[users] = np.diff(np.append(0, np.cumsum(period == TRAIN))[own])
+        there.update(np.unique(period).tolist())
+    _require_targets(codes, there, config, given.timestamps)
+    return Split(codes, lengths)
 
 
 def leave_one_out(offsets: Int64[np.ndarray, "users_plus_1"]) -> UInt8[np.ndarray, "total"]:
@@ -111,9 +134,9 @@ def time_cuts(config: DataConfig, timestamps: Int64[np.ndarray, "total"]) -> tup
         UserError: a date is not ISO, or test begins before validation.
     """
     if config.split == "interaction_fraction":
-        times = np.sort(timestamps)
-        places = (share * len(times) for share in (config.valid_fraction, config.test_fraction))
-        valid_from, test_from = (float(times[int(place + 1e-6)]) for place in places)
+        shares = (config.valid_fraction, config.test_fraction)
+        places = (int(share * len(timestamps) + 1e-6) for share in shares)
+        valid_from, test_from = (float(_at_place(timestamps, place)) for place in places)
         return valid_from, test_from
     if config.split == "time_fraction":
         first, last = int(timestamps.min()), int(timestamps.max())
@@ -128,24 +151,51 @@ def time_cuts(config: DataConfig, timestamps: Int64[np.ndarray, "total"]) -> tup
     return float(valid_from), float(test_from)
 
 
-def _period(
-    config: DataConfig, offsets: Int64[np.ndarray, "users_plus_1"], given: Given
-) -> UInt8[np.ndarray, "total"]:
+def _at_place(times: Int64[np.ndarray, "total"], place: int) -> int:
+    """Returns the time that stands at ``place`` in sorted order, by halving, without sorting."""
+    low, high = int(times.min()), int(times.max())
+    while low < high:
+        middle = (low + high) // 2
+        starts = range(0, len(times), PART)
+        count = sum(np.count_nonzero(times[start : start + PART] <= middle) for start in starts)
+        low, high = (low, middle) if count > place else (middle + 1, high)
+    return low
+
+
+def _cuts(config: DataConfig, given: Given) -> tuple[float, float] | None:
+    """Returns the times at which validation and test begin, None where times do not decide."""
     if config.split == "leave_one_out":
-        return leave_one_out(offsets)
+        return None
     if config.split == "given":
         if given.split is None:
             raise UserError(
                 f"data.split=given needs a column {config.split_column!r} (data.split_column);"
                 f" data.source={config.source} has none"
             )
-        return given.split
+        return None
     if given.timestamps is None:
         raise UserError(
             f"data.split={config.split} needs times; set data.timestamp_column (and a source"
             " that has them) or data.split=leave_one_out"
         )
-    return by_time(given.timestamps, *time_cuts(config, given.timestamps))
+    return time_cuts(config, given.timestamps)
+
+
+def _periods(
+    config: DataConfig,
+    offsets: Int64[np.ndarray, "users_plus_1"],
+    given: Given,
+    cuts: tuple[float, float] | None,
+) -> Iterator[tuple[slice, slice, UInt8[np.ndarray, "part"]]]:
+    """Yields stretches of users: their slice, that of their positions, and the periods of these."""
+    for users, rows in parts(offsets):
+        if cuts is not None and given.timestamps is not None:
+            period = by_time(given.timestamps[rows], *cuts)
+        elif config.split == "given" and given.split is not None:
+            period = given.split[rows]
+        else:
+            period = leave_one_out(offsets[users.start : users.stop + 1] - rows.start)
+        yield users, rows, period
 
 
 def back_in_time(
@@ -159,25 +209,14 @@ def back_in_time(
     return int(np.searchsorted(offsets, back[0], side="right")) - 1 if len(back) else None
 
 
-def _has_unknown(
-    items: Int32[np.ndarray, "total"],
-    offsets: Int64[np.ndarray, "users_plus_1"],
-    period: UInt8[np.ndarray, "total"],
-) -> Bool[np.ndarray, "total"]:
-    """Says for each position whether it or an item before it never occurs in training."""
-    known = np.zeros(int(items.max()) + 1, dtype=bool)
-    known[items[period == TRAIN]] = True
-    return up_to_here(~known[items], offsets)
-
-
 def _require_targets(
     codes: UInt8[np.ndarray, "total"],
-    period: UInt8[np.ndarray, "total"],
+    periods: set[int],
     config: DataConfig,
     timestamps: Int64[np.ndarray, "total"] | None,
 ) -> None:
     """Raises UserError where a split has no target; given ones need but one of the held-out two."""
-    absent = [code for code in (VALIDATION, TEST) if not (period == code).any()]
+    absent = [code for code in (VALIDATION, TEST) if code not in periods]
     may_be_absent = absent[:1] if config.split == "given" else []
     for code, name in ((TRAIN, "training"), (VALIDATION, "validation"), (TEST, "test")):
         if code in may_be_absent or (codes == code).any():

@@ -6,6 +6,7 @@ import dataclasses
 import io
 from pathlib import Path
 import re
+import tempfile
 from typing import Any, NamedTuple
 
 from jaxtyping import Int64
@@ -14,12 +15,16 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rearec_jax.data.own_files import cells, paths, records
+from rearec_jax.data.own_files import cells, dealing, paths, records
 from rearec_jax.data.own_files.records import BY_DEFAULT, Header, TextOptions, Wrong
 from rearec_jax.data.parquet import DAMAGED
 from rearec_jax.errors import UserError
+from rearec_jax.run.progress import CountProgress
 
 ROWS = 2**20  # of a Parquet file that are read at once
+PART = 32 * 2**20  # bytes of the input for each part of the users
+MOST_PARTS = 256  # files that are open at once
+_LINE = "\0line"  # no column of a user's file has such a name
 _TEXT = (".csv", ".tsv", ".txt", ".dat", ".data", ".inter", ".item")
 _ARROW = (".feather", ".arrow", ".arrows", ".ipc")
 _SHEETS = (".xlsx", ".xls", ".ods")
@@ -201,7 +206,52 @@ def read_table(files: Sequence[Path], headers: Sequence[Header], wanted: Sequenc
         UserError: a file without one of the columns, a line with too many or too few fields, bytes
             that are not UTF-8, an empty or damaged file, or types that do not fit together.
     """
-    found = []
+    return _as_one(list(_all_stretches(files, headers, wanted)), files[0])
+
+
+def read_by_user(
+    files: Sequence[Path], headers: Sequence[Header], wanted: Sequence[str], user: str, room: str
+) -> Iterator[Table]:
+    """Yields the wanted columns of files as tables that each hold all rows of some users.
+
+    Files of up to `PART` bytes are one table. Of larger ones the rows are dealt out to files that
+    have no name, in the directory ``room``, so that no table needs more memory than another.
+
+    Raises:
+        UserError: as for `read_table`.
+    """
+    count = 1 + sum(file.stat().st_size for file in set(map(paths.on_disk, files))) // PART
+    found = _all_stretches(files, headers, wanted)
+    if count == 1:
+        yield _as_one(list(found), files[0])
+        return
+    with contextlib.ExitStack() as stack:
+        count = min(count, MOST_PARTS)
+        dealt = [stack.enter_context(tempfile.TemporaryFile(dir=room)) for _ in range(count)]
+        sources: list[list[Table]] = [[] for _ in dealt]
+        progress = stack.enter_context(CountProgress("rows read"))
+        for table in found:
+            frame = table.frame.with_columns(pl.Series(_LINE, table.lines))
+            for part, rows in dealing.deal(frame, table.ids(user), count):
+                dealing.append(dealt[part], rows)
+                sources[part].append(Table(table.path, table.unit, rows.clear(), table.lines[:0]))
+            progress.advance(len(frame))
+        if not any(sources):
+            _as_one([], files[0])
+        for file, blocks in zip(dealt, sources, strict=True):
+            both = zip(blocks, dealing.appended(file), strict=True)
+            tables = [
+                dataclasses.replace(block, frame=rows.drop(_LINE), lines=rows[_LINE].to_numpy())
+                for block, rows in both
+            ]
+            file.close()  # it has no name, so its room is free again
+            if tables:
+                yield _as_one(tables, files[0])
+
+
+def _all_stretches(
+    files: Sequence[Path], headers: Sequence[Header], wanted: Sequence[str]
+) -> Iterator[Table]:
     for path, header in zip(files, headers, strict=True):
         for name in wanted:
             if name not in header.columns:
@@ -212,12 +262,16 @@ def read_table(files: Sequence[Path], headers: Sequence[Header], wanted: Sequenc
         for table in stretches(path, header, wanted):
             for line, reason in table.wrong:
                 raise UserError(f"{path}, {table.unit} {line}: {reason}")
-            found.append(table)
+            yield table
+
+
+def _as_one(found: Sequence[Table], path: Path) -> Table:
+    """Joins tables. Raises UserError where they have no rows, or types that do not fit together."""
     ends = np.cumsum([0, *(len(table.lines) for table in found)]).tolist()
     if not ends[-1]:
-        raise UserError(f"{files[0]} has a header but no rows")
+        raise UserError(f"{path} has a header but no rows")
     return Table(
-        files[0],
+        path,
         found[0].unit,
         _joined(found),
         np.concatenate([table.lines for table in found]),
