@@ -12,6 +12,7 @@ import pyarrow as pa
 from rearec_jax.data.own_files import cells
 from rearec_jax.errors import UserError, shown
 from rearec_jax.recommend import model_directory
+from rearec_jax.recommend.arguments import whole_number
 from rearec_jax.recommend.histories import of_ids
 from rearec_jax.recommend.recommend_files import frame_of
 from rearec_jax.recommend.recommender import Options, Recommender
@@ -102,9 +103,11 @@ def batch_recommender(
     Raises:
         UserError: an option has no meaning.
     """
-    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-        raise UserError(f"k={shown(k)} must be a whole number, 1 or more")
-    options = Options(k=k, steps=steps, exclude_seen=exclude_seen)
+    count = whole_number(k, "k")
+    if count < 1:
+        raise UserError(f"k={shown(k)} must be at least 1")
+    taken = None if steps is None else whole_number(steps, "steps")
+    options = Options(k=count, steps=taken, exclude_seen=exclude_seen)
     return BatchRecommender(os.path.abspath(path), user_column, items_column, options)
 
 

@@ -79,6 +79,9 @@ def test_what_is_wrong_is_said(place, tmp_path):
         rearec_jax.batch_recommender(tmp_path / "nowhere")(table.set_column(0, "user_id", [["a"]]))
     with pytest.raises(UserError, match="k=0"):
         rearec_jax.batch_recommender(place, 0)
+    with pytest.raises(UserError, match=r"steps=1\.5"):
+        rearec_jax.batch_recommender(place, steps=1.5)
+    assert rearec_jax.batch_recommender(place, np.int64(2)).options.k == 2
 
 
 @pytest.mark.parametrize(
