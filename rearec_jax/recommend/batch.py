@@ -12,7 +12,7 @@ import pyarrow as pa
 from rearec_jax.data.own_files import cells
 from rearec_jax.errors import UserError, shown
 from rearec_jax.recommend import model_directory
-from rearec_jax.recommend.arguments import whole_number
+from rearec_jax.recommend.arguments import Given, whole_number
 from rearec_jax.recommend.histories import of_ids
 from rearec_jax.recommend.recommend_files import frame_of
 from rearec_jax.recommend.recommender import Options, Recommender
@@ -83,11 +83,11 @@ class BatchRecommender:
 
 def batch_recommender(
     path: str | os.PathLike[str],
-    k: int = 10,
+    k: Given = 10,
     *,
     user_column: str = "user_id",
     items_column: str = "items",
-    steps: int | None = None,
+    steps: Given = None,
     exclude_seen: bool = True,
 ) -> BatchRecommender:
     """Returns a function for Spark's ``mapInArrow`` and Ray Data's ``map_batches``.
