@@ -4,6 +4,7 @@ import dataclasses
 import logging
 from multiprocessing import get_context
 import os
+import pathlib
 
 import numpy as np
 import pytest
@@ -127,12 +128,11 @@ def test_content_and_options_make_the_key_but_not_the_place(config, tmp_path):
 def test_a_damaged_cache_is_rebuilt_with_one_warning(config, caplog, name, damage):
     first = prepare(config)
     (entry,) = entries(config)
-    path = os.path.join(config.cache_dir, entry, name)
-    if damage == "gone":
-        os.remove(path)
-    else:
-        with open(path, "r+b") as file:
-            file.truncate(os.path.getsize(path) - 5)
+    path = pathlib.Path(config.cache_dir, entry, name)
+    content = path.read_bytes()
+    path.unlink()  # not in its place: `first` maps it
+    if damage == "cut":
+        path.write_bytes(content[:-5])
     with caplog.at_level(logging.WARNING):
         assert same(prepare(config), first)
         assert same(prepare(config), first)

@@ -158,7 +158,7 @@ def test_text_vectors_must_be_those_of_yesterday_up_to_their_scale():
     rows = np.array([3, 0, -1, 2, 1, 4])
     there = np.zeros((5, 4), np.float32)
     there[rows[rows >= 0]] = vectors[rows >= 0]
-    source = Kept(resolve({}), items_of_data(tiny.interactions([np.arange(5)], 5)), there, {})
+    source = Kept(resolve({}), items_of_data(tiny.interactions([np.arange(5)], 5)), there, None, {})
     _check_items(source, data, rows)
     with pytest.raises(UserError, match=r"text vectors are others.*text\.vectors"):
         _check_items(source._replace(vectors=there[:, ::-1]), data, rows)
