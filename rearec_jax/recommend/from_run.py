@@ -69,7 +69,7 @@ class Kept(NamedTuple):
 
     @property
     def inputs(self) -> np.ndarray | Features | None:
-        """What its item encoder reads of the items."""
+        """The input of the item encoder: features, vectors of text, or None."""
         if self.features is None:
             return self.vectors
         return item_features.numbered(self.features, len(self.items))
