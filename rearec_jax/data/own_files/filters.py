@@ -48,6 +48,19 @@ def filter_ratings(frames: Iterable[pl.DataFrame], config: DataConfig) -> Iterat
         )
 
 
+def in_order(frame: pl.DataFrame, config: DataConfig, per_second: int) -> pl.DataFrame:
+    """Sorts rows by user and time, applies ``config.duplicates``, then cuts times to seconds.
+
+    In this order, because a finer unit keeps more of the order.
+    """
+    keys = ("user", "timestamp", "fraction", "split") if "timestamp" in frame.columns else ("user",)
+    order = [key for key in keys if key in frame.columns]
+    frame = drop_repeated(frame.sort(order, maintain_order=True), config)
+    if "timestamp" not in frame.columns:
+        return frame
+    return frame.with_columns(pl.col("timestamp") // per_second).drop("fraction", strict=False)
+
+
 def drop_repeated(frame: pl.DataFrame, config: DataConfig) -> pl.DataFrame:
     """Applies ``config.duplicates`` to sorted rows.
 
