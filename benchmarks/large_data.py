@@ -30,7 +30,8 @@ PREPARE = """
 import sys
 from rearec_jax.config import DataConfig
 from rearec_jax.data.prepare import prepare
-data = prepare(DataConfig(source="table", path=sys.argv[1], cache_dir=sys.argv[2], name="large"))
+# The core of configs/own_data.py: training is to find what is prepared here.
+data = prepare(DataConfig(source="table", path=sys.argv[1], cache_dir=sys.argv[2], core=5))
 print(f"{data.num_interactions:,} of {data.num_users:,} users and {data.num_items:,} items")
 """
 TRAIN = ["--config=configs/own_data.py", "--config.data.name=large", "--config.model.width=16"]
