@@ -4,6 +4,7 @@ Eight virtual CPU devices; implicit promotion of types and ranks is an error; ev
 package is checked against the shapes in its signature.
 """
 
+from collections.abc import Iterator
 import gc
 import os
 from pathlib import Path
@@ -63,6 +64,21 @@ def shared_data() -> Path:
 def golden() -> Path:
     """Directory of erl.npz and prl.npz: numbers of the authors' implementation, in float64."""
     return _TESTS / "golden"
+
+
+@pytest.fixture
+def cold() -> Iterator[None]:
+    """No program of an earlier test is there, and none is left to later ones."""
+    from rearec_jax.evaluation import evaluator  # after the import hook
+    from rearec_jax.training import step
+
+    def clear() -> None:
+        step.compiled_update.cache_clear()
+        evaluator.programs.cache_clear()
+
+    clear()
+    yield
+    clear()
 
 
 # Their trainings, processes or programs for eight devices take up to minutes.

@@ -7,6 +7,7 @@ are computed a block at a time (``eval.score_mib``), never for all users and ite
 from collections.abc import Callable, Iterator
 import dataclasses
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ from jaxtyping import Array, Float, Int, Int32, Int64
 import numpy as np
 
 from rearec_jax.config import Config
+from rearec_jax.config.parts import of_evaluation
 from rearec_jax.data.batches.loader import (
     BatchSize,
     EvaluationBatches,
@@ -29,7 +31,7 @@ from rearec_jax.evaluation.ranks import Ranks
 from rearec_jax.evaluation.seen import seen_items
 from rearec_jax.losses.similarity import comparable
 from rearec_jax.methods import METHODS
-from rearec_jax.models.backbones import Backbone, Variables, item_table
+from rearec_jax.models.backbones import Backbone, Named, Variables, item_table, named
 from rearec_jax.models.items import Text
 from rearec_jax.models.reasoning import encode_and_reason
 from rearec_jax.types import Batch, Reasoning
@@ -109,22 +111,42 @@ def make_evaluator(
 
     On a mesh every host gets all ranks, which are small, so that all compute the same metrics.
     """
-
-    def table(variables: Variables, text: Text) -> Array:
-        return item_table(model, variables, devices.by_rows(text))
-
-    shape = data.num_items, config.model.width
     found = orders(data, config.data)
-    make_table = jax.jit(table, out_shardings=devices.table(shape))
+    compiled = programs(model, of_evaluation(config), named(config), devices, data.num_items)
     return Evaluator(
         config,
         data,
         _batches(config, found.data, which, devices),
-        table=functools.partial(make_table, text=text),
-        rank=jax.jit(_ranker(model, config, devices), out_shardings=devices.whole),
-        best=jax.jit(_lister(model, config, devices), out_shardings=devices.whole),
+        table=functools.partial(compiled.table, text=text),
+        rank=compiled.rank,
+        best=compiled.best,
         devices=devices,
         orders=found,
+    )
+
+
+class Programs(NamedTuple):
+    """The compiled functions of an evaluation, which the fields of `Evaluator` describe."""
+
+    table: Callable[[Variables, Text], Float[Array, "N D"]]
+    rank: Callable[[Variables, Array, Batch, Array | np.ndarray], Int[Array, "B Q S"]]
+    best: Callable[[Variables, Array, Batch, Array | np.ndarray], Int[Array, "M k"]]
+
+
+@functools.lru_cache(maxsize=8)
+def programs(
+    model: Backbone, config: Config, named: Named, devices: Devices, num_items: int
+) -> Programs:
+    """Compiles the functions of an evaluation, once in a process for equal arguments."""
+
+    def table(variables: Variables, text: Text) -> Array:
+        return item_table(model, variables, devices.by_rows(text))
+
+    shape = num_items, config.model.width
+    return Programs(
+        jax.jit(table, out_shardings=devices.table(shape)),
+        jax.jit(_ranker(model, config, devices), out_shardings=devices.whole),
+        jax.jit(_lister(model, config, devices), out_shardings=devices.whole),
     )
 
 

@@ -31,7 +31,7 @@ def nothing(options: MethodConfig, width: int) -> dict[str, tuple[int, ...]]:
     return {}
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Method:
     """A way to reason before items are scored, and to learn it.
 

@@ -1,7 +1,7 @@
 """The backbone: an item encoder and a sequence encoder."""
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from flax import linen as nn
 import jax
@@ -10,8 +10,9 @@ from jaxtyping import Array, Float, Int
 
 from rearec_jax.config import Config
 from rearec_jax.methods import METHODS
+from rearec_jax.methods.method import Method
 from rearec_jax.methods.unroll import Weights
-from rearec_jax.models.encoder import Core, Encoder, rows_of
+from rearec_jax.models.encoder import LAYERS, Core, Encoder, rows_of
 from rearec_jax.models.items import Text, item_encoder
 from rearec_jax.models.prefixes import Prefixes
 from rearec_jax.types import Caches, PRNGKey, ReasoningCaches
@@ -105,6 +106,22 @@ def build(
             unroll=method.unroll,
         ),
     )
+
+
+class Named(NamedTuple):
+    """The values that names in the options stand for.
+
+    They are part of what a compiled program depends on: a notebook may define a method anew, under
+    the same name.
+    """
+
+    method: Method
+    layer: type[nn.Module]
+
+
+def named(config: Config) -> Named:
+    """Returns what the names of the method and of the layer stand for now."""
+    return Named(METHODS[config.method.name], LAYERS[config.model.layer])
 
 
 def initialise(model: Backbone, key: PRNGKey, text: Text = None) -> Variables:

@@ -1,5 +1,6 @@
 """The optimizer: Adam with optional warm-up, cosine decay, clipping and weight decay."""
 
+import functools
 from typing import Any
 
 import jax
@@ -7,15 +8,23 @@ from jaxtyping import Array, Float
 import optax
 
 from rearec_jax.config import TrainConfig
+from rearec_jax.config.parts import of_updates
 
 
 def build(config: TrainConfig, total_steps: int) -> optax.GradientTransformation:
     """Builds the optimizer that the options describe; plain Adam by default.
 
+    Equal options give the same object, so that trainings which share it share their programs.
+
     Args:
         config: the options `train.*`.
         total_steps: updates of the whole run.
     """
+    return _build(of_updates(config), total_steps if config.schedule == "cosine" else 0)
+
+
+@functools.lru_cache
+def _build(config: TrainConfig, total_steps: int) -> optax.GradientTransformation:
     schedule = _schedule(config, total_steps)
     if config.weight_decay > 0:
         adam = optax.adamw(schedule, weight_decay=config.weight_decay)

@@ -10,11 +10,13 @@ from jaxtyping import Array, Bool, Int, PyTree
 import optax
 
 from rearec_jax.methods.reasoned import Numbers
-from rearec_jax.models.backbones import Variables, initialise
+from rearec_jax.models.backbones import Named, Variables, initialise, named
 from rearec_jax.ops import random_arrays
 from rearec_jax.training import catalogue_sample, objective
 from rearec_jax.training.task import Task
 from rearec_jax.types import Batch, Catalogue, PRNGKey
+
+PROGRAMS = 8  # that are kept for trainings to come
 
 
 class TrainState(NamedTuple):
@@ -48,16 +50,24 @@ def state_maker(
 
     On a mesh each device makes its part: the state is never whole on one of them.
     """
+    key = random_arrays.key_of_seed(task.config.seed)
+    create = _compiled_state(task.of_update(), named(task.config), transform)
+    if task.devices.mesh is None:
+        return functools.partial(create, key, catalogue)
+    shardings = task.devices.state(jax.eval_shape(create, key, catalogue))
+    return functools.partial(jax.jit(create, out_shardings=shardings), key, catalogue)
 
+
+@functools.lru_cache(maxsize=PROGRAMS)
+def _compiled_state(
+    task: Task, named: Named, transform: optax.GradientTransformation
+) -> Callable[[PRNGKey, Catalogue], TrainState]:
+    @jax.jit
     def create(key: PRNGKey, catalogue: Catalogue) -> TrainState:
         variables = initialise(task.model, key, catalogue.text)
         return TrainState(jnp.zeros((), jnp.int32), variables, transform.init(variables))
 
-    key = random_arrays.key_of_seed(task.config.seed)
-    if task.devices.mesh is None:
-        return functools.partial(jax.jit(create), key, catalogue)
-    shardings = task.devices.state(jax.eval_shape(create, key, catalogue))
-    return functools.partial(jax.jit(create, out_shardings=shardings), key, catalogue)
+    return create
 
 
 def update_function(
@@ -68,7 +78,8 @@ def update_function(
 ) -> UpdateFunction:
     """Compiles one optimizer update, a pure function whose state is donated.
 
-    The catalogue is an argument of the compiled program, not a constant in it.
+    Trainings whose updates are the same share it. The catalogue is an argument of the compiled
+    program, not a constant in it.
 
     Randomness of update t is fold_in(key(seed), t): a resumed run draws what it would have drawn.
 
@@ -78,8 +89,16 @@ def update_function(
         catalogue: what an update reads of the items.
         contrast: False where the noisy view is not computed.
     """
-    update = one_update(task, transform, contrast)
-    return functools.partial(jax.jit(update, donate_argnums=0), catalogue=catalogue)
+    update = compiled_update(task.of_update(), named(task.config), transform, contrast)
+    return functools.partial(update, catalogue=catalogue)
+
+
+@functools.lru_cache(maxsize=PROGRAMS)
+def compiled_update(
+    task: Task, named: Named, transform: optax.GradientTransformation, contrast: bool
+) -> PureUpdate:
+    """Compiles `one_update`, once in a process for equal arguments."""
+    return jax.jit(one_update(task, transform, contrast), donate_argnums=0)
 
 
 def one_update(

@@ -5,6 +5,7 @@ import functools
 import math
 
 from rearec_jax.config import Config
+from rearec_jax.config.parts import of_update
 from rearec_jax.devices.mesh import ONE, Devices
 from rearec_jax.losses import fused
 from rearec_jax.methods import METHODS
@@ -33,6 +34,10 @@ class Task:
     def model(self) -> Backbone:
         """The backbone, whose items may lie on several devices."""
         return backbones.build(self.config, self.num_items, self.devices.look_up)
+
+    def of_update(self) -> "Task":
+        """Returns the task with the options alone that an update depends on."""
+        return dataclasses.replace(self, config=of_update(self.config))
 
     @property
     def queries_per_batch(self) -> int:

@@ -104,7 +104,7 @@ def test_validation_targets_are_their_own_examples(data, rank):
 
 
 @pytest.mark.parametrize("cut", ["_in_blocks_of_users", "_in_blocks_of_items"])
-def test_blocks_change_nothing(data, rank, monkeypatch, cut):
+def test_blocks_change_nothing(data, rank, monkeypatch, cold, cut):
     def in_blocks(examples, table, *_):
         part = ranking._Slice(table, 0, ITEMS, lambda x: x)
         return 1 + getattr(ranking, cut)(examples, part, 3)
@@ -113,6 +113,8 @@ def test_blocks_change_nothing(data, rank, monkeypatch, cut):
     model, variables = built("erl")
     chosen = config("erl", eval__exclude_seen=True)
     got = evaluator.make_evaluator(model, chosen, data, TEST)(variables)
+    monkeypatch.undo()
+    evaluator.programs.cache_clear()
     jax.tree.map(np.testing.assert_array_equal, got, rank("erl", eval__exclude_seen=True))
 
 

@@ -50,7 +50,7 @@ def test_user_with_a_very_long_history():
 
 
 def test_batch_larger_than_the_data(tmp_path, capsys):
-    config = tiny_run.tiny(train__batch_size=10**6, train__epochs=1, mesh__data=1)
+    config = tiny_run.tiny(train__batch_size=10**6, train__epochs=1)
     tiny_run.run(tmp_path, config)
     said = [line for line in capsys.readouterr().out.splitlines() if "1,000,000" in line]
     assert len(said) == 1 and "train.batch_size" in said[0]
@@ -58,7 +58,7 @@ def test_batch_larger_than_the_data(tmp_path, capsys):
     large = make_setup(config, data).batches
     assert large.steps_per_epoch == 1
     fits = round(large.rows_per_batch * large.targets_per_epoch / large.plan.rows)
-    just = make_setup(tiny_run.tiny(train__batch_size=fits, mesh__data=1), data).batches
+    just = make_setup(tiny_run.tiny(train__batch_size=fits), data).batches
     jax.tree.map(np.testing.assert_array_equal, large.batch(0, 0), just.batch(0, 0))
 
 

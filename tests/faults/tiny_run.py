@@ -14,6 +14,7 @@ from rearec_jax.commands import train
 from rearec_jax.config import Config
 
 TINY = {
+    "mesh.data": 1,
     "data.demo_users": 60,
     "data.demo_items": 60,
     "model.width": 8,

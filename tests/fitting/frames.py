@@ -9,7 +9,7 @@ from rearec_jax.data.prepare import prepare
 from tests.faults.tiny_run import TINY, tiny
 
 QUICK: dict[str, Any] = {name: v for name, v in TINY.items() if not name.startswith("data.")}
-QUICK |= {"mesh.data": 1, "data.core": 0}
+QUICK["data.core"] = 0
 
 
 def interactions() -> pl.DataFrame:

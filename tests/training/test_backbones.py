@@ -10,6 +10,7 @@ from rearec_jax import config as config_lib
 from rearec_jax.commands import evaluate, train
 
 TINY = {
+    "mesh.data": 1,
     "data.demo_users": 60,
     "data.demo_items": 60,
     "model.width": 8,

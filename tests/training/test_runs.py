@@ -23,6 +23,7 @@ from rearec_jax.data import read
 from rearec_jax.data.prepare import prepare
 from rearec_jax.errors import UserError
 from rearec_jax.evaluation import evaluator
+from rearec_jax.methods import METHODS
 from rearec_jax.run.checkpoint import Checkpoints
 from rearec_jax.run.events import read_events
 from rearec_jax.run.workdir import Workdir, load_config, open_workdir, opened
@@ -32,7 +33,7 @@ from rearec_jax.training.restored import best_parameters
 from rearec_jax.training.setup import make_setup
 from tests.faults import tiny_run
 
-TINY = tiny_run.TINY | {"mesh.data": 1}
+TINY = tiny_run.TINY
 
 
 def tiny(**changes: Any) -> Config:
@@ -452,30 +453,50 @@ class TestSelection:
         assert all("ndcg@20" in event["valid"] for event in validations)
 
 
+@pytest.fixture
+def traces(monkeypatch, cold) -> list[str]:
+    """The methods of the updates that were traced."""
+    traced: list[str] = []
+    build = objective.build
+
+    def noting(task, *arguments):
+        objective_of_batch = build(task, *arguments)
+
+        def wrapped(*inputs):
+            traced.append(task.config.method.name)
+            return objective_of_batch(*inputs)
+
+        return wrapped
+
+    monkeypatch.setattr(objective, "build", noting)
+    return traced
+
+
 class TestTracing:
-    @pytest.mark.parametrize(("method", "traces"), [("rpe", 1), ("prl", 2)])
-    def test_train_step_is_traced_once(self, tmp_path, monkeypatch, method, traces):
+    @pytest.mark.parametrize(("method", "count"), [("rpe", 1), ("prl", 2)])
+    def test_train_step_is_traced_once(self, tmp_path, traces, method, count):
         """Twice where the contrastive term starts later."""
-        count = 0
-        build = objective.build
-
-        def counted(*arguments):
-            counted_one = build(*arguments)
-
-            def wrapped(*inputs):
-                nonlocal count
-                count += 1
-                return counted_one(*inputs)
-
-            return wrapped
-
-        monkeypatch.setattr(objective, "build", counted)
         config = tiny(method__name=method, method__contrastive_warmup_epochs=1)
         fit(tmp_path / "run", config)
-        assert count == traces
+        assert traces == [method] * count
+
+    def test_trainings_share_an_update_where_it_is_the_same(self, tmp_path, traces, monkeypatch):
+        """Not with another learning rate, nor where a name stands for another method by then."""
+
+        def train_again(name: str, **changes: Any) -> int:
+            before = len(traces)
+            fit(tmp_path / name, tiny(**{"train__epochs": 1} | changes))
+            return len(traces) - before
+
+        assert train_again("first") == 1
+        longer = {"train__epochs": 2, "train__patience": 1, "eval__cutoffs": (3,)}
+        assert train_again("longer", **longer) == 0
+        assert train_again("slower", train__learning_rate=1e-4) == 1
+        monkeypatch.setitem(METHODS, "rpe", dataclasses.replace(METHODS["rpe"]))
+        assert train_again("anew") == 1
 
     def test_the_evaluation_at_the_end_takes_the_programs_of_validation(
-        self, tmp_path, monkeypatch
+        self, tmp_path, monkeypatch, cold
     ):
         """Its batches of the test split may have another shape, and their table has not."""
         traced = []

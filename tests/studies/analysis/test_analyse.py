@@ -16,6 +16,7 @@ from rearec_jax.studies.analysis import output
 
 STEPS = 2
 OPTIONS = {
+    "mesh.data": 1,
     "data.demo_users": 60,
     "data.demo_items": 60,
     "model.width": 8,

@@ -14,6 +14,7 @@ pytest.importorskip("jinja2")
 pytest.importorskip("matplotlib")
 
 OPTIONS = {
+    "mesh.data": 1,
     "data.demo_users": 60,
     "data.demo_items": 60,
     "model.width": 8,

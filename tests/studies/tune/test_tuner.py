@@ -33,7 +33,7 @@ from tests.faults.tiny_run import TINY
 from tests.processes import ROOT
 
 DEMO = str(ROOT / "configs/demo.py")
-OPTIONS = TINY | {"mesh.data": 1, "method.name": "erl", "train.epochs": 3}
+OPTIONS = TINY | {"method.name": "erl", "train.epochs": 3}
 ARGUMENTS = (f"--config={DEMO}", *(f"--config.{name}={value}" for name, value in OPTIONS.items()))
 SPACE = ("method.temperature=0.5,2", "train.learning_rate=0.002,0.02")
 
