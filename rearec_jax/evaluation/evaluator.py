@@ -112,7 +112,9 @@ def make_evaluator(
     On a mesh every host gets all ranks, which are small, so that all compute the same metrics.
     """
     found = orders(data, config.data)
-    compiled = programs(model, of_evaluation(config), named(config), devices, data.num_items)
+    # Linen's modules hash, which type checkers do not see.
+    options, names = of_evaluation(config), named(config)
+    compiled = programs(model, options, names, devices, data.num_items)  # type: ignore[arg-type]
     return Evaluator(
         config,
         data,
@@ -128,7 +130,7 @@ def make_evaluator(
 class Programs(NamedTuple):
     """The compiled functions of an evaluation, which the fields of `Evaluator` describe."""
 
-    table: Callable[[Variables, Text], Float[Array, "N D"]]
+    table: Callable[..., Float[Array, "N D"]]
     rank: Callable[[Variables, Array, Batch, Array | np.ndarray], Int[Array, "B Q S"]]
     best: Callable[[Variables, Array, Batch, Array | np.ndarray], Int[Array, "M k"]]
 

@@ -96,7 +96,7 @@ def update_function(
 @functools.lru_cache(maxsize=PROGRAMS)
 def compiled_update(
     task: Task, named: Named, transform: optax.GradientTransformation, contrast: bool
-) -> PureUpdate:
+) -> Callable[..., tuple[TrainState, dict[str, Array]]]:
     """Compiles `one_update`, once in a process for equal arguments."""
     return jax.jit(one_update(task, transform, contrast), donate_argnums=0)
 
