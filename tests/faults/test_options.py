@@ -121,9 +121,9 @@ def test_more_model_shards_than_items(tmp_path):
     )
     data = {"data__source": "sequences", "data__path": str(path), "data__cache_dir": str(tmp_path)}
     with pytest.raises(UserError, match=r"mesh\.model=8 leaves devices without any of the 9 items"):
-        run(tmp_path / "run", tiny(**data, mesh__model=8))
+        run(tmp_path / "run", tiny(**data, mesh__data=-1, mesh__model=8))
     with pytest.raises(UserError, match=r"mesh\.model=16 does not divide the 8 devices"):
-        run(tmp_path / "run", tiny(**data, mesh__model=16))
+        run(tmp_path / "run", tiny(**data, mesh__data=-1, mesh__model=16))
     assert not (tmp_path / "run").exists()
 
 
