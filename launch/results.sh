@@ -61,22 +61,18 @@ texts() {
 texts_and_ids() {
   local both=(--config.model.item_ids=True --config.eval.by_step=False "${@:5}")
   texts "$1" "$2" "$4" --backbones=unisrec --methods="$3" "${both[@]}"
-  unseen "$1" "$2" "unisrec-$3" 0 "$4" --config.data.item_text="$data/${titles[$2]}" "${both[@]}"
+  unseen "$1" "$2" "unisrec-$3" 0
 }
 
-# unseen NAME CONFIG MODELS SEEDS EPOCHS FLAG ...: the same cells, ranked without what the users have had
+# unseen NAME CONFIG MODELS SEEDS: the same cells, ranked without what the users have had
 unseen() {
-  local name=$1 config=$2 models=$3 seeds=$4 epochs=$5 model seed cell
-  shift 5
+  local model seed cell
   [[ -z $dry ]] || return 0
-  for model in ${models//,/ }; do
-    for seed in ${seeds//,/ }; do
-      cell=$out/$name/$config/$model-seed$seed
+  for model in ${3//,/ }; do
+    for seed in ${4//,/ }; do
+      cell=$out/$1/$2/$model-seed$seed
       [[ -e $cell/summary.json && ! -e $cell/summary.exclude_seen=True.json ]] || continue
-      attempt 2 "$python" -m rearec_jax.main --mode=evaluate --workdir="$cell" --config="$root/configs/$config.py" \
-        --config.data.path="$data/${interactions[$config]}" --config.model.backbone="${model%-*}" \
-        --config.method.name="${model#*-}" --config.seed="$seed" --config.train.epochs="$epochs" \
-        --config.eval.exclude_seen=True "${cosine[@]}" "$@" "${extra[@]}"
+      attempt 2 "$python" -m rearec_jax.main --mode=evaluate --workdir="$cell" --config.eval.exclude_seen=True
     done
   done
 }
@@ -102,7 +98,7 @@ beauty() {
   compare beauty-equal-epochs beauty-8/beauty/{base,erl,prl}
   compare beauty-equal-time beauty-12/beauty/base beauty-8/beauty/prl
   compare beauty-both-12 beauty-12/beauty/{base,prl}
-  unseen beauty-12 beauty sasrec-base,sasrec-prl 0,1,2 12 "${wide[@]}"
+  unseen beauty-12 beauty sasrec-base,sasrec-prl 0,1,2
   filtered beauty-filtered beauty base 12
   filtered beauty-filtered-cosine beauty base 12 --config.model.similarity=cosine
   filtered beauty-filtered-dropout beauty base 30 --config.model.embedding_dropout=.5
@@ -115,7 +111,7 @@ beauty() {
 toys() {
   sasrec toys-12 toys base,erl,prl 0,1,2 12 --config.model.width=128
   compare toys toys-12/toys/{base,erl,prl}
-  unseen toys-12 toys sasrec-base,sasrec-erl,sasrec-prl 0,1,2 12 --config.model.width=128
+  unseen toys-12 toys sasrec-base,sasrec-erl,sasrec-prl 0,1,2
 }
 
 sports() {
@@ -127,7 +123,7 @@ sports() {
   compare sports sports-12/sports/{base,erl,prl}
   compare sports-dropout sports-dropout/sports/{base,prl} sports-12/sports/prl
   compare sports-smaller sports-64/sports/base sports-12/sports/prl
-  unseen sports-12 sports sasrec-base,sasrec-erl,sasrec-prl 0,1,2 12 "${wide[@]}"
+  unseen sports-12 sports sasrec-base,sasrec-erl,sasrec-prl 0,1,2
   filtered sports-filtered sports base 20 --config.model.embedding_dropout=.5
   filtered sports-filtered-128 sports base 12 --config.model.embedding_dropout=.5 "${wide[@]}"
   texts_and_ids sports-text sports base 12
@@ -185,7 +181,7 @@ plain() {
   sasrec plain-cosine beauty base 0 12 "$rows41" --config.model.similarity=cosine --config.method.temperature=.07
   sasrec plain-dropout beauty base 0 12 "$rows41" --config.model.width=128 --config.model.embedding_dropout=.5
   sasrec plain-256 beauty base 0 12 "$rows41" --config.model.width=256 --config.train.learning_rate=1e-3
-  unseen plain-256 beauty sasrec-base 0 12 "$rows41" --config.model.width=256 --config.train.learning_rate=1e-3
+  unseen plain-256 beauty sasrec-base 0
   texts_and_ids plain-text beauty base 12 "$rows41"
 }
 

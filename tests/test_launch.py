@@ -267,13 +267,19 @@ def test_the_results_are_grids_of_the_data_that_are_there(project):
     assert all(line.endswith("--dry_run") for line in lines)
 
 
-def test_the_results_compare_what_they_have_trained(project):
+def test_the_results_compare_and_evaluate_what_they_have_trained(project):
     project.add_python("python3")
     (project.root / "Beauty.txt").touch()
-    code, said, _ = project.run("results.sh", str(project.root), "runs", SECTIONS="beauty")
+    cell = project.root / "runs/beauty-12/beauty/sasrec-prl-seed1"
+    cell.mkdir(parents=True)
+    (cell / "summary.json").touch()
+    runs = str(project.root / "runs")
+    code, said, _ = project.run("results.sh", str(project.root), runs, SECTIONS="beauty")
     assert code == 0
     compared = [line for line in said.splitlines() if "--mode=compare" in line]
     assert [line.partition("--runs=")[2].count(",") + 1 for line in compared] == [3, 2, 2]
+    unseen = f"--mode=evaluate --workdir={cell} --config.eval.exclude_seen=True"
+    assert f"ran: -m rearec_jax.main {unseen}\n" in said
 
 
 @pytest.mark.parametrize(("cell", "code", "calls"), [(1, 2, 2), (130, 130, 1), (2, 2, 1)])

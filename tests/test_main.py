@@ -92,7 +92,7 @@ class TestMistakes:
             ([DEMO, "--config.method.stepz=3"], ["config.method.stepz", "config.method.steps?"]),
             ([DEMO, "--config.model.width=abc"], ["config.model.width must be int", "'abc'"]),
             ([DEMO, "--config.model=3"], ["config.model is a group of options"]),
-            (["--config.model.width=8"], ["--config.model.width=8 needs --config=FILE"]),
+            (["--config.model.width=8"], ["--config=FILE is missing"]),
             ([DEMO, "--config.train.learning_rate=-1"], ["train.learning_rate=-1"]),
             ([DEMO, "--config.eval.steps=9"], ["eval.steps=9", "method.steps"]),
             ([DEMO, "--mode=predict"], ["--mode=predict", "train|evaluate"]),
@@ -102,6 +102,18 @@ class TestMistakes:
             ([DEMO, "--mode=evaluate", "--workdir=no"], ["--workdir=no does not exist"]),
             (["--mode=analyse"], ["--mode=analyse needs --workdir"]),
             (["--mode=analyse", "--workdir=no"], ["--workdir=no does not exist"]),
+            (
+                ["--mode=evaluate", "--workdir=no", "--config.eval.stps=1"],
+                ["unknown option", "steps?"],
+            ),
+            (
+                ["--mode=compare", "--config.eval.steps=1"],
+                ["only --config.analysis.NAME", "eval.steps=1"],
+            ),
+            (
+                ["--mode=export", "--config.model.width=8"],
+                ["reads no --config.NAME", "model.width=8"],
+            ),
             (["--mode=compare"], ["--mode=compare needs --runs=DIR,DIR"]),
             (["--mode=tune"], ["--mode=tune needs --config=FILE"]),
             ([DEMO, "--mode=tune"], ["--mode=tune needs --workdir=DIR"]),
@@ -183,9 +195,10 @@ class TestMistakes:
     def test_the_config_file_is_found(self, argv, path):
         assert command_line.config_path(argv) == path
 
-    def test_flags_without_a_config_file(self):
-        with pytest.raises(UserError, match="needs --config=FILE"):
-            command_line.parse(["x", "--config.seed=1"])
+    def test_options_without_a_config_file_are_left_to_a_run(self):
+        assert command_line.parse(["x", "--config.seed=1", "y"]) == ["x", "y"]
+        with pytest.raises(UserError, match="unknown option"):
+            command_line.parse(["x", "--config.sed=1"])
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ HELP = "by step and group, states, lists, stories, to --workdir/analysis"
 
 
 def run(given: Given) -> None:
-    """Analyses the run in --workdir, perhaps with other options of --config."""
-    analyse_run(given.finished_run, given.config_or_none)
+    """Analyses the run in --workdir, perhaps with other `eval` or `analysis` options."""
+    analyse_run(given.finished_run, given.config_of_run)
 
 
 def analyse_run(path: str, given: Config | None) -> pathlib.Path:

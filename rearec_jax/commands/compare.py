@@ -18,7 +18,7 @@ _EQUAL = flags.DEFINE_enum(
 
 
 def run(given: Given) -> None:
-    """Compares the runs of --runs, as the `analysis` options of --config say."""
+    """Compares the runs of --runs, as the `analysis` options say."""
     if _EQUAL.value:
         # Here, because a plain comparison need not wait for the training.
         from rearec_jax.fitting.equal import compare_at_equal_cost

@@ -10,8 +10,8 @@ HELP = "the best epoch of --workdir again"
 
 
 def run(given: Given) -> None:
-    """Evaluates the run in --workdir, perhaps with the `eval` options of --config."""
-    evaluate_run(given.finished_run, given.config_or_none)
+    """Evaluates the run in --workdir, perhaps with other `eval` options."""
+    evaluate_run(given.finished_run, given.config_of_run)
 
 
 def evaluate_run(path: str, given: Config | None) -> Summary:

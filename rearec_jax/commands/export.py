@@ -19,6 +19,7 @@ def run(given: Given) -> None:
     """
     from rearec_jax.recommend import export  # a training need not wait for its imports
 
+    given.check_options()
     path = required(given.workdir, "workdir", "DIR, the directory of a finished run")
     output = expanded(required(OUTPUT.value, "output", "DIR to write"))
     with interruptible():

@@ -12,7 +12,7 @@ from rearec_jax.config import AnalysisConfig, Config, command_line, resolve
 from rearec_jax.errors import UserError
 from rearec_jax.run.files import expanded
 from rearec_jax.run.progress import say as say  # for all modes
-from rearec_jax.run.workdir import default_path
+from rearec_jax.run.workdir import default_path, load_config
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Python file that defines get_config().")
 _WORKDIR = flags.DEFINE_string(
@@ -55,20 +55,45 @@ class Given(NamedTuple):
 
     @property
     def config(self) -> Config:
-        """The options of --config, resolved. Raises UserError where it is missing or wrong."""
+        """The options of --config=FILE, resolved. Raises UserError where it is missing or wrong."""
         if self.options is None:
             raise UserError("--config=FILE is missing; try --config=configs/demo.py")
         return resolve(self.options)
 
     @property
-    def config_or_none(self) -> Config | None:
-        """The options of --config, resolved; None where there is no --config."""
-        return None if self.options is None else resolve(self.options)
+    def config_of_run(self) -> Config:
+        """The options of the run in --workdir, changed by those of the command line.
+
+        The options of --config=FILE, where there is one, take the place of the run's.
+        """
+        if self.options is not None:
+            return resolve(self.options)
+        return command_line.changed(load_config(self.finished_run), self.arguments)
 
     @property
     def analysis(self) -> AnalysisConfig:
-        """The `analysis` options of --config; the defaults where there is no --config."""
-        return resolve(self.options or {}).analysis
+        """The `analysis` options of the command line. Raises UserError where it has others."""
+        if self.options is not None:
+            return resolve(self.options).analysis
+        self.check_options("analysis.")
+        return command_line.changed(Config(), self.arguments).analysis
+
+    def check_options(self, read: str = "") -> None:
+        """Checks that the command line changes only options that this mode reads.
+
+        Args:
+            read: what the names of these options begin with; "" where the mode reads none.
+
+        Raises:
+            UserError: it changes another one.
+        """
+        for change in command_line.changes(self.arguments):
+            if not read or not change.lstrip("-").startswith(f"config.{read}"):
+                allowed = f"only --config.{read}NAME" if read else "no --config.NAME"
+                raise UserError(
+                    f"--mode={self.mode} reads {allowed}: a trained model keeps its options; leave"
+                    f" {change} out"
+                )
 
     @property
     def config_name(self) -> str:

@@ -38,6 +38,7 @@ _TIMESTAMP = flags.DEFINE_string(
 
 def run(given: Given) -> None:
     """Recommends for the users of --input with the model in --workdir."""
+    given.check_options()
     recommend_run(given.workdir)
 
 

@@ -53,6 +53,7 @@ _HOSTS = flags.DEFINE_list(
 
 def run(given: Given) -> None:
     """Serves the models in --workdir and --runs until it is stopped."""
+    given.check_options()
     serve_run(given.workdir, given.runs)
 
 

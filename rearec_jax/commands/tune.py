@@ -1,6 +1,5 @@
 """--mode=tune: searches for the best options within a budget of minutes."""
 
-from collections.abc import Sequence
 import pathlib
 import shlex
 
@@ -8,6 +7,7 @@ from absl import flags
 import jax
 
 from rearec_jax.commands.given import Given
+from rearec_jax.config import command_line
 from rearec_jax.errors import UserError
 from rearec_jax.training.journal import SELECTION
 
@@ -52,7 +52,7 @@ def run(given: Given) -> None:
         Request(
             root=pathlib.Path(given.workdir),
             options=given.options,
-            arguments=config_arguments(given.arguments),
+            arguments=tuple(command_line.split(given.arguments)[0]),
             space=tuple(_SPACE.value),
             minutes=_MINUTES.value,
             trials=_TRIALS.value,
@@ -61,14 +61,3 @@ def run(given: Given) -> None:
             command=shlex.join(["python", "-m", "rearec_jax.main", *given.arguments]),
         )
     )
-
-
-def config_arguments(argv: Sequence[str]) -> tuple[str, ...]:
-    """Returns --config=FILE and all --config.name=value of a command line, each as one argument."""
-    found = []
-    for argument, following in zip(argv, [*argv[1:], ""], strict=True):
-        name, equals, _ = argument.lstrip("-").partition("=")
-        if argument.startswith("-") and (name == "config" or name.startswith("config.")):
-            alone = equals or not following or following.startswith("--")  # a flag without a value
-            found.append(argument if alone else f"{argument}={following}")
-    return tuple(found)

@@ -13,7 +13,7 @@ from rearec_jax.config.options import (
     TextConfig,
     TrainConfig,
 )
-from rearec_jax.config.resolve import default, fingerprint, resolve, to_dict
+from rearec_jax.config.resolve import default, fingerprint, resolve, to_dict, to_options
 from rearec_jax.methods.options import MethodConfig
 
 __all__ = [
@@ -33,4 +33,5 @@ __all__ = [
     "fingerprint",
     "resolve",
     "to_dict",
+    "to_options",
 ]

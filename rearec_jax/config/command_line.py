@@ -15,6 +15,7 @@ from absl import flags
 from ml_collections import config_dict, config_flags
 
 from rearec_jax import config as config_lib
+from rearec_jax.config import Config
 from rearec_jax.config.compare import flattened
 from rearec_jax.errors import UserError
 
@@ -38,8 +39,53 @@ def load(arguments: Sequence[str]) -> config_dict.ConfigDict:
     return options
 
 
+def changed(config: Config, arguments: Sequence[str]) -> Config:
+    """Returns the options with those that ``--config.name=value ...`` changes.
+
+    Raises:
+        UserError: An option is unknown, or its value is wrong.
+    """
+    argv = ["", *changes(arguments)]
+    _check_overrides(argv)
+    values = flags.FlagValues()
+    options = config_lib.to_options(config)
+    config_flags.DEFINE_config_dict("config", options, flag_values=values, sys_argv=argv)
+    try:
+        values(argv)
+    except flags.Error as error:
+        raise _explain(error, None) from error
+    found: Any = values["config"].value
+    return config_lib.resolve(found)
+
+
+def changes(argv: Sequence[str]) -> list[str]:
+    """Returns all --config.name=value of a command line, each as one argument."""
+    return [argument for argument in split(argv)[0] if argument.lstrip("-").startswith("config.")]
+
+
+def split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Splits a command line into its options and the rest.
+
+    The options are --config=FILE and all --config.name=value, each as one argument.
+    """
+    options, rest = [], []
+    left = list(argv)
+    while left:
+        argument = left.pop(0)
+        name, equals, _ = argument.lstrip("-").partition("=")
+        if not argument.startswith("-") or not (name == "config" or name.startswith("config.")):
+            rest.append(argument)
+        elif equals or not left or left[0].startswith("--"):  # a flag without a value
+            options.append(argument)
+        else:
+            options.append(f"{argument}={left.pop(0)}")
+    return options, rest
+
+
 def parse(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> list[str]:
     """Parses the flags into ``values`` and returns the other arguments.
+
+    Without --config=FILE the options are left to ``changed``: they are those of a run.
 
     Raises:
         UserError: A flag, an option, its value, or the config file (its line is named) is wrong.
@@ -47,9 +93,9 @@ def parse(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> list[s
     path = config_path(argv)
     if path is not None and not pathlib.Path(path).is_file():
         raise UserError(f"--config={path} does not exist; name one of configs/*.py or your own")
-    _check_overrides(argv, path)
+    _check_overrides(argv)
     try:
-        left = values(list(argv))
+        left = values(split(argv)[1] if path is None else list(argv))
         _check_loaded(path, values)
     except (UserError, KeyboardInterrupt, SystemExit):
         raise
@@ -87,15 +133,13 @@ def rejoined(pieces: Sequence[str]) -> list[str]:
     return names
 
 
-def _check_overrides(argv: Sequence[str], path: str | None) -> None:
+def _check_overrides(argv: Sequence[str]) -> None:
     """Raises UserError for the first --config.name that names no option."""
     known = flattened(config_lib.default().to_dict())
     for argument in argv:
         match = _OVERRIDE.fullmatch(argument)
         if match is None:
             continue
-        if path is None:
-            raise UserError(f"{argument} needs --config=FILE, the file whose option it changes")
         name, value = match.groups()
         inside = next((option for option in known if option.startswith(f"{name}.")), None)
         if inside is not None:

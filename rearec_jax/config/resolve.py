@@ -57,7 +57,12 @@ NEWER = (
 
 def default() -> config_dict.ConfigDict:
     """Returns a ConfigDict of all options at their defaults, which config files change."""
-    return _to_config_dict(Config()).lock()  # so that an unknown name fails at its line
+    return to_options(Config())
+
+
+def to_options(config: Config) -> config_dict.ConfigDict:
+    """Returns a ConfigDict of all options; ``resolve(to_options(config)) == config``."""
+    return _to_config_dict(config).lock()  # so that an unknown name fails at its line
 
 
 def resolve(options: Mapping[str, Any] | config_dict.ConfigDict) -> Config:

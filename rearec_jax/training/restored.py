@@ -87,8 +87,8 @@ def _changes(trained: Config, given: Config) -> list[str]:
     ]
     if refused:
         raise UserError(
-            "--config differs from what the work directory was trained with; leave --config out, or"
-            " set back:\n  " + "\n  ".join(refused)
+            "only a new training changes these options; leave them out, or train with them into"
+            " another --workdir:\n  " + "\n  ".join(refused)
         )
     names = [name.removeprefix("eval.") for name in changed if not name.startswith(FREE_OPTIONS)]
     return [f"{name}={_plain(getattr(given.eval, name))}" for name in names]

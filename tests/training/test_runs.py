@@ -18,6 +18,7 @@ import pytest
 
 from rearec_jax import config as config_lib
 from rearec_jax.commands import evaluate, train
+from rearec_jax.commands.given import Given
 from rearec_jax.config import Config
 from rearec_jax.data import read
 from rearec_jax.data.prepare import prepare
@@ -533,7 +534,9 @@ class TestEvaluate:
 
     def test_without_the_steps_on_their_own(self, whole, capsys):
         kept = json.loads((whole / "summary.json").read_text())
-        summary = evaluate.evaluate_run(str(whole), tiny(eval__by_step=False))
+        changes = ["--mode=evaluate", "--config.eval.by_step=False"]  # the run has the others
+        evaluate.run(Given(0.0, "evaluate", None, str(whole), [], changes))
+        summary = json.loads((whole / "summary.by_step=False.json").read_text())
         assert (whole / "summary.by_step=False.json").exists()
         assert not {"test_by_step", "test_best_step_in_hindsight"} & set(summary)
         assert summary["test"] == kept["test"] and summary["valid"] == kept["valid"]
@@ -552,8 +555,9 @@ class TestEvaluate:
         assert not (tmp_path / "run/summary.json").exists()
 
     def test_what_cannot_be_evaluated(self, whole, tmp_path):
-        with pytest.raises(UserError, match=r"method\.steps: 1 -> 2"):
-            evaluate.evaluate_run(str(whole), tiny(method__steps=2))
+        wider = ["--config.model.width=16"]
+        with pytest.raises(UserError, match=r"only a new training .*\n  model\.width: 8 -> 16"):
+            evaluate.run(Given(0.0, "evaluate", None, str(whole), [], wider))
         with pytest.raises(UserError, match="does not exist"):
             evaluate.evaluate_run(str(tmp_path / "nothing"), None)
         open_workdir(tmp_path / "empty", tiny())
