@@ -18,7 +18,7 @@ from rearec_jax.devices.mesh import ONE, Devices
 from rearec_jax.models import backbones
 from rearec_jax.models.backbones import Backbone, Variables
 from rearec_jax.training.task import Task
-from rearec_jax.types import Batch
+from rearec_jax.types import Batch, Features
 
 METHODS = ("base", "naive", "rpe", "erl", "prl")
 BACKBONES = ("sasrec", "bert4rec", "unisrec", "morec")
@@ -90,10 +90,19 @@ def build(config: Config, items: int, seed: int = 0) -> tuple[Backbone, Variable
     return model, random_like(shapes, seed)
 
 
-def text_of(config: Config, items: int) -> jax.Array | None:
-    """Text vectors [items, 5] where the item encoder reads them."""
+def features_of(items: int, seed: int = 0, count: int = 5) -> Features:
+    """Up to three values of each item, with weights as of one column."""
+    rng = np.random.default_rng(seed)
+    used = np.arange(3) < rng.integers(1, 4, size=(items, 1))
+    weights = (used / used.sum(axis=1, keepdims=True)).astype(np.float32)
+    codes = np.where(used, rng.integers(0, count, size=(items, 3)), 0).astype(np.int32)
+    return Features(jnp.asarray(codes), jnp.asarray(weights), count)
+
+
+def text_of(config: Config, items: int) -> Any:
+    """What the item encoder reads: text vectors [items, 5], features, or None."""
     if config.model.items == "ids":
-        return None
+        return features_of(items) if config.data.item_features else None
     vectors = np.random.default_rng(7).normal(size=(items, 5))
     return jnp.asarray(vectors, config.model.dtype)
 

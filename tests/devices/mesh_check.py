@@ -47,9 +47,8 @@ def catalogue_of(config: Config, devices: Devices, items: int) -> Catalogue:
     text = tiny.text_of(config, items)
     counts = np.arange(items)
     drawn = catalogue_sample.distribution(counts, 0.75)
-    split = None if text is None else devices.table(text.shape)
     return Catalogue(
-        None if text is None else placed(np.asarray(text), split),
+        jax.tree.map(lambda x: placed(np.asarray(x), devices.table(x.shape)), text),
         placed(drawn.cumulative, devices.whole),
         placed(drawn.log_probability, devices.whole),
     )
@@ -90,6 +89,7 @@ def losses(report: dict[str, float]) -> None:
         "erl in blocks": ("erl", {"train__logits_gib": 0.0, "train__catalogue_block": 2}),
         "prl text": ("prl", text),
         "erl text": ("erl", {"model__backbone": "morec"}),
+        "base features": ("base", {"data__item_features": "some"}),
         "base bert4rec cloze": (
             "base",
             {"model__backbone": "bert4rec", "train__objective": "cloze"},

@@ -46,7 +46,7 @@ def report() -> dict[str, float]:
 @pytest.mark.parametrize(
     ("start", "count", "most"),
     [
-        ("base", 2, CLOSE),
+        ("base", 3, CLOSE),
         ("erl", 7, CLOSE),
         ("prl", 8, CLOSE),
         ("training", 6, 1e-3),

@@ -11,7 +11,7 @@ from rearec_jax.losses.similarity import comparable
 from rearec_jax.methods.reasoned import Blocks
 from rearec_jax.models import backbones
 from rearec_jax.training import catalogue_sample, objective
-from rearec_jax.types import Catalogue, Features, Reasoning
+from rearec_jax.types import Catalogue, Reasoning
 from tests import tiny
 
 ITEMS, WIDTH = 9, 8
@@ -24,20 +24,11 @@ def table_of(config, key=None, text=None):
     return backbones.item_table(model, variables, text, key), variables["params"]["items"]
 
 
-def features_of(seed=0, count=5):
-    """Up to three values of each item, with weights as of one column."""
-    rng = np.random.default_rng(seed)
-    used = np.arange(3) < rng.integers(1, 4, size=(ITEMS, 1))
-    weights = (used / used.sum(axis=1, keepdims=True)).astype(np.float32)
-    codes = np.where(used, rng.integers(0, count, size=(ITEMS, 3)), 0).astype(np.int32)
-    return Features(jnp.asarray(codes), jnp.asarray(weights), count)
-
-
 class TestFeatures:
     config = tiny.config(model__backbone="sasrec")
 
     def made(self):
-        model, features = backbones.build(self.config, ITEMS), features_of()
+        model, features = backbones.build(self.config, ITEMS), tiny.features_of(ITEMS)
         variables = backbones.initialise(model, jax.random.key(0), features)
         return model, variables, features
 

@@ -24,9 +24,8 @@ def compile_all(work: Workload, devices: Sequence[jax.Device]) -> dict[str, Need
     rows, everywhere = shared.rows or one, shared.whole or one
     state = shared.abstract(work.state) if shared.mesh else _placed(work.state, one)
     catalogue = _placed(work.catalogue, everywhere)
-    if catalogue.text is not None:
-        split = shared.table(catalogue.text.shape) or one
-        catalogue = catalogue._replace(text=_placed(catalogue.text, split))
+    text = jax.tree.map(lambda part: _placed(part, shared.table(part.shape) or one), catalogue.text)
+    catalogue = catalogue._replace(text=text)
     update = cast(
         "functools.partial[Any]", setup.update_function(setup.contrast(setup.total_steps))
     )

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rearec_jax.config import Config, MeshConfig
+from rearec_jax.data import item_features
 from rearec_jax.data.interactions import CONTEXT, TEST, TRAIN, VALIDATION, Interactions
 from rearec_jax.data.prepare import prepare
 from rearec_jax.devices.mesh import Devices, make_devices
@@ -18,7 +19,7 @@ from rearec_jax.methods import METHODS
 from rearec_jax.studies.capacity.options import Options
 from rearec_jax.training.setup import Setup, make_setup
 from rearec_jax.training.step import TrainState
-from rearec_jax.types import Batch, Catalogue
+from rearec_jax.types import Batch, Catalogue, Features
 
 
 class Workload(NamedTuple):
@@ -51,7 +52,10 @@ def workload(options: Options, devices: Sequence[jax.Device]) -> Workload:
     batches, validation = setup.batches, setup.validate.batches
     parts = shared.data
     ranked = _batch(validation.shape, parts)
-    catalogue = _catalogue(config, data.num_items, options.text_width)
+    features = options.features
+    if is_real and config.data.item_features:
+        features = _features_shape(config, data)
+    catalogue = _catalogue(config, data.num_items, options.text_width, features)
     longest = 0
     if config.eval.exclude_seen:
         longest = width(int(data.lengths.max()), data.num_items)
@@ -94,15 +98,29 @@ def generated(config: Config, items: int, history: int) -> Interactions:
     return Interactions(bought, offsets, split.ravel(), None, *ids, item_text=None, name="planned")
 
 
-def _catalogue(config: Config, items: int, text_width: int) -> Catalogue:
+def _features_shape(config: Config, data: Interactions) -> tuple[int, int]:
+    """Returns the number of values of the features in the file, and the most of an item."""
+    numbered = item_features.numbered(
+        item_features.read(config.data, data.item_ids), data.num_items
+    )
+    return numbered.count, numbered.codes.shape[1]
+
+
+def _catalogue(
+    config: Config, items: int, text_width: int, features: tuple[int, int] | None
+) -> Catalogue:
     """Returns the shapes of what an update reads of the items."""
     shape = cast(Any, jax.ShapeDtypeStruct)  # stands for an array, in types too
-    reads_text = config.model.items != "ids"
     loss = config.train.loss
-    text = (items, text_width or config.text.width)
+    text = None
+    if config.model.items != "ids":
+        text = shape((items, text_width or config.text.width), jnp.float32)
+    elif features is not None:
+        count, most = features
+        text = Features(shape((items, most), jnp.int32), shape((items, most), jnp.float32), count)
     near = METHODS[config.method.name].neighbours(config.method)
     return Catalogue(
-        text=shape(text, jnp.float32) if reads_text else None,
+        text=text,
         cumulative=shape((items,), jnp.uint32) if loss == "sampled" else None,
         log_probability=shape((items,), jnp.float32) if loss != "full" else None,
         neighbours=shape((items, near), jnp.int32) if near else None,

@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 
+import jax
+import polars as pl
 import pytest
 
 from rearec_jax.config import Config
@@ -71,6 +73,11 @@ def test_what_does_not_fit_ends_with_what_to_change():
         (["--itmes=1", "--topology=v5e:2x2"], "unexpected argument '--itmes=1'"),
         (["--history=1", "--topology=v5e:2x2"], "at least 2"),
         (["--items=9", "--topology=v5e:2x2", "--config.model.widht=1"], "model.width"),
+        (["--features=6", "--topology=v5e:2x2"], "--features=6 must be VALUESxMOST"),
+        (
+            ["--items=9", "--topology=v5e:2x2", "--config.data.item_features=f.csv"],
+            "--features=600x6",
+        ),
     ],
 )
 def test_mistakes(arguments, said, monkeypatch):
@@ -112,3 +119,18 @@ def test_generated_users_fill_the_rows():
     assert data.num_items == 10**9  # and no array of that size
     assert data.num_interactions < 10**6
     assert set(data.lengths) == {config.model.max_length // 2 + 3}
+
+
+def test_features_of_items_count(tmp_path, monkeypatch):
+    """With --items they are told; else they are those of the file."""
+    monkeypatch.chdir(ROOT)
+    rows = pl.DataFrame({"item_id": range(401), "brand": range(401)})
+    rows.with_columns(kind=pl.lit("a|b|c")).write_csv(tmp_path / "f.csv")
+    cache = f"--config.data.cache_dir={tmp_path}"
+    file = f"--config.data.item_features={tmp_path / 'f.csv'}"
+    for given, items in ((["--items=4096", "--features=405x4"], 4096), ([file, cache], 400)):
+        asked = options.parse([*SMALL, *given, "--topology=v5e:2x2"])
+        found = workload.workload(asked, jax.devices()[:1])
+        assert found.catalogue.text.codes.shape == (items, 4)
+        vectors = found.state.variables["params"]["items"]["features"]
+        assert vectors.shape == (405, 16)  # 400 brands, three kinds, each column's unknown value
