@@ -2,8 +2,11 @@
 
 from collections.abc import Iterator
 import importlib
+import json
 from pathlib import Path
 import re
+import runpy
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +15,7 @@ from rearec_jax import config
 from tests.processes import ROOT
 
 DOCS = ROOT / "docs"
+NOTEBOOKS = sorted(DOCS.rglob("*.ipynb"))
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 OPTIONS = {
     f"{section}.{name}"
@@ -85,7 +89,28 @@ def test_a_link_to_nowhere_is_found(tmp_path, link, fault):
 def test_every_page_is_on_the_site():
     listed = re.findall(r"\S+\.md$", read(ROOT / "mkdocs.yml"), re.MULTILINE)
     assert len(listed) == len(set(listed))
-    assert set(listed) == {p.relative_to(DOCS).as_posix() for p in PAGES if DOCS in p.parents}
+    written = [page for page in PAGES if DOCS in page.parents]
+    made = [notebook.with_suffix(".md") for notebook in NOTEBOOKS]
+    assert set(listed) == {page.relative_to(DOCS).as_posix() for page in [*written, *made]}
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_show_what_their_code_has_shown(path):
+    notebook = json.loads(read(path))
+    ran = runpy.run_path(str(ROOT / "launch/notebooks.py"))["sources_digest"](notebook["cells"])
+    assert notebook["metadata"]["ran"] == ran, "its code has changed: python launch/notebooks.py"
+    page = runpy.run_path(str(ROOT / "launch/docs_notebooks.py"))["as_page"](notebook, path.name)
+    assert page.startswith("# ") and f"({path.name})" in page
+    assert "/tmp/" not in page and "Traceback" not in page
+    assert ("<img" in page) == (path.stem == "does_thinking_help")
+    for name in LINK.findall(FENCE.sub("", page)):
+        assert (path.parent / name[0]).exists(), name
+
+
+def test_links_to_notebooks_lead_to_their_pages():
+    hook = runpy.run_path(str(ROOT / "launch/docs_notebooks.py"))["on_page_markdown"]
+    page = SimpleNamespace(file=SimpleNamespace(generated_by=None))
+    assert hook("[a](x/b.ipynb), `b.ipynb`", page=page) == "[a](x/b.md), `b.ipynb`"
 
 
 @each_page
