@@ -116,6 +116,23 @@ def inference(result: Mapping[str, Any]) -> str:
     )
 
 
+def adaptive_depth(result: Mapping[str, Any]) -> str:
+    headings = ["who stops", "steps, validation", "steps, test", "NDCG@20, validation"]
+    headings += ["NDCG@20, test", "over K, test", "± error", "over the same depths dealt out, test"]
+    rows = [
+        [f"all after {r['steps']}", r["steps"], r["steps"], *_of_test(r), None]
+        for r in result["fixed"]
+    ]
+    rows += [
+        [r["rule"], *r["steps"], *_of_test(r), r["dealt"]["difference"][1]] for r in result["rules"]
+    ]
+    return markdown(headings, rows)
+
+
+def _of_test(r: Mapping[str, Any]) -> list[float]:
+    return [*r["ndcg"], r["difference"][1], r["error"][1]]
+
+
 def tune_parallel(result: Mapping[str, Any]) -> str:
     return markdown(
         ["", "D", "candidates", "one, ms", "all at once, ms", "times as fast"],
@@ -200,6 +217,7 @@ TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "evaluation": evaluation,
     "inference": inference,
     "startup": startup,
+    "adaptive_depth": adaptive_depth,
     "scaling": scaling,
     "peers": peers,
     "input_pipeline": input_pipeline,

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks import (
+    adaptive_depth,
     evaluation,
     generated,
     memory,
@@ -192,6 +193,12 @@ class TestTurns:
 
 
 RESULTS = {
+    "adaptive_depth": {
+        "fixed": [
+            {"steps": 1, "ndcg": [0.03, 0.02], "difference": [0.001, -0.002], "error": [0.1, 0.2]}
+        ],
+        "rules": [],
+    },
     "training_step": {
         "device": "cpu",
         "results": [
@@ -323,7 +330,12 @@ RESULTS = {
         },
     },
 }
-SHOWN = {  # in the first row
+SHOWN = {
+    "adaptive_depth": {
+        "who stops": "all after 1",
+        "NDCG@20, test": 0.02,
+        "over K, test": -0.002,
+    },  # in the first row
     "training_step": {
         "": "prl",
         "D": 64,
@@ -396,6 +408,23 @@ SHOWN = {  # in the first row
         "query fill": 90,
     },
 }
+
+
+class TestAdaptiveDepth:
+    doubt = np.array([[np.inf, 0.3, 0.1], [np.inf, 0.1, 0.3], [np.inf, 0.4, 0.2]])
+
+    def test_a_user_stops_at_the_first_depth_below_the_threshold(self):
+        assert adaptive_depth.depths(self.doubt, 0.35).tolist() == [1, 1, 2]
+
+    def test_no_user_stops_with_threshold_zero(self):
+        assert adaptive_depth.depths(self.doubt, 0.0).tolist() == [2, 2, 2]
+
+    @pytest.mark.parametrize("mean", [1.1, 1.5, 2.0])
+    def test_the_threshold_keeps_to_the_mean_number_of_steps(self, mean):
+        doubt = np.random.default_rng(0).random((500, 3))
+        doubt[:, 0] = np.inf
+        found = adaptive_depth.depths(doubt, adaptive_depth.threshold_for(doubt, mean)).mean()
+        assert mean - 0.02 <= found <= mean
 
 
 class TestTables:
