@@ -75,6 +75,7 @@ def build(config: DataConfig) -> Interactions:
     room = scratch(config.cache_dir)
     rows = gather(filters.filter_ratings(readers.read_parts(config), config), room)
     chosen = _chosen(rows, *filters.kept(rows, config), room)
+    del rows  # its files, which have no names, give their room back
     split = splits.assign(config, chosen.items, chosen.offsets, chosen.given)
     return Interactions(
         items=chosen.items,
@@ -133,7 +134,7 @@ def _ordered(
     """Returns which ids are kept, in the order of dense ids, and these raw ids."""
     places = np.flatnonzero(keep)
     places = places[raw_ids.order(raw.gather(places))]
-    return places, raw.gather(places).alias("id")
+    return places, raw.gather(places).cast(pl.String).alias("id")
 
 
 def _demo(config: DataConfig) -> Interactions:

@@ -6,7 +6,7 @@ import polars as pl
 
 
 def encode(raw: pl.Series) -> tuple[Int64[np.ndarray, "rows"], pl.Series]:
-    """Returns the dense ids of raw String ids, and the raw id of each dense id.
+    """Returns the dense ids of raw ids, String or Int64, and the raw id of each dense id.
 
     The order is numerical if every raw id is an integer of 64 bits, else lexicographic.
     """
@@ -22,6 +22,8 @@ def encode(raw: pl.Series) -> tuple[Int64[np.ndarray, "rows"], pl.Series]:
 
 def order(ids: pl.Series) -> Int64[np.ndarray, "n"]:
     """Returns the places of different raw ids in the order of their dense ones."""
+    if ids.dtype == pl.Int64:
+        return ids.arg_sort().to_numpy().astype(np.int64)
     frame = (
         ids.alias("id").to_frame().with_columns(number=pl.col("id").cast(pl.Int64, strict=False))
     )

@@ -1,6 +1,6 @@
 """Gathers interactions on disk, part after part of the users, with numbers in place of raw ids."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 import contextlib
 import dataclasses
 import tempfile
@@ -60,8 +60,8 @@ class Rows:
     target_ok:  whether it may be a target.
     timestamps: its time in seconds; None where the source has none.
     split:      its split code; None where the source has none.
-    user_ids:   the raw id of each user.
-    item_ids:   the raw id of each item.
+    user_ids:   the raw id of each user: Int64 where typed files hold whole numbers, or String.
+    item_ids:   the raw id of each item, likewise.
     """
 
     users: Int32[np.ndarray, "rows"]
@@ -87,8 +87,10 @@ class Rows:
 
 def add(counts: Int64[np.ndarray, "n"], values: np.ndarray, weight: int = 1) -> None:
     """Adds the number of times that each value occurs to its count."""
-    found = np.bincount(values, minlength=1)
-    counts[: len(found)] += weight * found
+    if len(values):
+        low = values.min()  # a stretch has few of all users
+        found = np.bincount(values - low)
+        counts[low : low + len(found)] += weight * found
 
 
 def stretches(total: int) -> Iterable[slice]:
@@ -103,7 +105,7 @@ def gather(frames: Iterable[pl.DataFrame], room: str) -> Rows:
         frames: the parts, with the column target_ok.
         room: the directory for the arrays' files.
     """
-    user_ids, known = [], pl.DataFrame(schema={"id": pl.String, "code": pl.Int32})
+    user_ids, known = [], pl.DataFrame(schema={"id": pl.Null, "code": pl.Int32})
     users_before = 0
     with GrowingArrays(room) as arrays:
         for frame in frames:
@@ -124,13 +126,24 @@ def gather(frames: Iterable[pl.DataFrame], room: str) -> Rows:
         found["target_ok"],
         found.get("timestamp"),
         found.get("split"),
-        pl.concat(user_ids),
+        pl.concat(_of_one_type(user_ids)),
         known["id"],
     )
 
 
+def _of_one_type(ids: Sequence[pl.Series]) -> Sequence[pl.Series]:
+    """Returns ids as they are, or all as Strings where some are."""
+    if len({one.dtype for one in ids}) == 1:
+        return ids
+    return [one.cast(pl.String) for one in ids]
+
+
 def _with_new(known: pl.DataFrame, ids: pl.Series) -> tuple[pl.DataFrame, Int32[np.ndarray, "n"]]:
     """Returns the known ids with those that are new, and the number of each of the ids."""
+    if known.is_empty():
+        known = known.with_columns(known["id"].cast(ids.dtype))
+    before, ids = _of_one_type([known["id"], ids])
+    known = known.with_columns(before)
     found = ids.alias("id").to_frame().join(known, on="id", how="left", maintain_order="left")
     codes = found["code"].fill_null(-1).to_numpy().copy()
     new = np.flatnonzero(codes < 0)

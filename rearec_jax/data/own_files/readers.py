@@ -50,11 +50,15 @@ def read(config: DataConfig) -> pl.DataFrame:
         UserError: a file is missing or malformed; the message names the file, the line and the
             remedy.
     """
-    return pl.concat(read_parts(config))
+    ids = pl.col("user", "item").cast(pl.String)
+    return pl.concat(part.with_columns(ids) for part in read_parts(config))
 
 
 def read_parts(config: DataConfig) -> Iterator[pl.DataFrame]:
-    """Yields what `read` returns in parts, each with all rows of its users, in bounded memory."""
+    """Yields what `read` returns in parts, each with all rows of its users, in bounded memory.
+
+    Ids are Int64 where a typed file has whole numbers: text takes more time and room.
+    """
     found = READERS[config.source](files_of(config)["data.path"], config)
     yield from [found] if isinstance(found, pl.DataFrame) else found
 
@@ -296,7 +300,9 @@ def _named(names: Sequence[str], column: str, option: str, where: str) -> str:
 
 
 def _ids(table: tables.Table, column: str) -> pl.Series:
-    ids = table.ids(column)
+    kind = table.frame[column].dtype
+    whole = kind.is_integer() and kind not in (pl.UInt64, pl.Int128, pl.UInt128)
+    ids = table.frame[column].cast(pl.Int64) if whole else table.ids(column)
     _require(table, column, ids, lambda value: cells.id_fault(value, f"column {column!r}"))
     return ids
 

@@ -113,6 +113,19 @@ def test_a_row_a_user(frame, tmp_path, in_parts, timed):
         same(whole, build(DataConfig(source="table", path=plain)))
 
 
+@pytest.mark.parametrize("numbers", ["all", "of some files"])
+def test_whole_numbers_are_the_ids_that_their_text_is(frame, tmp_path, in_parts, numbers):
+    text = frame.with_columns(pl.col("item_id").str.slice(1), pl.col("user_id").cast(pl.String))
+    path = write(text, tmp_path / "text", "parquet")
+    whole = build(DataConfig(source="table", path=path))
+    typed = text.with_columns(pl.col("user_id", "item_id").cast(pl.Int32))
+    path = write(typed, tmp_path / "typed", "parquet")
+    if numbers != "all":
+        text[500:].write_parquet(tmp_path / "typed" / "1.parquet")
+    in_parts()
+    same(build(DataConfig(source="table", path=path)), whole)
+
+
 def test_a_wrong_row_of_any_part_is_named(frame, tmp_path, in_parts):
     in_parts()
     wrong = frame.with_columns(
