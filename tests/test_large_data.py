@@ -1,5 +1,6 @@
 """docs/large_data.md is true: rows of users that engines make give our own arrays."""
 
+import dataclasses
 import importlib.util
 import os
 import re
@@ -35,16 +36,23 @@ def need(package: str) -> None:
 
 def run(title: str, directory) -> None:
     """Runs an example of the page in a directory, as a program of its own."""
-    path = os.pathsep.join([str(ROOT), *filter(None, sys.path)])
-    environment = {**os.environ, "PYTHONPATH": path, "PYSPARK_PYTHON": sys.executable}
-    environment |= {"JAX_PLATFORMS": "cpu", "SPARK_LOCAL_IP": "127.0.0.1"}
-    environment |= {"PYSPARK_SUBMIT_ARGS": "--master local[2] pyspark-shell"}
     program = code(title)
     if title.endswith(".sql"):
         program = f"import duckdb\nduckdb.sql({program!r})"
+    python(program, directory)
+
+
+def python(program: str, directory) -> subprocess.CompletedProcess:
+    """Runs a program in a directory, where engines find the packages of this one."""
+    path = os.pathsep.join([str(ROOT), *filter(None, sys.path)])
+    environment = {**os.environ, "PYTHONPATH": path, "PYSPARK_PYTHON": sys.executable}
+    environment |= {"JAX_PLATFORMS": "cpu", "SPARK_LOCAL_IP": "127.0.0.1"}
+    spark = "--master local[2] --conf spark.ui.enabled=false --conf spark.sql.shuffle.partitions=2"
+    environment["PYSPARK_SUBMIT_ARGS"] = f"{spark} pyspark-shell"
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
+    return done
 
 
 @pytest.fixture
@@ -69,14 +77,35 @@ def of(path, **options) -> DataConfig:
     return DataConfig(source="table", path=str(path), cache_dir=str(path.parent), **options)
 
 
-@pytest.mark.parametrize(
-    ("package", "title"), [("duckdb", "users_duckdb.sql"), ("pyspark", "users_spark.py")]
-)
-def test_a_row_a_user(rows, package, title):
-    need(package)
-    run(title, rows)
+def test_a_row_a_user(rows):
+    need("duckdb")
+    run("users_duckdb.sql", rows)
     ours = of(rows / "interactions", core=3, rating_column="rating", rating_above=2.0)
     same(build(of(rows / "users", core=3)), build(ours))
+
+
+TWO_JOBS = """
+import runpy
+main = runpy.run_path({script!r})["main"]
+try:
+    main(["--input=interactions", "--output=users", "--item_column=sku"])
+except SystemExit as ended:
+    print("exit code", ended.code)
+main(["--input=interactions", "--output=users", "--where=rating > 2", *{options}])
+"""
+
+
+def test_spark_makes_the_core_and_says_what_is_wrong(rows):
+    need("pyspark")
+    options = ["--min_user=10", "--min_item=6", "--rounds=20"]
+    script = str(ROOT / "launch" / "spark_histories.py")
+    done = python(TWO_JOBS.format(script=script, options=options), rows)
+    assert done.stdout.strip() == "exit code 2"
+    assert "`sku`" in done.stderr and "Traceback" not in done.stderr
+    ours = of(rows / "interactions", rating_column="rating", rating_above=2.0)
+    whole = build(dataclasses.replace(ours, min_user=10, min_item=6))
+    assert 0 < len(whole.items) < len(build(ours).items)
+    same(build(of(rows / "users")), whole)
 
 
 def test_a_split_of_ones_own(rows):
