@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Trains every run of docs/results.md again, compares them and prints the tables. It skips what is done and
-# continues what was interrupted: the same command goes on. In all about 38 hours of one CPU core.
+# continues what was interrupted: the same command goes on. In all about 41 hours of one CPU core.
 #
 #   bash launch/results.sh DATA ROOT               # files in DATA, work directories below ROOT
 #   bash launch/results.sh DATA ROOT --dry_run     # only shows the commands of what is not done
@@ -45,10 +45,10 @@ sasrec() {
   grid "$1" "$2" --backbones=sasrec --methods="$3" --seeds="$4" --config.train.epochs="$5" "${cosine[@]}" "${@:6}"
 }
 
-# filtered NAME CONFIG METHOD EPOCHS FLAG ...: with layer=filtered, ranked without what the users have had
+# filtered NAME CONFIG METHODS SEEDS EPOCHS FLAG ...: with layer=filtered, ranked without what the users have had
 filtered() {
-  sasrec "$1" "$2" "$3" 0 "$4" --config.model.layer=filtered --config.eval.exclude_seen=True \
-    --config.train.patience=0 "${@:5}"
+  sasrec "$1" "$2" "$3" "$4" "$5" --config.model.layer=filtered --config.eval.exclude_seen=True \
+    --config.train.patience=0 "${@:6}"
 }
 
 # texts NAME CONFIG EPOCHS FLAG ...: with titles
@@ -91,7 +91,7 @@ compare() {
 }
 
 beauty() {
-  local wide=(--config.model.width=128)
+  local wide=(--config.model.width=128) dropout=(--config.model.embedding_dropout=.5)
   sasrec beauty-8 beauty base,erl,prl 0,1,2 8 "${wide[@]}"
   sasrec beauty-12 beauty base,prl 0,1,2 12 "${wide[@]}"
   sasrec beauty-16 beauty base 0 16 "${wide[@]}"
@@ -99,13 +99,14 @@ beauty() {
   compare beauty-equal-time beauty-12/beauty/base beauty-8/beauty/prl
   compare beauty-both-12 beauty-12/beauty/{base,prl}
   unseen beauty-12 beauty sasrec-base,sasrec-prl 0,1,2
-  filtered beauty-filtered beauty base 12
-  filtered beauty-filtered-cosine beauty base 12 --config.model.similarity=cosine
-  filtered beauty-filtered-dropout beauty base 30 --config.model.embedding_dropout=.5
-  filtered beauty-filtered-128 beauty base 20 --config.model.embedding_dropout=.5 "${wide[@]}"
-  filtered beauty-filtered-prl beauty prl 20 --config.model.embedding_dropout=.5
-  filtered beauty-filtered-steps beauty prl 20 --config.model.embedding_dropout=.5 --config.model.step_dropout=0
-  filtered beauty-filtered-mancar beauty mancar 20 --config.model.embedding_dropout=.5
+  filtered beauty-filtered beauty base 0 12
+  filtered beauty-filtered-cosine beauty base 0 12 --config.model.similarity=cosine
+  filtered beauty-filtered-dropout beauty base 0,1,2 30 "${dropout[@]}"
+  filtered beauty-filtered-128 beauty base 0 20 "${dropout[@]}" "${wide[@]}"
+  filtered beauty-filtered-prl beauty prl,mancar 0 20 "${dropout[@]}"
+  filtered beauty-filtered-steps beauty prl 0,1,2 20 "${dropout[@]}" --config.model.step_dropout=0
+  filtered beauty-filtered-steps beauty plr,recrec 0 20 "${dropout[@]}" --config.model.step_dropout=0
+  compare beauty-filtered beauty-filtered-dropout/beauty/base beauty-filtered-steps/beauty/prl
 }
 
 toys() {
@@ -124,8 +125,8 @@ sports() {
   compare sports-dropout sports-dropout/sports/{base,prl} sports-12/sports/prl
   compare sports-smaller sports-64/sports/base sports-12/sports/prl
   unseen sports-12 sports sasrec-base,sasrec-erl,sasrec-prl 0,1,2
-  filtered sports-filtered sports base 20 --config.model.embedding_dropout=.5
-  filtered sports-filtered-128 sports base 12 --config.model.embedding_dropout=.5 "${wide[@]}"
+  filtered sports-filtered sports base 0 20 --config.model.embedding_dropout=.5
+  filtered sports-filtered-128 sports base 0 12 --config.model.embedding_dropout=.5 "${wide[@]}"
   texts_and_ids sports-text sports base 12
   texts_and_ids sports-text sports prl 12
   texts_and_ids sports-text-24 sports base 24
@@ -149,10 +150,13 @@ ml1m() {
   sasrec ml1m-12 ml1m base,erl,prl 0 12
   sasrec ml1m-24 ml1m base,erl 0,1,2 24
   sasrec ml1m-48 ml1m base 0 48
+  filtered ml1m-filtered-24 ml1m base,erl 0 24
+  filtered ml1m-filtered-45 ml1m base 0 45
   compare ml1m-equal-epochs ml1m-12/ml1m/{base,erl,prl}
   compare ml1m-more-epochs ml1m-24/ml1m/base ml1m-12/ml1m/{erl,prl}
   compare ml1m-both-24 ml1m-24/ml1m/{base,erl}
   compare ml1m-equal-time ml1m-48/ml1m/base ml1m-24/ml1m/erl
+  compare ml1m-filtered ml1m-filtered-45/ml1m/base ml1m-filtered-24/ml1m/erl
 }
 
 longer() {

@@ -277,7 +277,7 @@ def test_the_results_compare_and_evaluate_what_they_have_trained(project):
     code, said, _ = project.run("results.sh", str(project.root), runs, SECTIONS="beauty")
     assert code == 0
     compared = [line for line in said.splitlines() if "--mode=compare" in line]
-    assert [line.partition("--runs=")[2].count(",") + 1 for line in compared] == [3, 2, 2]
+    assert [line.partition("--runs=")[2].count(",") + 1 for line in compared] == [3, 2, 2, 2]
     unseen = f"--mode=evaluate --workdir={cell} --config.eval.exclude_seen=True"
     assert f"ran: -m rearec_jax.main {unseen}\n" in said
 
